@@ -1,0 +1,1 @@
+"""legato: voice AI over QUIC."""
