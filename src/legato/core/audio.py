@@ -1,0 +1,126 @@
+"""Audio formats, frames and gaps: how many samples a payload holds, and where it stands in the stream.
+
+Owns the arithmetic between bytes and samples; must not decode, resample or touch a sample's value.
+Positions and lengths are samples of the frame's own rate; times are microseconds.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Codec = Literal["pcm16", "opus", "pcmu", "pcma"]
+
+RATES: dict[str, tuple[int, ...]] = {
+    "pcm16": (16_000, 24_000, 48_000),
+    "opus": (16_000, 24_000, 48_000),
+    "pcmu": (8_000,),
+    "pcma": (8_000,),
+}
+"""The sample rates each codec may be used with (wire/SPEC.md, "Audio formats")."""
+
+# Frame durations in microseconds by Opus configuration number (RFC 6716 section 3.1, table 2):
+# 0..11 SILK, 12..15 hybrid, 16..31 CELT.
+_OPUS_FRAME_US = (
+    (10_000, 20_000, 40_000, 60_000) * 3 + (10_000, 20_000) * 2 + (2_500, 5_000, 10_000, 20_000) * 4
+)
+_OPUS_PACKET_MAX_US = 120_000
+_BYTES_PER_SAMPLE = {"pcm16": 2, "pcmu": 1, "pcma": 1}
+
+
+def opus_duration_us(packet: bytes) -> int:
+    """How long one Opus packet sounds, from its TOC byte (RFC 6716 section 3.1 and 3.2), in microseconds.
+
+    Raises ValueError for an empty packet, a missing or zero frame count, or more than 120 ms.
+    """
+    if not packet:
+        raise ValueError("an Opus packet has at least one byte")
+    toc = packet[0]
+    code = toc & 3
+    if code == 0:
+        frames = 1
+    elif code < 3:
+        frames = 2
+    else:
+        if len(packet) < 2:
+            raise ValueError("an Opus packet of code 3 needs its frame count byte")
+        frames = packet[1] & 0x3F
+    duration = frames * _OPUS_FRAME_US[toc >> 3]
+    if not 0 < duration <= _OPUS_PACKET_MAX_US:
+        raise ValueError(f"an Opus packet lasts at most 120 ms, this one claims {frames} frames")
+    return duration
+
+
+class AudioFormat(msgspec.Struct, frozen=True, kw_only=False, gc=False):
+    """How audio is coded: codec, sample rate in Hz, channels (always 1 in this version of the wire)."""
+
+    codec: Codec
+    rate: int
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that wire/SPEC.md does not define; raises ValueError."""
+        rates = RATES[self.codec]
+        if self.rate not in rates:
+            raise ValueError(f"{self.codec} at {self.rate} Hz is not defined; use one of {rates}")
+        if self.channels != 1:
+            raise ValueError(f"audio has one channel, not {self.channels}")
+
+    def samples(self, payload: bytes) -> int:
+        """How many samples `payload` holds; raises ValueError if it is not whole audio of this format."""
+        if self.codec == "opus":
+            return opus_duration_us(payload) * self.rate // 1_000_000
+        if self.codec == "pcm16":
+            if len(payload) & 1:
+                raise ValueError("pcm16 takes two bytes per sample, this payload has an odd length")
+            return len(payload) >> 1
+        return len(payload)
+
+    @property
+    def bytes_per_sample(self) -> int | None:
+        """Bytes of one sample, or None where a payload cannot be cut at a sample (opus)."""
+        return _BYTES_PER_SAMPLE.get(self.codec)
+
+    @property
+    def bytes_per_second(self) -> int | None:
+        """Bytes of one second, or None where the coder decides (opus)."""
+        size = _BYTES_PER_SAMPLE.get(self.codec)
+        return None if size is None else size * self.rate
+
+    def duration_us(self, samples: int) -> int:
+        """How long `samples` last at this rate, in microseconds, rounded down."""
+        return samples * 1_000_000 // self.rate
+
+
+class AudioFrame(msgspec.Struct, frozen=True, gc=False):
+    """One piece of audio as captured: position, capture time, coded payload.
+
+    `offset` is the position of the first sample since the start of the call; `captured_us` is the capture
+    time by the sender's own monotonic clock (comparable between frames of one call, with nothing else).
+    """
+
+    offset: int
+    captured_us: int
+    payload: bytes
+    format: AudioFormat
+
+    @property
+    def samples(self) -> int:
+        """Samples in this frame."""
+        return self.format.samples(self.payload)
+
+    @property
+    def end(self) -> int:
+        """Position one past the last sample of this frame."""
+        return self.offset + self.format.samples(self.payload)
+
+
+class AudioGap(msgspec.Struct, frozen=True, gc=False):
+    """Samples `start` up to but excluding `stop` are lost for ever; never inserted silently."""
+
+    start: int
+    stop: int
+
+    @property
+    def samples(self) -> int:
+        """How many samples are missing."""
+        return self.stop - self.start
