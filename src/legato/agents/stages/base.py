@@ -1,0 +1,166 @@
+"""The contracts of the four stages: voice activity, speech to text, language model, text to speech.
+
+Owns protocols and the values they exchange. It must not know calls, agents or any implementation.
+
+A stage object serves all calls of a process and belongs to one event loop. Heavy work happens on other threads
+or processes, so that no call into a stage holds the loop for more than a few milliseconds. Whatever fails
+raises `AgentError`; `retryable` says whether the same request may succeed later. `close()` is idempotent,
+releases everything and may be called while requests are in flight, which then fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from legato.agents.base import Speech, ToolCall, ToolSet
+
+__all__ = [
+    "HEARING_RATE",
+    "LanguageModel",
+    "Message",
+    "Recogniser",
+    "SpeechEvent",
+    "SpeechToText",
+    "SpeechToTextCapabilities",
+    "TextToSpeech",
+    "TextToSpeechCapabilities",
+    "Thought",
+    "VoiceActivity",
+    "VoiceDetector",
+]
+
+HEARING_RATE = 16_000
+"""Samples per second of everything that voice activity and recognition hear: mono s16le."""
+
+
+class SpeechEvent(NamedTuple):
+    """Speech began or ended at `position`: samples at `HEARING_RATE` since the detector was opened.
+
+    "started" names the first sample worth recognising (padding before the voice included); "stopped" the first
+    sample after the voice, which lies before the moment of the event by the silence that proved it.
+    """
+
+    kind: Literal["started", "stopped"]
+    position: int
+
+
+class VoiceDetector(Protocol):
+    """Finds speech in one caller's audio. Synchronous; not shared between calls."""
+
+    @property
+    def speaking(self) -> bool:
+        """True between "started" and "stopped"."""
+
+    @property
+    def position(self) -> int:
+        """Samples judged so far; what was fed beyond the last whole window is still waiting."""
+
+    def feed(self, pcm: bytes) -> list[SpeechEvent]:
+        """Judge more audio of any length; returns what was found, in order. "started" and "stopped" alternate.
+        Takes a fraction of a millisecond for every 32 ms of audio and may run in a worker thread."""
+
+    def skip(self, samples: int) -> list[SpeechEvent]:
+        """Audio is missing here: advance the position without judging it. Speech is not ended by it."""
+
+
+@runtime_checkable
+class VoiceActivity(Protocol):
+    """Tells speech from everything else."""
+
+    def open(self) -> VoiceDetector:
+        """A detector for one caller, at position 0, with state of its own."""
+
+    async def close(self) -> None:
+        """Release the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechToTextCapabilities:
+    """`partials`: hypotheses arrive while the person speaks. `simultaneous`: how many recognisers work at once;
+    further ones wait their turn; None: no bound of its own."""
+
+    partials: bool
+    simultaneous: int | None = None
+
+
+class Recogniser(Protocol):
+    """Turns one stretch of speech into text. `feed` calls, then one `finish`, then `close`; one task at a time."""
+
+    async def feed(self, pcm: bytes) -> str | None:
+        """Hear more audio (mono s16le at `HEARING_RATE`, any length). Returns the whole hypothesis so far if it
+        changed, else None. May wait for a free recogniser. After a cancelled `feed` only `close` is allowed."""
+
+    async def finish(self) -> str:
+        """The final text; "" if there were no words."""
+
+    async def close(self) -> None:
+        """Give everything back. Idempotent, allowed at any time, never raises."""
+
+
+@runtime_checkable
+class SpeechToText(Protocol):
+    """Recognises speech."""
+
+    @property
+    def capabilities(self) -> SpeechToTextCapabilities:
+        """What it can do; constant."""
+
+    def open(self) -> Recogniser:
+        """A recogniser for one stretch of speech; takes nothing from the pool before it is fed."""
+
+    async def close(self) -> None:
+        """Release every model; open recognisers fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a conversation. `tool_calls` only on an assistant's, `tool_call_id` only on a tool's answer."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+Thought: TypeAlias = str | ToolCall
+"""A piece of a language model's answer: some text, or a tool it wants to use."""
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """Writes the answer."""
+
+    def reply(self, messages: Sequence[Message], tools: ToolSet) -> AsyncIterator[Thought]:
+        """The answer to `messages`, as it is written: pieces of text of any size, which join to the whole, and
+        tool calls, each complete. Nothing is asked of the model before the first `__anext__`; ending the
+        iteration early (`aclose`) stops the work. Raises `AgentError`, also after the first pieces."""
+
+    async def close(self) -> None:
+        """Release connections and models."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextToSpeechCapabilities:
+    """`voices`: names that can be chosen, empty if unknown. `streams`: sound arrives before the whole is made."""
+
+    voices: Sequence[str] = ()
+    streams: bool = False
+
+
+@runtime_checkable
+class TextToSpeech(Protocol):
+    """Speaks text."""
+
+    @property
+    def capabilities(self) -> TextToSpeechCapabilities:
+        """What it can do; constant."""
+
+    def speak(self, text: str) -> AsyncIterator[Speech]:
+        """`text` as speech: pieces in order, all of one rate; the first carries `text`. Text without anything to
+        pronounce gives no piece. May be called for several texts at once. Nothing is made before the first
+        `__anext__`; ending early (`aclose`) stops the work. Raises `AgentError`, also after the first pieces."""
+
+    async def close(self) -> None:
+        """Release connections, processes and models."""
