@@ -1,0 +1,166 @@
+"""What the caller hears: replies queued in order and handed out sample by sample.
+
+Owns the truth about what was played (the client's half of the playback ledger). Sans-IO: a device pulls from it,
+a session pushes into it; it knows neither clocks nor networks nor codecs. Positions are samples at `rate`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["PlaybackBuffer", "PlaybackState", "PlayedItem"]
+
+PlaybackState = Literal["playing", "paused", "stopped", "done"]
+SAMPLE_BYTES = 2
+
+
+@dataclass(slots=True)
+class PlayedItem:
+    """One reply part as the player sees it: how much of it was played, waits, and ran dry."""
+
+    item_id: str
+    content_index: int
+    generation: int
+    played: int = 0
+    received: int = 0
+    underruns: int = 0
+    complete: bool = False
+    state: PlaybackState = "playing"
+    _chunks: deque[memoryview] = field(default_factory=deque)
+    _dry: bool = False
+
+    @property
+    def buffered(self) -> int:
+        """Return the samples received but not played."""
+        return self.received - self.played
+
+    def append(self, pcm: bytes) -> None:
+        """Queue s16le samples."""
+        if pcm:
+            self._chunks.append(memoryview(pcm))
+            self.received += len(pcm) // SAMPLE_BYTES
+
+    def take(self, samples: int) -> bytes:
+        """Play up to `samples` samples and return them."""
+        wanted = samples * SAMPLE_BYTES
+        parts: list[memoryview] = []
+        while wanted and self._chunks:
+            chunk = self._chunks.popleft()
+            if len(chunk) > wanted:
+                self._chunks.appendleft(chunk[wanted:])
+                chunk = chunk[:wanted]
+            parts.append(chunk)
+            wanted -= len(chunk)
+        pcm = b"".join(parts)
+        self.played += len(pcm) // SAMPLE_BYTES
+        return pcm
+
+    def note_dry(self) -> bool:
+        """Count an underrun once per dry spell; return whether a new one began."""
+        if self._dry or self.played == 0:
+            return False
+        self._dry = True
+        self.underruns += 1
+        return True
+
+    def note_wet(self) -> None:
+        """End a dry spell."""
+        self._dry = False
+
+    def stop(self) -> None:
+        """Drop what was not played: the item is stale."""
+        self._chunks.clear()
+        self.received = self.played
+        self.state = "stopped"
+
+
+class PlaybackBuffer:
+    """Replies in the order in which they are to be heard.
+
+    `start_samples` is how much of a reply must have arrived before it starts, unless it is complete: a cushion
+    against jitter at its very beginning. Later bursts make their own cushion.
+    """
+
+    def __init__(self, rate: int, start_samples: int = 0) -> None:
+        """Make an empty buffer for audio of `rate` samples per second."""
+        self.rate = rate
+        self._start = start_samples
+        self._queue: deque[PlayedItem] = deque()
+        self._changed: list[PlayedItem] = []
+        self._flushed = -1
+        self.paused = False
+
+    @property
+    def buffered(self) -> int:
+        """Return the samples that wait to be played, over all items."""
+        return sum(item.buffered for item in self._queue)
+
+    @property
+    def current(self) -> PlayedItem | None:
+        """Return the item that is being played or is next."""
+        return self._queue[0] if self._queue else None
+
+    @property
+    def idle(self) -> bool:
+        """Return whether nothing waits or is expected."""
+        return not self._queue
+
+    def begin(self, item_id: str, content_index: int, generation: int) -> PlayedItem | None:
+        """Expect a reply part; None when its generation was flushed already."""
+        if generation <= self._flushed:
+            return None
+        item = PlayedItem(item_id, content_index, generation)
+        self._queue.append(item)
+        return item
+
+    def complete(self, item: PlayedItem) -> None:
+        """Note that no more of `item` will come."""
+        item.complete = True
+        self._retire()
+
+    def flush(self, generation: int) -> list[PlayedItem]:
+        """Drop every item of `generation` or older at once; return them with their final positions."""
+        self._flushed = max(self._flushed, generation)
+        stale = [item for item in self._queue if item.generation <= generation]
+        self._queue = deque(item for item in self._queue if item.generation > generation)
+        for item in stale:
+            item.stop()
+        self._changed.extend(stale)
+        return stale
+
+    def pull(self, samples: int) -> bytes:
+        """Return exactly `samples` samples for the loudspeaker; silence where there is nothing to play."""
+        parts: list[bytes] = []
+        missing = samples
+        while missing and not self.paused and self._queue:
+            item = self._queue[0]
+            if item.played == 0 and item.buffered < self._start and not item.complete:
+                break
+            if item.buffered == 0:
+                if not item.complete and item.note_dry():
+                    self._changed.append(item)
+                break
+            starting = item.played == 0
+            pcm = item.take(missing)
+            missing -= len(pcm) // SAMPLE_BYTES
+            parts.append(pcm)
+            item.note_wet()
+            if starting:
+                self._changed.append(item)
+            self._retire()
+        if missing:
+            parts.append(bytes(missing * SAMPLE_BYTES))
+        return b"".join(parts)
+
+    def changes(self) -> list[PlayedItem]:
+        """Return, once, the items that started, ran dry, ended or were flushed since the last call."""
+        changed, self._changed = self._changed, []
+        return changed
+
+    def _retire(self) -> None:
+        while self._queue and self._queue[0].complete and self._queue[0].buffered == 0:
+            item = self._queue.popleft()
+            item.state = "done"
+            self._changed.append(item)

@@ -1,0 +1,247 @@
+"""The one loop that joins a core session to a transport.
+
+Owns the drain rule: after every input the core is emptied of outputs (to the transport) and events (to the owner)
+and its next deadline is armed. Knows neither what events mean nor how bytes travel; the same class serves both
+roles. Time comes from `clock`, in microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from legato.core.events import Event
+from legato.core.outputs import (
+    CloseSession,
+    OpenStream,
+    Output,
+    Pause,
+    Reset,
+    Resume,
+    Send,
+    SendDatagram,
+    Stop,
+)
+from legato.core.session import ClientSession, ServerSession
+from legato.transports.base import CloseSource, Transport
+
+__all__ = ["HIGH_WATER_BYTES", "SessionDriver", "monotonic_us"]
+
+HIGH_WATER_BYTES = 256 * 1024
+"""Bytes buffered for one stream above which a sender should wait in `writable`."""
+
+
+def monotonic_us() -> int:
+    """Return the process's monotonic clock in microseconds."""
+    return time.monotonic_ns() // 1000
+
+
+class SessionDriver:
+    """Drives one core session over one transport; implements `transports.base.Handler`."""
+
+    def __init__(
+        self,
+        session: ServerSession | ClientSession,
+        transport: Transport,
+        on_event: Callable[[Event], None],
+        clock: Callable[[], int] = monotonic_us,
+    ) -> None:
+        """Join `session` to `transport`; `on_event` is called for every event, in order."""
+        self.session = session
+        self.transport = transport
+        self.clock = clock
+        self.remote_changes: list[str] = []
+        self._on_event = on_event
+        self._streams: dict[int, int] = {}
+        self._congested: set[int] = set()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed: int | None = None
+        self._over = False
+        self._settling = False
+        self._rare: dict[type, Callable[[Output], None]] = {
+            OpenStream: self._open_stream,
+            Reset: self._reset,
+            Stop: self._stop,
+            Pause: self._pause,
+            Resume: self._resume,
+            SendDatagram: self._send_datagram,
+            CloseSession: self._close,
+        }
+
+    @property
+    def over(self) -> bool:
+        """Return whether the session has ended."""
+        return self._over
+
+    @property
+    def congested(self) -> bool:
+        """Return whether some stream holds more than `HIGH_WATER_BYTES`, so that a sender should wait."""
+        return bool(self._congested)
+
+    async def writable(self) -> None:
+        """Wait until no stream is above the high-water mark, or the session is over."""
+        while self._congested and not self._over:
+            waiter = self._loop.create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    # What the transport tells us: see Handler.
+
+    def opened(self) -> None:
+        """Take note that the peer accepted the session; the wire's own welcome says the rest."""
+
+    def stream_opened(self, stream: int, bidirectional: bool) -> None:
+        """Pass a peer's new stream on to the session."""
+        self.session.stream_opened(stream, bidirectional, self.clock())
+        self.settle()
+
+    def stream_data(self, stream: int, data: bytes, fin: bool) -> None:
+        """Pass bytes on to the session."""
+        self.session.receive(stream, data, fin, self.clock())
+        self.settle()
+
+    def stream_reset(self, stream: int, code: int) -> None:
+        """Pass a peer's RESET_STREAM on."""
+        self.session.stream_reset(stream, code, self.clock())
+        self.settle()
+
+    def stream_stopped(self, stream: int, code: int) -> None:
+        """Pass a peer's STOP_SENDING on, by the session's own key for that stream."""
+        self._relieve(stream)
+        for key, number in self._streams.items():
+            if number == stream:
+                self.session.stream_stopped(key, code, self.clock())
+                break
+        else:
+            self.session.stream_stopped(stream, code, self.clock())
+        self.settle()
+
+    def stream_writable(self, stream: int) -> None:
+        """Let waiting senders go on."""
+        self._relieve(stream)
+
+    def datagram(self, data: bytes) -> None:
+        """Pass a datagram on."""
+        self.session.datagram(data, self.clock())
+        self.settle()
+
+    def draining(self) -> None:
+        """Ignore the transport's own hint: `legato.going_away` says it with a time."""
+
+    def path_changed(self, remote: str) -> None:
+        """Remember where the peer is now."""
+        self.remote_changes.append(remote)
+
+    def closed(self, by: CloseSource, code: int, reason: str) -> None:
+        """End the session: nothing more comes from the transport."""
+        if not self._over:
+            self.session.closed(by, code, reason, self.clock())
+            self.settle()
+            self._finish()
+
+    def settle(self) -> None:
+        """Empty the session into the transport and the owner, then arm its deadline.
+
+        Owners call it after every operation on `session`. An owner that acts on the session from inside an event
+        needs not: the outer call goes round again until nothing is left.
+        """
+        if self._settling:
+            return
+        self._settling = True
+        session = self.session
+        try:
+            while True:
+                outputs = session.outputs()
+                for output in outputs:
+                    if type(output) is Send:
+                        self._send(output)
+                    else:
+                        self._rare[type(output)](output)
+                events = session.events()
+                for event in events:
+                    self._on_event(event)
+                if not events:
+                    break
+        finally:
+            self._settling = False
+        deadline = session.next_deadline()
+        if deadline != self._armed:
+            self._arm(deadline)
+
+    def _send(self, output: Send) -> None:
+        key, data, fin = output
+        stream = self._streams.get(key, key) if key < 0 else key
+        if self.transport.send(stream, data, fin) > HIGH_WATER_BYTES and not fin:
+            self._congested.add(stream)
+        if fin and key < 0:
+            del self._streams[key]
+            self._relieve(stream)
+
+    def _open_stream(self, output: Output) -> None:
+        assert isinstance(output, OpenStream)
+        stream = self.transport.open_stream(output.bidirectional)
+        self._streams[output.key] = stream
+        if output.priority:
+            self.transport.set_priority(stream, output.priority)
+
+    def _reset(self, output: Output) -> None:
+        assert isinstance(output, Reset)
+        stream = self._streams.pop(output.key, output.key)
+        self.transport.reset(stream, output.code)
+        self._relieve(stream)
+
+    def _stop(self, output: Output) -> None:
+        assert isinstance(output, Stop)
+        self.transport.stop(output.stream, output.code)
+
+    def _pause(self, output: Output) -> None:
+        assert isinstance(output, Pause)
+        self.transport.pause(output.stream)
+
+    def _resume(self, output: Output) -> None:
+        assert isinstance(output, Resume)
+        self.transport.resume(output.stream)
+
+    def _send_datagram(self, output: Output) -> None:
+        assert isinstance(output, SendDatagram)
+        self.transport.send_datagram(output.data)
+
+    def _close(self, output: Output) -> None:
+        assert isinstance(output, CloseSession)
+        self.transport.close(output.code, output.reason)
+        self._finish()
+
+    def _relieve(self, stream: int) -> None:
+        self._congested.discard(stream)
+        if not self._congested:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _arm(self, deadline: int | None) -> None:
+        self._armed = None if self._over else deadline
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._armed is not None:
+            delay = max(0, self._armed - self.clock()) / 1_000_000
+            self._timer = self._loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._armed = None
+        self.session.on_deadline(self.clock())
+        self.settle()
+
+    def _finish(self) -> None:
+        self._over = True
+        self._congested.clear()
+        self._wake()
+        self._arm(None)
