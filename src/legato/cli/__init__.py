@@ -1,1 +1,1 @@
-"""The command line: one file per command, found by its name; must never know packets, records or agents' insides."""
+"""The command line: one file per command, found by its name; must not know packets, records or samples."""
