@@ -1,0 +1,56 @@
+# The commands of this repository. Each prepares what it needs, so a fresh clone may start with any of them.
+# `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
+
+.PHONY: help setup native demo test test-rust test-python fuzz check fix bench lock clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup:  ## install what is missing and build everything (under two seconds when nothing changed)
+	@scripts/setup
+
+native:  ## rebuild only the Rust extension into .venv
+	@scripts/setup --native
+
+demo: setup  ## hold three spoken turns with a server over QUIC, one of them interrupted
+	@$(BIN)/legato demo --output demo-output
+
+test: check test-rust fuzz test-python  ## every check and every test
+
+test-rust: setup
+	@scripts/say "cargo test"
+	@cargo test --release --locked --workspace --exclude legato-python --quiet
+
+fuzz: setup
+	@if [ -x fuzz/run ]; then scripts/say "fuzz, briefly" && fuzz/run --brief; fi
+
+test-python: setup
+	@scripts/say "pytest"
+	@$(BIN)/pytest
+
+check: setup  ## format, lint, types, layers, budgets; changes nothing
+	@scripts/check
+
+fix: setup  ## format and repair what can be repaired without thinking
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+	@cargo fmt --all
+
+bench: setup  ## the figures of the README, measured here, beside their limits and baselines
+	@scripts/bench
+
+lock:  ## resolve requirements/ anew from pyproject.toml
+	@scripts/lock
+
+clean:  ## remove what the other commands made
+	rm -rf .venv target dist build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -f src/legato/_native*.so
+	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
