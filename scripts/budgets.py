@@ -1,7 +1,7 @@
 """Hold files and functions to the size budgets of CONTRIBUTING.md.
 
-Owns the counting. What may be larger, and why, stands in `scripts/budgets.toml`; an exception that is no longer
-needed is an error too, so the list only shrinks by itself.
+Owns the counting. What may be larger, and why, stands in `scripts/budgets.toml`; an exception that is no
+longer needed is an error too, so the list only shrinks by itself.
 """
 
 from __future__ import annotations
