@@ -1,7 +1,7 @@
 """The contract between a call and the agent that answers it.
 
-Owns the words both sides share: `Agent`, `Call`, `Utterance`, `Speech`, tools. It must not know any agent, any
-transport or the server; the server implements `Call` and `Utterance`, agents only use them.
+Owns the words both sides share: `Agent`, `Call`, `Utterance`, `Speech`, tools. It must not know any agent,
+any transport or the server; the server implements `Call` and `Utterance`, agents only use them.
 
 Everything here belongs to one event loop: no method may be called from another thread.
 """
@@ -49,7 +49,8 @@ Content: TypeAlias = (
     | AsyncIterable[AudioFrame | AudioGap]
     | AsyncIterable[AudioFrame]
 )
-"""What can be said: text, text that is still being written, speech, or encoded audio in the call's output format."""
+"""What can be said: text, text that is still being written, speech, or encoded audio in the call's output
+format."""
 
 
 @runtime_checkable
@@ -78,7 +79,8 @@ class Utterance(Protocol):
 
     @property
     def interrupted(self) -> bool:
-        """True if anything of it was, or will be, left unheard: interrupted, cancelled, failed, or the call over."""
+        """True if anything of it was, or will be, left unheard: interrupted, cancelled, failed, or the call
+        over."""
 
     @property
     def error(self) -> AgentError | None:
@@ -90,21 +92,23 @@ class Utterance(Protocol):
         tasks and again later; cancelling the awaiting task does not stop the utterance."""
 
     def cancel(self) -> None:
-        """Stop this utterance: what is unplayed is flushed at the caller. Idempotent, never raises. Utterances
-        queued behind it are still said."""
+        """Stop this utterance: what is unplayed is flushed at the caller. Idempotent, never raises.
+        Utterances queued behind it are still said."""
 
 
 @runtime_checkable
 class Call(Protocol):
     """One caller, as an agent sees them.
 
-    The server runs the agent as one task. When the agent returns, the call is closed with NO_ERROR, after what
-    it said has been played; when it raises, with AGENT_ERROR. When the call ends first, `audio` and `events`
-    stop, every utterance settles, and the task is cancelled if it has not returned by itself soon after.
+    The server runs the agent as one task. When the agent returns, the call is closed with NO_ERROR, after
+    what it said has been played; when it raises, with AGENT_ERROR. When the call ends first, `audio` and
+    `events` stop, every utterance settles, and the task is cancelled if it has not returned by itself soon
+    after.
     """
 
     voice: TextToSpeech | None
-    """Speaks the text given to `say`. An agent sets it once, before it first says text; the agent closes it."""
+    """Speaks the text given to `say`. An agent sets it once, before it first says text; the agent closes
+    it."""
 
     @property
     def id(self) -> str:
@@ -116,7 +120,8 @@ class Call(Protocol):
 
     @property
     def output_format(self) -> AudioFormat:
-        """Format in which the caller is answered; fixed for the call. Encoded audio given to `say` must be in it."""
+        """Format in which the caller is answered; fixed for the call. Encoded audio given to `say` must be
+        in it."""
 
     @property
     def audio(self) -> AsyncIterator[AudioFrame | AudioGap]:
@@ -131,8 +136,8 @@ class Call(Protocol):
 
     @property
     def events(self) -> AsyncIterator[dict[str, Any]]:
-        """What the caller sends beside audio and is not legato's own business, in order; same rules as `audio`.
-        Unread events beyond the server's bound are dropped, oldest first."""
+        """What the caller sends beside audio and is not legato's own business, in order; same rules as
+        `audio`. Unread events beyond the server's bound are dropped, oldest first."""
 
     @property
     def tools(self) -> ToolSet:
@@ -143,15 +148,15 @@ class Call(Protocol):
 
         Text is cut into sentences and spoken by `voice`, the first before the last is written. `Speech` is
         converted to the call's output format. `AudioFrame`s pass through untouched, payload by payload; an
-        `AudioGap` among them is left out. The content is read ahead of playback as far as credit allows; it is
-        closed (`aclose`) when the utterance ends early. Content that raises settles the utterance with `error`;
-        exceptions that are no `AgentError` are wrapped into one.
+        `AudioGap` among them is left out. The content is read ahead of playback as far as credit allows; it
+        is closed (`aclose`) when the utterance ends early. Content that raises settles the utterance with
+        `error`; exceptions that are no `AgentError` are wrapped into one.
 
         The call itself sends the events that describe the answer (`response.created`,
         `response.output_audio_transcript.delta`, `response.done`, ...).
 
-        Raises `AgentError` if it is text and `voice` is None. On a call that is over, the utterance returned is
-        settled already.
+        Raises `AgentError` if it is text and `voice` is None. On a call that is over, the utterance returned
+        is settled already.
         """
 
     def interrupt(self) -> None:
@@ -159,8 +164,8 @@ class Call(Protocol):
         Idempotent, returns at once, never raises. `heard_ms` becomes final when `finished` settles."""
 
     def send(self, event: dict[str, Any]) -> None:
-        """Send the caller one event (a JSON object with a "type"), in order. Never waits; ignored once the call
-        is over."""
+        """Send the caller one event (a JSON object with a "type"), in order. Never waits; ignored once the
+        call is over."""
 
 
 Agent: TypeAlias = Callable[[Call], Awaitable[None]]
@@ -207,7 +212,8 @@ class ToolSet:
         return ToolSet([*self, *tools])
 
     async def run(self, call: ToolCall) -> str:
-        """Run one tool. Raises `AgentError` if it is unknown, its arguments are no JSON object, or it fails."""
+        """Run one tool. Raises `AgentError` if it is unknown, its arguments are no JSON object, or it
+        fails."""
         tool = self._tools.get(call.name)
         if tool is None:
             raise AgentError(f"no tool is called {call.name!r}", retryable=False)

@@ -2,10 +2,10 @@
 
 Owns protocols and the values they exchange. It must not know calls, agents or any implementation.
 
-A stage object serves all calls of a process and belongs to one event loop. Heavy work happens on other threads
-or processes, so that no call into a stage holds the loop for more than a few milliseconds. Whatever fails
-raises `AgentError`; `retryable` says whether the same request may succeed later. `close()` is idempotent,
-releases everything and may be called while requests are in flight, which then fail.
+A stage object serves all calls of a process and belongs to one event loop. Heavy work happens on other
+threads or processes, so that no call into a stage holds the loop for more than a few milliseconds. Whatever
+fails raises `AgentError`; `retryable` says whether the same request may succeed later. `close()` is
+idempotent, releases everything and may be called while requests are in flight, which then fail.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ HEARING_RATE = 16_000
 class SpeechEvent(NamedTuple):
     """Speech began or ended at `position`: samples at `HEARING_RATE` since the detector was opened.
 
-    "started" names the first sample worth recognising (padding before the voice included); "stopped" the first
-    sample after the voice, which lies before the moment of the event by the silence that proved it.
+    "started" names the first sample worth recognising (padding before the voice included); "stopped" the
+    first sample after the voice, which lies before the moment of the event by the silence that proved it.
     """
 
     kind: Literal["started", "stopped"]
@@ -58,8 +58,9 @@ class VoiceDetector(Protocol):
         """Samples judged so far; what was fed beyond the last whole window is still waiting."""
 
     def feed(self, pcm: bytes) -> list[SpeechEvent]:
-        """Judge more audio of any length; returns what was found, in order. "started" and "stopped" alternate.
-        Takes a fraction of a millisecond for every 32 ms of audio and may run in a worker thread."""
+        """Judge more audio of any length; returns what was found, in order. "started" and "stopped"
+        alternate. Takes a fraction of a millisecond for every 32 ms of audio and may run in a worker
+        thread."""
 
     def skip(self, samples: int) -> list[SpeechEvent]:
         """Audio is missing here: advance the position without judging it. Speech is not ended by it."""
@@ -78,19 +79,21 @@ class VoiceActivity(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SpeechToTextCapabilities:
-    """`partials`: hypotheses arrive while the person speaks. `simultaneous`: how many recognisers work at once;
-    further ones wait their turn; None: no bound of its own."""
+    """`partials`: hypotheses arrive while the person speaks. `simultaneous`: how many recognisers work at
+    once; further ones wait their turn; None: no bound of its own."""
 
     partials: bool
     simultaneous: int | None = None
 
 
 class Recogniser(Protocol):
-    """Turns one stretch of speech into text. `feed` calls, then one `finish`, then `close`; one task at a time."""
+    """Turns one stretch of speech into text. `feed` calls, then one `finish`, then `close`; one task at a
+    time."""
 
     async def feed(self, pcm: bytes) -> str | None:
-        """Hear more audio (mono s16le at `HEARING_RATE`, any length). Returns the whole hypothesis so far if it
-        changed, else None. May wait for a free recogniser. After a cancelled `feed` only `close` is allowed."""
+        """Hear more audio (mono s16le at `HEARING_RATE`, any length). Returns the whole hypothesis so far if
+        it changed, else None. May wait for a free recogniser. After a cancelled `feed` only `close` is
+        allowed."""
 
     async def finish(self) -> str:
         """The final text; "" if there were no words."""
@@ -116,7 +119,8 @@ class SpeechToText(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry of a conversation. `tool_calls` only on an assistant's, `tool_call_id` only on a tool's answer."""
+    """One entry of a conversation. `tool_calls` only on an assistant's, `tool_call_id` only on a tool's
+    answer."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
@@ -133,8 +137,8 @@ class LanguageModel(Protocol):
     """Writes the answer."""
 
     def reply(self, messages: Sequence[Message], tools: ToolSet) -> AsyncIterator[Thought]:
-        """The answer to `messages`, as it is written: pieces of text of any size, which join to the whole, and
-        tool calls, each complete. Nothing is asked of the model before the first `__anext__`; ending the
+        """The answer to `messages`, as it is written: pieces of text of any size, which join to the whole,
+        and tool calls, each complete. Nothing is asked of the model before the first `__anext__`; ending the
         iteration early (`aclose`) stops the work. Raises `AgentError`, also after the first pieces."""
 
     async def close(self) -> None:
@@ -143,7 +147,8 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextToSpeechCapabilities:
-    """`voices`: names that can be chosen, empty if unknown. `streams`: sound arrives before the whole is made."""
+    """`voices`: names that can be chosen, empty if unknown. `streams`: sound arrives before the whole is
+    made."""
 
     voices: Sequence[str] = ()
     streams: bool = False
@@ -158,9 +163,10 @@ class TextToSpeech(Protocol):
         """What it can do; constant."""
 
     def speak(self, text: str) -> AsyncIterator[Speech]:
-        """`text` as speech: pieces in order, all of one rate; the first carries `text`. Text without anything to
-        pronounce gives no piece. May be called for several texts at once. Nothing is made before the first
-        `__anext__`; ending early (`aclose`) stops the work. Raises `AgentError`, also after the first pieces."""
+        """`text` as speech: pieces in order, all of one rate; the first carries `text`. Text without
+        anything to pronounce gives no piece. May be called for several texts at once. Nothing is made before
+        the first `__anext__`; ending early (`aclose`) stops the work. Raises `AgentError`, also after the
+        first pieces."""
 
     async def close(self) -> None:
         """Release connections, processes and models."""

@@ -1,0 +1,59 @@
+"""From a name to the thing it names: agents, stages and codecs are found here, nothing is registered.
+
+Owns the rule that a bare name is a file of a room and `package.module:attribute` is an import. It must not
+know any room's contents.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import re
+from typing import Any
+
+from legato.core.errors import SettingsError
+
+__all__ = ["names", "resolve"]
+
+
+def names(room: str) -> list[str]:
+    """The bare names that `resolve` can look for in `room` (such as "agents"), sorted."""
+    package = importlib.import_module(f"legato.{room}")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
+    return sorted(name for name in found if name != "base" and not name.startswith("_"))
+
+
+def resolve(room: str, name: str) -> Any:
+    """What `name` stands for: attribute `build` of `legato.<room>.<name>`, or the object at `pkg.mod:attr`.
+
+    Raises `SettingsError`, with what to do about it, if there is no such thing or a dependency is missing.
+    """
+    path, colon, attribute = name.partition(":")
+    if not colon:
+        if not path.isidentifier() or importlib.util.find_spec(f"legato.{room}.{path}") is None:
+            raise SettingsError(
+                f"{name!r} is not in legato.{room} and is not of the form package.module:attribute"
+            )
+        path, attribute = f"legato.{room}.{path}", "build"
+    try:
+        found: Any = importlib.import_module(path)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"{name!r} cannot be used: {_advice(error.name or path)}") from error
+    except (AttributeError, ValueError) as error:
+        raise SettingsError(f"{name!r} cannot be used: {error}") from error
+    return found
+
+
+def _advice(module: str) -> str:
+    """How to get `module`: by the extra of this distribution that brings it, if one does."""
+    try:
+        requirements = importlib.metadata.requires("legato") or []
+    except importlib.metadata.PackageNotFoundError:
+        requirements = []
+    for requirement in requirements:
+        match = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement)
+        if match and match[1].lower() == module.partition(".")[0].lower():
+            return f"{module} is not installed: pip install 'legato[{match[2]}]'"
+    return f"there is no module {module!r}"
