@@ -50,7 +50,7 @@ def opus_duration_us(packet: bytes) -> int:
     return duration
 
 
-class AudioFormat(msgspec.Struct, frozen=True, kw_only=False, gc=False):
+class AudioFormat(msgspec.Struct, frozen=True, gc=False):
     """How audio is coded: codec, sample rate in Hz, channels (always 1 in this version of the wire)."""
 
     codec: Codec

@@ -54,7 +54,7 @@ class ConnectError(TransportError):
     """No session could be established: unreachable, refused, wrong certificate, wrong path or version."""
 
 
-class SessionClosed(TransportError):
+class SessionClosed(TransportError):  # noqa: N818 - named after what happened
     """The session is over.
 
     `by` tells who ended it, `code` is a session close code of wire/SPEC.md and `reason` is text for people.
@@ -67,7 +67,7 @@ class SessionClosed(TransportError):
         self.reason = reason
 
 
-class StreamReset(TransportError):
+class StreamReset(TransportError):  # noqa: N818 - named after what happened
     """The peer abandoned one stream; `code` is a stream code of wire/SPEC.md."""
 
     def __init__(self, code: int) -> None:
@@ -75,7 +75,7 @@ class StreamReset(TransportError):
         self.code = code
 
 
-class ResumeRejected(LegatoError):
+class ResumeRejected(LegatoError):  # noqa: N818 - named after what happened
     """The server does not continue the call that the resume ticket names; a new call can be started."""
 
 
