@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
+from legato.agents.settings import AssistantSettings
 from legato.core.errors import SettingsError
 
 PREFIX = "LEGATO_"
@@ -34,6 +35,19 @@ PREFIX = "LEGATO_"
 
 CONFIG_VARIABLE = "LEGATO_CONFIG"
 """The variable that names the TOML file when `--config` does not."""
+
+
+FLAGS = {
+    "listen.host": "--host",
+    "listen.port": "--port",
+    "tls.cert": "--cert",
+    "tls.key": "--key",
+    "agent": "--agent",
+    "log.level": "--log-level",
+    "log.format": "--log-format",
+    "drain_seconds": "--drain-seconds",
+}
+"""The settings that `legato serve` also takes on the command line."""
 
 
 class Group(BaseModel):
@@ -184,6 +198,7 @@ class ServerSettings(BaseSettings):
     )
     listen: Listen = Listen()
     tls: Tls = Tls()
+    assistant: AssistantSettings = AssistantSettings.model_validate({})
     limits: Limits = Limits()
     engine: Engine = Engine()
     log: Log = Log()
@@ -201,35 +216,49 @@ class ServerSettings(BaseSettings):
         return (init_settings,)
 
 
-Layer = tuple[str, dict[str, Any]]
-"""What one source says, under the name by which a message can point at it."""
+Layer = tuple[Literal["flags", "environment", "file"], dict[str, Any]]
+"""What one source says, nested like the model."""
 
 
 def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = None) -> ServerSettings:
-    """Gather the settings from `flags` (nested like the model), the environment and the TOML file `config`.
+    """Gather the settings from `flags` (by dotted key, None meaning not given), the environment and `config`.
 
-    Without `config` the file named by LEGATO_CONFIG is read, if that is set. Raises `SettingsError`.
+    Without `config` the TOML file named by LEGATO_CONFIG is read, if that is set. Raises `SettingsError`.
     """
     named = os.environ.get(CONFIG_VARIABLE)
     path = config or (Path(named) if named else None)
-    layers: list[Layer] = [("the command line", dict(flags or {})), ("the environment", _environment())]
+    layers: list[Layer] = [("flags", _nested(flags or {})), ("environment", _environment())]
     if path is not None:
-        layers.append((str(path), _toml(path)))
+        layers.append(("file", _toml(path)))
     merged: dict[str, Any] = {}
     for _, layer in reversed(layers):
         merged = _merge(merged, layer)
     try:
         return ServerSettings.model_validate(merged)
     except ValidationError as error:
-        raise SettingsError(_sentence(error.errors()[0], layers)) from None
+        raise SettingsError(_sentence(error.errors()[0], layers, path)) from None
+
+
+def variable(key: str) -> str:
+    """The environment variable of a dotted key: `listen.port` is LEGATO_LISTEN__PORT."""
+    return PREFIX + key.replace(".", "__").upper()
+
+
+def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in flags.items():
+        if value is not None:
+            for part in reversed(key.split(".")):
+                value = {part: value}
+            nested = _merge(nested, value)
+    return nested
 
 
 def _environment() -> dict[str, Any]:
     for name in os.environ:
         group = name.removeprefix(PREFIX).partition("__")[0].lower()
         if name.startswith(PREFIX) and "__" in name and group not in ServerSettings.model_fields:
-            known = [f"{PREFIX}{field.upper()}" for field in ServerSettings.model_fields]
-            meant = _did_you_mean(f"{PREFIX}{group.upper()}", known)
+            meant = _did_you_mean(group.upper(), [key.upper() for key in ServerSettings.model_fields], PREFIX)
             raise SettingsError(f"environment variable {name} names no group of settings{meant}")
     try:
         return EnvSettingsSource(ServerSettings)()
@@ -256,21 +285,32 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _sentence(error: ErrorDetails, layers: list[Layer]) -> str:
+def _sentence(error: ErrorDetails, layers: list[Layer], file: Path | None) -> str:
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
-    source = next((name for name, layer in layers if _contains(layer, path)), "the defaults")
+    source = _source(path, layers, file)
     if error["type"] == "extra_forbidden":
         model = _model_at(path[:-1])
-        known = [".".join([*path[:-1], name]) for name in model.model_fields] if model else []
-        return f"unknown setting {key} (from {source}){_did_you_mean(key, known)}"
+        known = list(model.model_fields) if model else []
+        prefix = key[: -len(path[-1])]
+        return f"unknown setting {key} ({source}){_did_you_mean(path[-1], known, prefix)}"
     if error["type"] == "value_error":
-        return f"{error['ctx']['error']} (from {source})"
+        sentence = str(error["ctx"]["error"])
+        return f"{sentence} ({source})" if key in sentence else f"{key}: {sentence} ({source})"
     if error["type"] == "model_type":
-        return f"{key} (from {source}) is a group of settings: set its keys one by one"
+        return f"{key} ({source}) is a group of settings: set its keys one by one"
     wish = error["msg"].replace("Input should be", "it must be", 1)
     value = "the given value (hidden)" if _is_secret(path) else repr(error["input"])
-    return f"{key} = {value} (from {source}) cannot be used: {wish[0].lower()}{wish[1:]}"
+    return f"{key} = {value} ({source}) cannot be used: {wish[0].lower()}{wish[1:]}"
+
+
+def _source(path: list[str], layers: list[Layer], file: Path | None) -> str:
+    key = ".".join(path)
+    for name, layer in layers:
+        if _contains(layer, path):
+            known = {"flags": FLAGS.get(key, "a flag"), "environment": variable(key), "file": f"in {file}"}
+            return known[name]
+    return "default"
 
 
 def _contains(layer: Any, path: list[str]) -> bool:
@@ -281,11 +321,11 @@ def _contains(layer: Any, path: list[str]) -> bool:
     return True
 
 
-def _did_you_mean(word: str, known: list[str]) -> str:
+def _did_you_mean(word: str, known: list[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(word, known, n=1)
     if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known are {', '.join(sorted(known))}" if known else ""
+        return f"; did you mean {prefix}{close[0]}?"
+    return f"; known are {', '.join(f'{prefix}{name}' for name in sorted(known))}" if known else ""
 
 
 def _model_at(path: list[str]) -> type[BaseModel] | None:
