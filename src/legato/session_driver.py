@@ -168,13 +168,14 @@ class SessionDriver:
         finally:
             self._settling = False
         deadline = session.next_deadline()
-        if deadline != self._armed:
+        # A timer that fires early costs one call; moving it on every frame would cost one per frame.
+        if deadline is not None and (self._armed is None or deadline < self._armed):
             self._arm(deadline)
 
     def _send(self, output: Send) -> None:
-        key, data, fin = output
+        key, fin = output.key, output.fin
         stream = self._streams.get(key, key) if key < 0 else key
-        if self.transport.send(stream, data, fin) > HIGH_WATER_BYTES and not fin:
+        if self.transport.send(stream, output.data, fin) > HIGH_WATER_BYTES and not fin:
             self._congested.add(stream)
         if fin and key < 0:
             del self._streams[key]

@@ -1,11 +1,13 @@
 """What the caller hears: replies queued in order and handed out sample by sample.
 
 Owns the truth about what was played (the client's half of the playback ledger). Sans-IO: a device pulls from it,
-a session pushes into it; it knows neither clocks nor networks nor codecs. Positions are samples at `rate`.
+possibly in a thread of its own, a session pushes into it; it knows neither clocks nor networks nor codecs.
+Positions are samples at `rate`.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
@@ -86,78 +88,90 @@ class PlaybackBuffer:
     def __init__(self, rate: int, start_samples: int = 0) -> None:
         """Make an empty buffer for audio of `rate` samples per second."""
         self.rate = rate
+        self.paused = False
         self._start = start_samples
         self._queue: deque[PlayedItem] = deque()
         self._changed: list[PlayedItem] = []
-        self._flushed = -1
-        self.paused = False
+        self._flushed = 0
+        self._lock = threading.Lock()
 
     @property
     def buffered(self) -> int:
         """Return the samples that wait to be played, over all items."""
-        return sum(item.buffered for item in self._queue)
+        with self._lock:
+            return sum(item.buffered for item in self._queue)
 
     @property
     def current(self) -> PlayedItem | None:
         """Return the item that is being played or is next."""
-        return self._queue[0] if self._queue else None
-
-    @property
-    def idle(self) -> bool:
-        """Return whether nothing waits or is expected."""
-        return not self._queue
+        with self._lock:
+            return self._queue[0] if self._queue else None
 
     def begin(self, item_id: str, content_index: int, generation: int) -> PlayedItem | None:
         """Expect a reply part; None when its generation was flushed already."""
-        if generation <= self._flushed:
-            return None
-        item = PlayedItem(item_id, content_index, generation)
-        self._queue.append(item)
-        return item
+        with self._lock:
+            if generation <= self._flushed:
+                return None
+            item = PlayedItem(item_id, content_index, generation)
+            self._queue.append(item)
+            return item
+
+    def append(self, item: PlayedItem, pcm: bytes) -> None:
+        """Queue s16le samples of `item`; ignored when it was flushed."""
+        with self._lock:
+            if item.state != "stopped":
+                item.append(pcm)
 
     def complete(self, item: PlayedItem) -> None:
         """Note that no more of `item` will come."""
-        item.complete = True
-        self._retire()
+        with self._lock:
+            item.complete = True
+            self._retire()
 
-    def flush(self, generation: int) -> list[PlayedItem]:
-        """Drop every item of `generation` or older at once; return them with their final positions."""
-        self._flushed = max(self._flushed, generation)
-        stale = [item for item in self._queue if item.generation <= generation]
-        self._queue = deque(item for item in self._queue if item.generation > generation)
-        for item in stale:
-            item.stop()
-        self._changed.extend(stale)
-        return stale
+    def flush(self, last: int, first: int = 0) -> list[PlayedItem]:
+        """Drop the items of generations `first` to `last` at once; return them with their final positions."""
+        with self._lock:
+            if first <= self._flushed + 1:
+                self._flushed = max(self._flushed, last)
+            stale = [item for item in self._queue if first <= item.generation <= last]
+            self._queue = deque(item for item in self._queue if not first <= item.generation <= last)
+            for item in stale:
+                item.stop()
+            self._changed.extend(stale)
+            return stale
 
     def pull(self, samples: int) -> bytes:
         """Return exactly `samples` samples for the loudspeaker; silence where there is nothing to play."""
-        parts: list[bytes] = []
-        missing = samples
-        while missing and not self.paused and self._queue:
-            item = self._queue[0]
-            if item.played == 0 and item.buffered < self._start and not item.complete:
-                break
-            if item.buffered == 0:
-                if not item.complete and item.note_dry():
-                    self._changed.append(item)
-                break
-            starting = item.played == 0
-            pcm = item.take(missing)
-            missing -= len(pcm) // SAMPLE_BYTES
-            parts.append(pcm)
-            item.note_wet()
-            if starting:
-                self._changed.append(item)
-            self._retire()
-        if missing:
-            parts.append(bytes(missing * SAMPLE_BYTES))
+        with self._lock:
+            parts: list[bytes] = []
+            missing = samples
+            while missing and not self.paused and self._queue:
+                pcm = self._play(self._queue[0], missing)
+                if not pcm:
+                    break
+                missing -= len(pcm) // SAMPLE_BYTES
+                parts.append(pcm)
+                self._retire()
+        parts.append(bytes(missing * SAMPLE_BYTES))
         return b"".join(parts)
 
     def changes(self) -> list[PlayedItem]:
         """Return, once, the items that started, ran dry, ended or were flushed since the last call."""
-        changed, self._changed = self._changed, []
-        return changed
+        with self._lock:
+            changed, self._changed = self._changed, []
+            return changed
+
+    def _play(self, item: PlayedItem, samples: int) -> bytes:
+        if item.played == 0 and item.buffered < self._start and not item.complete:
+            return b""
+        if item.buffered == 0:
+            if not item.complete and item.note_dry():
+                self._changed.append(item)
+            return b""
+        if item.played == 0:
+            self._changed.append(item)
+        item.note_wet()
+        return item.take(samples)
 
     def _retire(self) -> None:
         while self._queue and self._queue[0].complete and self._queue[0].buffered == 0:

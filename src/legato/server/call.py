@@ -1,0 +1,96 @@
+"""One caller as an agent sees them: implements `agents.base.Call` over a session driver.
+
+Owns what is heard from the caller and waits to be read. It must not know which agent answers, nor the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from legato._inbox import Inbox
+from legato.agents.base import Content, ToolSet, Utterance
+from legato.agents.stages.base import TextToSpeech
+from legato.core.audio import AudioFormat, AudioFrame, AudioGap
+from legato.core.errors import LocalProtocolError
+from legato.core.session import ServerSession
+from legato.server.speaking import Speaker
+from legato.session_driver import SessionDriver
+
+__all__ = ["UNREAD_EVENTS", "ServerCall"]
+
+UNREAD_EVENTS = 1000
+"""Events kept for an agent that does not read them; beyond that the oldest go."""
+
+
+class ServerCall:
+    """A call in progress. The session's owner feeds it; the agent uses it."""
+
+    voice: TextToSpeech | None
+
+    def __init__(
+        self,
+        call_id: str,
+        driver: SessionDriver,
+        formats: tuple[AudioFormat, AudioFormat],
+        new_id: Callable[[str], str],
+        tools: ToolSet | None = None,
+    ) -> None:
+        """Make the call `call_id` with its (input, output) formats."""
+        assert isinstance(driver.session, ServerSession)
+        self.id = call_id
+        self.input_format, self.output_format = formats
+        self.tools = tools or ToolSet()
+        self.voice = None
+        self.speaker = Speaker(driver, self.output_format, new_id)
+        self._driver = driver
+        self._session = driver.session
+        self._audio: Inbox[AudioFrame | AudioGap] = Inbox(self._taken)
+        self._events: Inbox[dict[str, Any]] = Inbox()
+
+    @property
+    def audio(self) -> AsyncIterator[AudioFrame | AudioGap]:
+        """Return what the caller says, in order."""
+        return self._audio
+
+    @property
+    def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Return what the caller sends beside audio."""
+        return self._events
+
+    def say(self, content: Content) -> Utterance:
+        """Say `content` after everything said before it."""
+        return self.speaker.say(content, self.voice)
+
+    def interrupt(self) -> None:
+        """Fall silent."""
+        self.speaker.interrupt()
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Send the caller one event."""
+        kind = event.get("type")
+        if not isinstance(kind, str) or kind.startswith("legato."):
+            raise LocalProtocolError(f'an event needs a "type" that is not legato.*, not {kind!r}')
+        if not self._driver.over:
+            self._session.send_event(event, self._driver.clock())
+            self._driver.settle()
+
+    def hear(self, item: AudioFrame | AudioGap) -> None:
+        """Put audio, or the news of its loss, where the agent reads it."""
+        self._audio.put(item)
+
+    def receive(self, event: dict[str, Any]) -> None:
+        """Put a caller's event where the agent reads it."""
+        if len(self._events) >= UNREAD_EVENTS:
+            self._events.drop_oldest()
+        self._events.put(event)
+
+    def end(self) -> None:
+        """End the call for the agent: iterations stop, utterances settle."""
+        self._audio.close()
+        self._events.close()
+        self.speaker.end()
+
+    def _taken(self, item: AudioFrame | AudioGap) -> None:
+        if type(item) is AudioFrame and not self._driver.over:
+            self._session.consumed(item)

@@ -1,0 +1,126 @@
+"""From what an agent says to what is sent: text, speech or encoded audio become payloads of one format.
+
+Owns the conversion and where each text's sound begins; must not know calls, sessions or networks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from typing import NamedTuple
+
+from legato.agents.base import Content, Speech
+from legato.agents.sentences import sentences
+from legato.agents.stages.base import TextToSpeech
+from legato.audio.convert import OutgoingAudio
+from legato.core.audio import AudioFormat, AudioFrame, AudioGap
+from legato.core.errors import AgentError
+
+__all__ = ["Piece", "pieces"]
+
+SLICE_MS = 100
+"""Speech is coded this much at a time, so that coding a long piece does not hold the event loop."""
+
+
+class Piece(NamedTuple):
+    """One payload of `samples` samples; `text` is what begins to sound with it."""
+
+    payload: bytes
+    samples: int
+    text: str = ""
+
+
+async def pieces(content: Content, format: AudioFormat, voice: TextToSpeech | None) -> AsyncIterator[Piece]:
+    """Turn `content` into payloads of `format`, no faster than they are taken.
+
+    Raises `AgentError` when the content or the voice does; other exceptions of the content come through.
+    """
+    source = _written(content) if isinstance(content, str) else content
+    coder = _Coder(format)
+    async with contextlib.aclosing(_items(source)) as items:
+        async for item in items:
+            if type(item) is AudioFrame:
+                yield Piece(item.payload, item.samples)
+            elif isinstance(item, Speech):
+                for piece in coder.convert(item):
+                    yield piece
+            elif isinstance(item, str):
+                async for piece in _spoken(item, items, coder, voice):
+                    yield piece
+            elif not isinstance(item, AudioGap):
+                raise AgentError(f"cannot say {type(item).__name__}: give text, Speech or AudioFrame")
+    for piece in coder.flush():
+        yield piece
+
+
+async def _spoken(
+    first: str, rest: AsyncIterator[object], coder: _Coder, voice: TextToSpeech | None
+) -> AsyncIterator[Piece]:
+    """Speak text that is still being written, sentence by sentence."""
+    if voice is None:
+        raise AgentError("the call has no voice: set call.voice to a TextToSpeech before saying text")
+    async for sentence in sentences(_text(first, rest)):
+        async with contextlib.aclosing(_speech(voice, sentence)) as speech:
+            async for piece in speech:
+                for coded in coder.convert(piece):
+                    yield coded
+
+
+async def _speech(voice: TextToSpeech, sentence: str) -> AsyncGenerator[Speech, None]:
+    speech = voice.speak(sentence)
+    try:
+        async for piece in speech:
+            yield piece
+    finally:
+        if isinstance(speech, AsyncGenerator):
+            await speech.aclose()
+
+
+async def _text(first: str, rest: AsyncIterator[object]) -> AsyncIterator[str]:
+    yield first
+    async for item in rest:
+        if not isinstance(item, str):
+            raise AgentError("one say() takes either text or audio, not both")
+        yield item
+
+
+async def _written(text: str) -> AsyncIterator[str]:
+    yield text
+
+
+async def _items(source: AsyncIterable[object]) -> AsyncGenerator[object, None]:
+    """Iterate `source` and close it whatever happens."""
+    iterator = aiter(source)
+    try:
+        async for item in iterator:
+            yield item
+    finally:
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
+
+
+class _Coder:
+    """Codes `Speech`, a slice at a time, and carries its text to the first payload that holds its sound."""
+
+    def __init__(self, format: AudioFormat) -> None:
+        self._outgoing = OutgoingAudio(format)
+        self._text = ""
+        self._began = False
+
+    def convert(self, speech: Speech) -> Iterator[Piece]:
+        self._began = True
+        if speech.text:
+            self._text = f"{self._text} {speech.text}".strip()
+        step = 2 * (speech.rate * SLICE_MS // 1000)
+        for start in range(0, len(speech.pcm), step):
+            yield from self._label(self._outgoing.convert(speech.pcm[start : start + step], speech.rate))
+
+    def flush(self) -> list[Piece]:
+        return self._label(self._outgoing.flush()) if self._began else []
+
+    def _label(self, coded: list[tuple[bytes, int]]) -> list[Piece]:
+        found: list[Piece] = []
+        for payload, samples in coded:
+            found.append(Piece(payload, samples, self._text))
+            self._text = ""
+        return found

@@ -1,0 +1,264 @@
+"""What an agent says, in order: coded, sent as far as credit allows, and followed until it was heard.
+
+Owns the queue of utterances and the events that describe an answer (`response.created` ... `response.done`).
+It must not know agents, nor how a session moves bytes.
+
+One task works on one utterance at a time, from its content to its last payload; being heard comes later and is
+settled by the playback reports. The next utterance is sent while the one before is still playing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import Any
+
+import structlog
+
+from legato.agents.base import Content
+from legato.agents.stages.base import TextToSpeech
+from legato.core.audio import AudioFormat
+from legato.core.errors import AgentError
+from legato.core.events import PlaybackReported, ReplyCancelled
+from legato.core.session import ServerSession
+from legato.server.content import Piece, pieces
+from legato.server.utterance import SpokenUtterance
+from legato.session_driver import SessionDriver
+
+__all__ = ["FLUSH_GRACE_S", "Speaker"]
+
+FLUSH_GRACE_S = 1.0
+"""How long a flushed utterance waits for the player's final position before the last known one counts."""
+
+YIELD_EVERY = 10
+"""Payloads sent in one go before other calls get their turn."""
+
+log = structlog.get_logger(__name__)
+
+
+class Speaker:
+    """Says things on one call."""
+
+    def __init__(self, driver: SessionDriver, format: AudioFormat, new_id: Callable[[str], str]) -> None:
+        """Speak on the server session of `driver` in `format`; `new_id` makes ids with a prefix."""
+        assert isinstance(driver.session, ServerSession)
+        self._driver = driver
+        self._session = driver.session
+        self._format = format
+        self._new_id = new_id
+        self._waiting: deque[tuple[SpokenUtterance, Content, TextToSpeech | None]] = deque()
+        self._current: SpokenUtterance | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._begun: dict[int, SpokenUtterance] = {}
+        self._credit = asyncio.Event()
+        self._over = False
+
+    @property
+    def unsettled(self) -> list[SpokenUtterance]:
+        """Return every utterance that is queued, being sent or not yet heard to its end, oldest first."""
+        queued = [entry[0] for entry in self._waiting]
+        current = [self._current] if self._current is not None and self._current.generation is None else []
+        return [*self._begun.values(), *current, *queued]
+
+    def say(self, content: Content, voice: TextToSpeech | None) -> SpokenUtterance:
+        """Queue `content`; see `agents.base.Call.say`."""
+        if isinstance(content, str) and voice is None:
+            raise AgentError("the call has no voice: set call.voice to a TextToSpeech before saying text")
+        utterance = SpokenUtterance(self._new_id("item"), self._new_id("resp"), self._cancel)
+        utterance.rate = self._format.rate
+        if self._over:
+            utterance.settle()
+            return utterance
+        self._waiting.append((utterance, content, voice))
+        self._next()
+        return utterance
+
+    def interrupt(self) -> None:
+        """Flush everything; see `agents.base.Call.interrupt`."""
+        stale = self.unsettled
+        if not stale:
+            return
+        self._waiting.clear()
+        for utterance in stale:
+            utterance.note_interrupted()
+            if utterance.generation is None:
+                utterance.settle()
+        self._stop_current()
+        if self._begun:
+            self._flush(max(self._begun))
+
+    def playback(self, report: PlaybackReported) -> None:
+        """Take the player's word for what was heard."""
+        utterance = self._begun.get(report.generation)
+        if utterance is None:
+            return
+        utterance.note_heard(report.played)
+        if report.state in ("done", "stopped"):
+            self._settle(utterance)
+        self._credit.set()
+
+    def cancelled(self, event: ReplyCancelled) -> None:
+        """Stop an utterance that the caller does not want."""
+        utterance = self._begun.get(event.generation)
+        if utterance is not None:
+            utterance.cancel()
+
+    async def heard(self) -> None:
+        """Wait until nothing is queued, being sent or unheard."""
+        while pending := self.unsettled:
+            await pending[-1].finished
+
+    def end(self) -> None:
+        """Settle everything: the call is over."""
+        self._over = True
+        self._stop_current()
+        for utterance in self.unsettled:
+            utterance.settle()
+        self._waiting.clear()
+        self._begun.clear()
+
+    def _next(self) -> None:
+        if self._task is None and self._waiting:
+            utterance, content, voice = self._waiting.popleft()
+            self._current = utterance
+            self._task = asyncio.get_running_loop().create_task(self._say(utterance, content, voice))
+            self._task.add_done_callback(self._said)
+
+    def _said(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("speaking failed", exc_info=error)
+        if self._task is task:
+            self._task = None
+            self._current = None
+            if not self._over:
+                self._next()
+
+    def _stop_current(self) -> None:
+        task, self._task, self._current = self._task, None, None
+        if task is not None:
+            task.cancel()
+
+    async def _say(self, utterance: SpokenUtterance, content: Content, voice: TextToSpeech | None) -> None:
+        source = pieces(content, self._format, voice)
+        self._event("response.created", response={"id": utterance.response_id, "status": "in_progress"})
+        status = "completed"
+        try:
+            await self._send(utterance, source)
+            utterance.complete = True
+        except asyncio.CancelledError:
+            status = "cancelled"
+            raise
+        except AgentError as error:
+            utterance.error = error
+        except Exception as error:
+            log.warning("content broke off", utterance=utterance.id, exc_info=error)
+            utterance.error = AgentError(f"what was to be said broke off: {error}")
+        finally:
+            if utterance.error is not None:
+                status = "failed"
+                utterance.note_interrupted()
+            with contextlib.suppress(Exception):
+                await source.aclose()
+            self._finish(utterance, status)
+
+    async def _send(self, utterance: SpokenUtterance, source: AsyncIterator[Piece]) -> None:
+        session, driver, clock = self._session, self._driver, self._driver.clock
+        generation: int | None = None
+        in_a_row = 0
+        async for payload, samples, text in source:
+            if generation is None:
+                generation = self._begin(utterance)
+            if text:
+                utterance.note_text(text)
+                self._event(
+                    "response.output_audio_transcript.delta",
+                    response_id=utterance.response_id,
+                    item_id=utterance.id,
+                    content_index=0,
+                    delta=text + " ",
+                )
+            if session.room(generation, clock()) < samples or driver.congested:
+                await self._room(generation, samples)
+                in_a_row = 0
+            session.send_audio(generation, payload, samples, clock())
+            utterance.sent += samples
+            driver.settle()
+            in_a_row += 1
+            if in_a_row >= YIELD_EVERY:
+                in_a_row = 0
+                await asyncio.sleep(0)
+
+    async def _room(self, generation: int, samples: int) -> None:
+        """Wait until the caller's credit and the network take `samples` more."""
+        while not self._over:
+            await self._driver.writable()
+            now = self._driver.clock()
+            if self._session.room(generation, now) >= samples:
+                return
+            self._credit.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await self._credit.wait()
+
+    def _begin(self, utterance: SpokenUtterance) -> int:
+        generation = self._session.begin_reply(
+            utterance.response_id, utterance.id, self._format, self._driver.clock()
+        )
+        utterance.generation = generation
+        self._begun[generation] = utterance
+        return generation
+
+    def _finish(self, utterance: SpokenUtterance, status: str) -> None:
+        """End the reply on the wire, whether it was said to its end or broke off."""
+        if self._driver.over:
+            utterance.settle()
+            return
+        if utterance.generation is not None and status != "cancelled":
+            self._session.end_reply(utterance.generation, self._driver.clock())
+        if utterance.text:
+            self._event(
+                "response.output_audio_transcript.done",
+                response_id=utterance.response_id,
+                item_id=utterance.id,
+                content_index=0,
+                transcript=utterance.text,
+            )
+        self._event("response.done", response={"id": utterance.response_id, "status": status})
+        if utterance.sent == 0:
+            self._settle(utterance)
+
+    def _event(self, kind: str, **fields: Any) -> None:
+        if not self._driver.over:
+            self._session.send_event({"type": kind, **fields}, self._driver.clock())
+            self._driver.settle()
+
+    def _cancel(self, utterance: SpokenUtterance) -> None:
+        utterance.note_interrupted()
+        for entry in self._waiting:
+            if entry[0] is utterance:
+                self._waiting.remove(entry)
+                utterance.settle()
+                return
+        if utterance is self._current:
+            self._stop_current()
+            self._next()
+        if utterance.generation is None:
+            utterance.settle()
+        else:
+            self._flush(utterance.generation, utterance.generation)
+
+    def _flush(self, last: int, first: int = 0) -> None:
+        """Make generations `first` to `last` stale, here and at the caller."""
+        self._session.flush(self._driver.clock(), last, first)
+        self._driver.settle()
+        loop = asyncio.get_running_loop()
+        for generation, utterance in list(self._begun.items()):
+            if first <= generation <= last:
+                loop.call_later(FLUSH_GRACE_S, self._settle, utterance)
+
+    def _settle(self, utterance: SpokenUtterance) -> None:
+        utterance.settle()
+        if utterance.generation is not None:
+            self._begun.pop(utterance.generation, None)
