@@ -1,4 +1,5 @@
-"""Cuts text that is still being written into sentences, so that the first can be spoken before the last exists.
+"""Cuts text that is still being written into sentences, so that the first can be spoken before the last
+exists.
 
 Owns where a sentence ends; must not know who writes or speaks.
 """

@@ -1,0 +1,206 @@
+"""Recognition by pocketsphinx while the person speaks, offline (extra `assistant`).
+
+Owns a bounded pool of decoder processes (`pocketsphinx_worker`, about 90 MB each for open vocabulary, 30 MB
+for a grammar), shared by all calls in the order in which they ask. It must not know calls or voice activity.
+"""
+
+import asyncio
+import importlib.util
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from legato.agents.settings import AssistantSettings
+from legato.core.errors import AgentError, SettingsError
+
+from .base import SpeechToTextCapabilities
+from .pocketsphinx_worker import HEADER
+
+__all__ = ["PocketsphinxSpeechToText", "build"]
+
+_WORKER = Path(__file__).with_name("pocketsphinx_worker.py")
+_GRAMMARS = Path(__file__).with_name("models")
+_PATIENCE_S = 30.0
+"""Longest time one request may take before its decoder is given up."""
+_MOST_AT_ONCE = 2 * 16_000 * 2
+"""Bytes fed in one request: two seconds, so that a long backlog still gives partial results."""
+
+
+class _Decoder:
+    """One worker process. Requests run one after the other, each to its end even if nobody waits any more."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._turn = asyncio.Lock()
+        self.broken = False
+
+    async def ask(self, request: bytes, payload: bytes = b"") -> str:
+        """One request; raises `AgentError` if it fails."""
+        async with self._turn:
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.write(HEADER.pack(request, len(payload)) + payload)
+                await self._process.stdin.drain()
+                return await self.answer()
+            except (OSError, RuntimeError) as error:
+                self.broken = True
+                raise AgentError("the recogniser has stopped", retryable=True) from error
+
+    async def answer(self) -> str:
+        """The next answer."""
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                status, length = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
+                text = (await self._process.stdout.readexactly(length)).decode()
+        except (asyncio.IncompleteReadError, TimeoutError) as error:
+            self.broken = True
+            raise AgentError("the recogniser has stopped", retryable=True) from error
+        if status != b".":
+            raise AgentError(f"pocketsphinx: {text}", retryable=False)
+        return text
+
+    async def stop(self) -> None:
+        """End the process."""
+        self.broken = True
+        if self._process.returncode is None:
+            self._process.kill()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        await self._process.wait()
+
+
+class PocketsphinxSpeechToText:
+    """The pool. Decoders are started when they are first needed and stay until `close`."""
+
+    def __init__(self, grammar: str, recognisers: int) -> None:
+        self._grammar = grammar
+        self.capabilities = SpeechToTextCapabilities(partials=True, simultaneous=recognisers)
+        self._free = asyncio.Semaphore(recognisers)
+        self._idle: list[_Decoder] = []
+        self._running: set[_Decoder] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def open(self) -> "_Recogniser":
+        """A recogniser for one stretch of speech."""
+        return _Recogniser(self)
+
+    async def take(self) -> _Decoder:
+        """A free decoder, when it is this caller's turn; give it back with `give_back`."""
+        await self._free.acquire()
+        try:
+            if self._closed:
+                raise AgentError("speech recognition has been closed")
+            return self._idle.pop() if self._idle else await self._start()
+        except BaseException:
+            self._free.release()
+            raise
+
+    async def give_back(self, decoder: _Decoder) -> None:
+        """Return a decoder after whatever it is doing; a broken one is not used again."""
+        try:
+            if not decoder.broken:
+                await decoder.ask(b"X")
+                self._idle.append(decoder)
+        except AgentError:
+            decoder.broken = True
+        finally:
+            if decoder.broken:
+                self._running.discard(decoder)
+                await decoder.stop()
+            self._free.release()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Run `work` to its end, whoever stops waiting for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def close(self) -> None:
+        """End every decoder."""
+        self._closed = True
+        await asyncio.gather(*(decoder.stop() for decoder in list(self._running)))
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        self._running.clear()
+        self._idle.clear()
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has seen it
+
+    async def _start(self) -> _Decoder:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", str(_WORKER), self._grammar, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+            )
+        except OSError as error:
+            raise AgentError(f"the recogniser cannot be started: {error}", retryable=True) from error
+        decoder = _Decoder(process)
+        self._running.add(decoder)
+        try:
+            await decoder.answer()
+        except BaseException:
+            self._running.discard(decoder)
+            self.spawn(decoder.stop())
+            raise
+        return decoder
+
+
+class _Recogniser:
+    """One stretch of speech on a decoder of the pool, which it takes when it first hears something."""
+
+    def __init__(self, pool: PocketsphinxSpeechToText) -> None:
+        self._pool = pool
+        self._decoder: _Decoder | None = None
+        self._understood = ""
+        self._closed = False
+
+    async def feed(self, pcm: bytes) -> str | None:
+        """Hear more audio."""
+        before = self._understood
+        for start in range(0, len(pcm), _MOST_AT_ONCE):
+            self._understood = await self._ask(b"F", pcm[start : start + _MOST_AT_ONCE])
+        return self._understood if self._understood != before else None
+
+    async def finish(self) -> str:
+        """The final text."""
+        if self._decoder is None:
+            return ""
+        return await self._ask(b"E")
+
+    async def close(self) -> None:
+        """Give the decoder back."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._decoder is not None:
+            decoder, self._decoder = self._decoder, None
+            await asyncio.shield(self._pool.spawn(self._pool.give_back(decoder)))
+
+    async def _ask(self, request: bytes, payload: bytes = b"") -> str:
+        if self._closed:
+            raise AgentError("the recogniser has been closed")
+        if self._decoder is None:
+            self._decoder = await self._pool.take()
+            await asyncio.shield(self._pool.spawn(self._decoder.ask(b"S")))
+        answer: str = await asyncio.shield(self._pool.spawn(self._decoder.ask(request, payload)))
+        return answer
+
+
+def build(settings: AssistantSettings) -> PocketsphinxSpeechToText:
+    """The stage for `settings`. `stt_grammar` is a path, or the name of a grammar that comes with legato."""
+    if importlib.util.find_spec("pocketsphinx") is None:
+        raise ModuleNotFoundError("pocketsphinx is not installed", name="pocketsphinx")
+    grammar = settings.stt_grammar
+    if grammar:
+        path = _GRAMMARS / f"{grammar}.gram" if grammar.isidentifier() else Path(grammar)
+        if not path.is_file():
+            raise SettingsError(f"stt_grammar: there is no grammar {str(path)!r}")
+        grammar = str(path)
+    return PocketsphinxSpeechToText(grammar, settings.stt_recognisers)
