@@ -98,7 +98,7 @@ class Limits(Group):
     hello_timeout_seconds: float = Field(
         default=5, gt=0, le=600, description="Time for a new session to say hello."
     )
-    audio_rate: float = Field(
+    audio_rate: int = Field(
         default=4, ge=1, description="Sustained speed of incoming audio, in multiples of real time."
     )
     audio_burst_seconds: float = Field(
@@ -195,6 +195,12 @@ class ServerSettings(BaseSettings):
         ge=0,
         le=86_400,
         description="Time running calls get to end by themselves when the server is stopped.",
+    )
+    lead_ms: int = Field(
+        default=10_000,
+        ge=0,
+        le=600_000,
+        description="How far a reply may be sent ahead of its playback; callers may ask for less.",
     )
     listen: Listen = Listen()
     tls: Tls = Tls()

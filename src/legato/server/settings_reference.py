@@ -87,7 +87,7 @@ def _assignment(key: str, value: object) -> str:
     if value is None:
         return f"# {key} is not set"
     if isinstance(value, SecretStr):
-        return f"# {key} is set, and secret"
+        return f"# {key} is set, and secret" if value.get_secret_value() else f"# {key} is not set"
     if isinstance(value, str | Path):
         # A JSON string is a TOML basic string, but for DEL, which no setting has a use for.
         return f"{key} = {json.dumps(str(value))}"

@@ -1,0 +1,105 @@
+"""The `legato` program: finds its commands and turns what they raise into one line and an exit code.
+
+A plain module of this folder is a command of the same name. It has either a function `command`, whose
+signature is its command line (Typer), or a `typer.Typer` of that name, for a command that has commands of its
+own. Modules whose name starts with an underscore, and packages, are no commands. Commands import heavy things
+when they run, not when they are found.
+
+Exit codes: 0 done, 1 it failed, 2 it was asked wrongly (usage, settings), 130 interrupted.
+"""
+
+import importlib
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+import legato.cli
+from legato.core.errors import LegatoError, SettingsError
+
+DEBUG_VARIABLE = "LEGATO_DEBUG"
+"""Set to anything, it does what `--debug` does."""
+
+FAILED = 1
+MISUSED = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program with `arguments` (those of the process by default) and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = bool(os.environ.get(DEBUG_VARIABLE)) or "--debug" in words[:1]
+    try:
+        program = typer.main.get_command(application())
+        outcome = program.main(args=words, prog_name="legato", standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            return _reader_gone()
+        if debug and not isinstance(error, TyperException):
+            traceback.print_exc()
+        return _explain(error, words)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return outcome if isinstance(outcome, int) else 0
+
+
+def application() -> typer.Typer:
+    """The Typer application with every command that is found."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(_options)
+    for module in pkgutil.iter_modules(legato.cli.__path__):
+        if module.ispkg or module.name.startswith("_"):
+            continue
+        command = importlib.import_module(f"legato.cli.{module.name}").command
+        name = module.name.replace("_", "-")
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _options(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks; the same as LEGATO_DEBUG=1.")
+    ] = False,
+) -> None:
+    """Voice AI over QUIC: a voice server, a client to talk to it, and the measurements that prove them."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _explain(error: Exception, words: list[str]) -> int:
+    """Say in one line what went wrong."""
+    if isinstance(error, TyperException):
+        path = getattr(getattr(error, "ctx", None), "command_path", "legato")
+        _say(f"{' '.join(error.format_message().split())} (see {path} --help)")
+        return MISUSED
+    if isinstance(error, LegatoError):
+        _say(str(error))
+        return MISUSED if isinstance(error, SettingsError) else FAILED
+    shown = " ".join(f"{type(error).__name__}: {error}".split())
+    again = f"{DEBUG_VARIABLE}=1 legato {' '.join(words)}"
+    _say(f"unexpected {shown}. This is a mistake in legato; please report it with what `{again}` prints")
+    return FAILED
+
+
+def _say(sentence: str) -> None:
+    print(f"legato: {sentence}", file=sys.stderr)
+
+
+def _reader_gone() -> int:
+    """Whoever read our output went away, as `head` does: end quietly, with nothing left to flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

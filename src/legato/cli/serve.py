@@ -1,0 +1,130 @@
+"""`legato serve`: settings in, a running server, a clean end. Owns signals and what the terminal shows."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from legato.server.server import Server
+    from legato.server.settings import ServerSettings
+
+INTERRUPTED = 130
+
+
+def command(  # noqa: PLR0913 - one parameter per flag
+    host: Annotated[
+        str | None, typer.Option(help="Address or name to listen on; * is every address.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port for UDP and TCP; 0 takes a free one.")] = None,
+    cert: Annotated[
+        Path | None, typer.Option(help="Certificate chain (PEM) instead of a development one.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Who answers: echo, assistant, package.module:attribute.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, console or json.")] = None,
+    drain_seconds: Annotated[float | None, typer.Option(help="Time running calls get when stopped.")] = None,
+) -> int:
+    """Run the voice server until it is interrupted.
+
+    All settings can also come from LEGATO_* variables or a TOML file: see `legato settings`.
+    """
+    from legato.server.logging import configure_logging
+    from legato.server.settings import load_settings
+
+    flags = {
+        "listen.host": host,
+        "listen.port": port,
+        "tls.cert": cert,
+        "tls.key": key,
+        "agent": agent,
+        "log.level": log_level,
+        "log.format": log_format,
+        "drain_seconds": drain_seconds,
+    }
+    settings = load_settings(flags, config)
+    configure_logging(settings.log)
+    return _run(settings)
+
+
+def _run(settings: "ServerSettings") -> int:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(_serve(settings))
+    return uvloop.run(_serve(settings))
+
+
+async def _serve(settings: "ServerSettings") -> int:
+    """Serve until the first SIGINT or SIGTERM, then drain; a second one ends everything at once."""
+    from legato.server.server import Server
+
+    server = Server(settings)
+    first, second = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _in_turn(first, second))
+    try:
+        if not await _before(first, server.start()):
+            return INTERRUPTED
+        if sys.stdout.isatty():
+            _announce(server)
+        await first.wait()
+        if server.calls and sys.stdout.isatty():
+            typer.echo(
+                f"waiting up to {settings.drain_seconds:g} s for {server.calls} calls; Ctrl-C ends them now"
+            )
+        return 0 if await _before(second, server.drain()) else INTERRUPTED
+    finally:
+        await server.stop()
+
+
+async def _before(event: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Do `work`, but give it up when `event` comes first; whether it was done. Raises what `work` raises."""
+    working, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, waiting):
+        task.cancel()
+    await asyncio.wait((working, waiting))
+    if working.cancelled():
+        return False
+    working.result()
+    return True
+
+
+def _in_turn(*events: asyncio.Event) -> Callable[[], None]:
+    """A function that sets the first event that is not set yet."""
+
+    def act() -> None:
+        for event in events:
+            if not event.is_set():
+                event.set()
+                return
+
+    return act
+
+
+def _announce(server: "Server") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    host = server.settings.listen.host
+    shown = host if host not in ("*", "0.0.0.0", "::") else "localhost"
+    url = f"https://{f'[{shown}]' if ':' in shown else shown}:{server.port}"
+    identity = server.identity
+    kind = "development certificate" if identity.development else "certificate"
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("[bold]legato[/] listens", url)
+    facts.add_row("agent", server.settings.agent)
+    facts.add_row("sha-256", identity.hash_hex)
+    facts.add_row("", f"[dim]{kind}, valid until {identity.not_after:%Y-%m-%d}[/]")
+    facts.add_row("talk to it", f"legato talk{'' if server.port == 4433 else f' --url {url}'}")
+    Console().print(facts, soft_wrap=True)
