@@ -1,0 +1,59 @@
+"""`legato bench`: three measurements, each beside a baseline taken in the same run.
+
+Owns the flags; the measurements are `legato.bench`. Exit code 1 when a figure is outside its limit.
+"""
+
+from typing import Annotated
+
+import typer
+
+command = typer.Typer(
+    no_args_is_help=True, help="Measure the server against a WebSocket server, here and now."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+Baseline = Annotated[bool, typer.Option(help="Measure the WebSocket server too.")]
+
+
+@command.command()
+def load(
+    sessions: Annotated[int, typer.Option(min=1, max=2000, help="Calls at once.")] = 100,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of the measured window.")] = 8,
+    baseline: Baseline = True,
+    json: Json = False,
+) -> int:
+    """Echo a 20 ms frame every 20 ms on each call: CPU per frame, lost frames, delay, memory."""
+    from legato.bench.load import load as measure
+
+    report = measure(sessions, seconds, baseline)
+    report.print(json)
+    return 0 if report.within else 1
+
+
+@command.command()
+def connect(
+    rtt_ms: Annotated[float, typer.Option(min=1, max=2000, help="Emulated round-trip time.")] = 100,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Connections of each kind.")] = 10,
+    baseline: Baseline = True,
+    json: Json = False,
+) -> int:
+    """Connect over a link with delay: round trips until the agent has the first audio."""
+    from legato.bench.connect import connect as measure
+
+    report = measure(rtt_ms, repeats, baseline)
+    report.print(json)
+    return 0 if report.within else 1
+
+
+@command.command()
+def stream(
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Replies of each kind.")] = 5,
+    baseline: Baseline = True,
+    json: Json = False,
+) -> int:
+    """Deliver one reply of 20 MB as fast as possible: megabytes per second of server CPU."""
+    from legato.bench.stream import stream as measure
+
+    report = measure(repeats, baseline)
+    report.print(json)
+    return 0 if report.within else 1
