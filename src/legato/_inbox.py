@@ -1,7 +1,8 @@
 """A bounded-by-its-owner queue with one reader: what arrives in callbacks, read with ``async for``.
 
 Owns order and wake-ups, nothing else. Unlike `asyncio.Queue` it can be closed, costs one future only when the
-reader really waits, and loses nothing when the waiting reader is cancelled: an item stays until it is returned.
+reader really waits, and loses nothing when the waiting reader is cancelled: an item stays until it is
+returned.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The one loop that joins a core session to a transport.
 
-Owns the drain rule: after every input the core is emptied of outputs (to the transport) and events (to the owner)
-and its next deadline is armed. Knows neither what events mean nor how bytes travel; the same class serves both
-roles. Time comes from `clock`, in microseconds.
+Owns the drain rule: after every input the core is emptied of outputs (to the transport) and events (to the
+owner) and its next deadline is armed. Knows neither what events mean nor how bytes travel; the same class
+serves both roles. Time comes from `clock`, in microseconds.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class SessionDriver:
     def settle(self) -> None:
         """Empty the session into the transport and the owner, then arm its deadline.
 
-        Owners call it after every operation on `session`. An owner that acts on the session from inside an event
-        needs not: the outer call goes round again until nothing is left.
+        Owners call it after every operation on `session`. An owner that acts on the session from inside an
+        event needs not: the outer call goes round again until nothing is left.
         """
         if self._settling:
             return

@@ -1,8 +1,8 @@
 """What the caller hears: replies queued in order and handed out sample by sample.
 
-Owns the truth about what was played (the client's half of the playback ledger). Sans-IO: a device pulls from it,
-possibly in a thread of its own, a session pushes into it; it knows neither clocks nor networks nor codecs.
-Positions are samples at `rate`.
+Owns the truth about what was played (the client's half of the playback ledger). Sans-IO: a device pulls from
+it, possibly in a thread of its own, a session pushes into it; it knows neither clocks nor networks nor
+codecs. Positions are samples at `rate`.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class PlayedItem:
 class PlaybackBuffer:
     """Replies in the order in which they are to be heard.
 
-    `start_samples` is how much of a reply must have arrived before it starts, unless it is complete: a cushion
-    against jitter at its very beginning. Later bursts make their own cushion.
+    `start_samples` is how much of a reply must have arrived before it starts, unless it is complete: a
+    cushion against jitter at its very beginning. Later bursts make their own cushion.
     """
 
     def __init__(self, rate: int, start_samples: int = 0) -> None:

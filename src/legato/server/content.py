@@ -30,13 +30,13 @@ class Piece(NamedTuple):
     text: str = ""
 
 
-async def pieces(content: Content, format: AudioFormat, voice: TextToSpeech | None) -> AsyncIterator[Piece]:
-    """Turn `content` into payloads of `format`, no faster than they are taken.
+async def pieces(content: Content, form: AudioFormat, voice: TextToSpeech | None) -> AsyncIterator[Piece]:
+    """Turn `content` into payloads of `form`, no faster than they are taken.
 
     Raises `AgentError` when the content or the voice does; other exceptions of the content come through.
     """
     source = _written(content) if isinstance(content, str) else content
-    coder = _Coder(format)
+    coder = _Coder(form)
     async with contextlib.aclosing(_items(source)) as items:
         async for item in items:
             if type(item) is AudioFrame:
@@ -102,8 +102,8 @@ async def _items(source: AsyncIterable[object]) -> AsyncGenerator[object, None]:
 class _Coder:
     """Codes `Speech`, a slice at a time, and carries its text to the first payload that holds its sound."""
 
-    def __init__(self, format: AudioFormat) -> None:
-        self._outgoing = OutgoingAudio(format)
+    def __init__(self, form: AudioFormat) -> None:
+        self._outgoing = OutgoingAudio(form)
         self._text = ""
         self._began = False
 

@@ -3,8 +3,8 @@
 Owns the queue of utterances and the events that describe an answer (`response.created` ... `response.done`).
 It must not know agents, nor how a session moves bytes.
 
-One task works on one utterance at a time, from its content to its last payload; being heard comes later and is
-settled by the playback reports. The next utterance is sent while the one before is still playing.
+One task works on one utterance at a time, from its content to its last payload; being heard comes later and
+is settled by the playback reports. The next utterance is sent while the one before is still playing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
@@ -41,12 +41,12 @@ log = structlog.get_logger(__name__)
 class Speaker:
     """Says things on one call."""
 
-    def __init__(self, driver: SessionDriver, format: AudioFormat, new_id: Callable[[str], str]) -> None:
-        """Speak on the server session of `driver` in `format`; `new_id` makes ids with a prefix."""
+    def __init__(self, driver: SessionDriver, form: AudioFormat, new_id: Callable[[str], str]) -> None:
+        """Speak on the server session of `driver` in `form`; `new_id` makes ids with a prefix."""
         assert isinstance(driver.session, ServerSession)
         self._driver = driver
         self._session = driver.session
-        self._format = format
+        self._format = form
         self._new_id = new_id
         self._waiting: deque[tuple[SpokenUtterance, Content, TextToSpeech | None]] = deque()
         self._current: SpokenUtterance | None = None

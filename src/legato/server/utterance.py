@@ -83,7 +83,8 @@ class SpokenUtterance:
 
     @property
     def finished(self) -> Awaitable[None]:
-        """Return something to await until it is settled; never raises, survives cancellation of the awaiter."""
+        """Return something to await until it is settled; never raises, survives cancellation of the
+        awaiter."""
         return asyncio.shield(self._settled)
 
     def cancel(self) -> None:

@@ -1,7 +1,7 @@
 """The contract of every transport: one session's pipes, seen as synchronous calls down and callbacks up.
 
-Owns the words (`Transport`, `Handler`, `IncomingSession`, `Listener`) and their guarantees; it must never know
-what the bytes mean.
+Owns the words (`Transport`, `Handler`, `IncomingSession`, `Listener`) and their guarantees; it must never
+know what the bytes mean.
 
 Guarantees
 ----------

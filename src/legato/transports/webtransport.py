@@ -9,13 +9,11 @@ future is made per read or write, which is what keeps a frame cheap.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from legato import _native
-from legato.core.errors import ConnectError, SessionClosed
 from legato.transports.base import CloseSource, Handler, Transport, TransportInfo, TransportStatistics
 
 __all__ = ["ConnectTarget", "WebTransportEndpoint", "WebTransportSession", "address_text"]
@@ -34,8 +32,8 @@ def address_text(address: tuple[str, int]) -> str:
 class ConnectTarget:
     """Whom to connect to, and how to know that it is them.
 
-    `certificate_hashes` are SHA-256 digests of acceptable leaf certificates; when there are any, nothing else is
-    trusted. Otherwise `roots` (DER) are trusted, or the system's when that is None.
+    `certificate_hashes` are SHA-256 digests of acceptable leaf certificates; when there are any, nothing
+    else is trusted. Otherwise `roots` (DER) are trusted, or the system's when that is None.
     """
 
     addresses: Sequence[tuple[str, int]]
@@ -204,8 +202,9 @@ class WebTransportEndpoint:
     def connect(self, target: ConnectTarget, handler: Callable[[Transport], Handler]) -> WebTransportSession:
         """Start a session and return it at once.
 
-        Streams may be opened and written immediately: their bytes leave right behind the CONNECT request, in the
-        client's first flight after the handshake. The handler hears `opened`, or `closed` when it came to nothing.
+        Streams may be opened and written immediately: their bytes leave right behind the CONNECT request, in
+        the client's first flight after the handshake. The handler hears `opened`, or `closed` when it came
+        to nothing.
         """
         number = self.native.connect(
             _native.ConnectTarget(

@@ -1,0 +1,45 @@
+"""From a URL to whom to connect to and whom to trust; must not know sessions or audio."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from urllib.parse import urlsplit
+
+from legato.client.settings import ClientSettings
+from legato.core.errors import ConnectError, SettingsError
+from legato.core.wire.codes import SESSION_PATH
+from legato.transports.webtransport import ConnectTarget
+from legato.trust import development_hashes
+
+__all__ = ["DEFAULT_URL", "resolve_target"]
+
+DEFAULT_PORT = 4433
+DEFAULT_URL = f"https://localhost:{DEFAULT_PORT}"
+
+
+async def resolve_target(url: str, settings: ClientSettings) -> ConnectTarget:
+    """Look the host of `url` up. Raises `SettingsError` for a bad URL, `ConnectError` for an unknown host."""
+    parts = urlsplit(url if "//" in url else f"https://{url}")
+    try:
+        host, port = parts.hostname, parts.port or DEFAULT_PORT
+    except ValueError:
+        host, port = None, 0
+    if parts.scheme != "https" or not host:
+        raise SettingsError(f"{url!r} is no address of a voice server: use https://host:port")
+    path = parts.path if parts.path not in ("", "/") else SESSION_PATH
+    if parts.query:
+        path += f"?{parts.query}"
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise ConnectError(f"cannot find {host}: {error.strerror or error}") from None
+    addresses = list(dict.fromkeys((str(entry[4][0]), port) for entry in found))
+    return ConnectTarget(
+        addresses=addresses,
+        server_name=host,
+        authority=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        path=path,
+        certificate_hashes=settings.certificate_hashes or development_hashes(host),
+    )

@@ -1,0 +1,381 @@
+"""A call, from the caller's side: speak, listen, interrupt, move.
+
+Owns the life of one connection and joins capture, playback and the core session. It must not know wire bytes,
+nor which device plays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from legato._inbox import Inbox
+from legato._version import __version__
+from legato.audio.codecs import codec_for
+from legato.audio.codecs.base import Decoder
+from legato.client.address import DEFAULT_URL, resolve_target
+from legato.client.capture import CapturedAudio
+from legato.client.devices import Device, VirtualSpeaker
+from legato.client.events import (
+    ClientEvent,
+    Interrupted,
+    PlaybackChanged,
+    ReplyArrived,
+    ReplyBegan,
+    ServerEvent,
+    ServerLeaving,
+)
+from legato.client.playback import PlaybackBuffer, PlayedItem
+from legato.client.settings import ClientSettings
+from legato.core.errors import ConnectError, LegatoError, LocalProtocolError, SessionClosed
+from legato.core.events import (
+    Draining,
+    EventReceived,
+    Flushed,
+    ReplyAudio,
+    ReplyEnded,
+    ReplyStarted,
+    SessionEnded,
+    Welcomed,
+)
+from legato.core.session import ClientSession
+from legato.core.uplink_sender import UplinkSettings
+from legato.core.wire.codes import PLAYBACK_INTERVAL_US, SessionCode
+from legato.core.wire.messages import Capabilities, Hello, Welcome
+from legato.session_driver import SessionDriver, monotonic_us
+from legato.transports.base import Transport, TransportStatistics
+from legato.transports.webtransport import WebTransportEndpoint, WebTransportSession
+
+__all__ = ["RealtimeSession", "connect"]
+
+UNREAD_EVENTS = 10_000
+"""Events kept for an application that does not read them; beyond that the oldest go."""
+
+CLOSE_GRACE_S = 0.5
+"""How long a hang-up waits for the server to say goodbye."""
+
+
+def connect(
+    url: str = DEFAULT_URL, settings: ClientSettings | None = None, speaker: Device | None = None
+) -> RealtimeSession:
+    """Call the voice server at `url`.
+
+    Returns at once; ``async with`` (or `RealtimeSession.ready`) waits until the server has taken the call.
+    What is said in between is not lost: it leaves with the first flight. `speaker` plays replies; the
+    default plays them in real time without a sound. Must be called on a running event loop.
+    """
+    return RealtimeSession(url, settings or ClientSettings(), speaker or VirtualSpeaker())
+
+
+class _Reply:
+    """One reply part on its way through decoder and player."""
+
+    __slots__ = ("decoder", "item", "received", "response_id", "whole")
+
+    def __init__(self, response_id: str, item: PlayedItem, decoder: Decoder) -> None:
+        self.response_id = response_id
+        self.item = item
+        self.decoder = decoder
+        self.received = 0
+        self.whole: int | None = None
+
+
+class RealtimeSession:
+    """One call; made by `connect`."""
+
+    def __init__(self, url: str, settings: ClientSettings, speaker: Device) -> None:
+        """Start calling; see `connect`."""
+        self.url = url
+        self.settings = settings
+        self.welcome: Welcome | None = None
+        self.ended: SessionClosed | None = None
+        rate = settings.output[0].rate
+        self.playback = PlaybackBuffer(rate, settings.start_ms * rate // 1000)
+        self._capture = CapturedAudio(settings.input)
+        self._speaker = speaker
+        self._session = ClientSession(
+            Hello(
+                input=settings.input,
+                output=settings.output,
+                lead_ms=settings.lead_ms,
+                token=settings.token,
+                capabilities=Capabilities(playback_reports=True),
+                client=f"legato-python/{__version__}",
+            ),
+            monotonic_us(),
+            UplinkSettings(group_us=settings.group_ms * 1000),
+        )
+        self._events: Inbox[ClientEvent] = Inbox()
+        self._replies: dict[int, _Reply] = {}
+        self._reported_us = 0
+        self._endpoint: WebTransportEndpoint | None = None
+        self._transport: WebTransportSession | None = None
+        self._driver: SessionDriver | None = None
+        self._welcomed = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        self._reactions: dict[type, Callable[[Any], None]] = {
+            ReplyAudio: self._reply_audio,
+            EventReceived: self._event,
+            ReplyStarted: self._reply_started,
+            ReplyEnded: self._reply_ended,
+            Flushed: self._flushed,
+            Welcomed: self._on_welcome,
+            Draining: self._draining,
+            SessionEnded: self._ended,
+        }
+        self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="connect")
+
+    @property
+    def events(self) -> AsyncIterator[ClientEvent]:
+        """Return what happens in the call, in order; one reader. It ends when the call does."""
+        return self._events
+
+    @property
+    def captured_samples(self) -> int:
+        """Return how many samples of speech were given to `send_audio` and coded, at the input rate."""
+        return self._session.captured
+
+    def now_us(self) -> int:
+        """Return the clock of all events and capture times: microseconds, monotonic."""
+        return monotonic_us()
+
+    async def ready(self) -> Welcome:
+        """Wait until the server has taken the call; raises `ConnectError` when it does not."""
+        try:
+            async with asyncio.timeout(self.settings.connect_timeout_s):
+                welcome: Welcome = await asyncio.shield(self._welcomed)
+                return welcome
+        except TimeoutError:
+            await self.close()
+            raise ConnectError(
+                f"no answer from {self.url} within {self.settings.connect_timeout_s:g} s: is a server running"
+                " there, and is UDP let through?"
+            ) from None
+
+    def send_audio(self, pcm: bytes, captured_us: int | None = None) -> None:
+        """Say mono s16le samples at the input rate; `captured_us` is when the first of them was captured.
+
+        Never waits: audio that the network does not take yet is kept. Raises `SessionClosed` after the end.
+        """
+        self._check_open()
+        at_us = self.now_us() if captured_us is None else captured_us
+        for payload, payload_us in self._capture.add(pcm, at_us):
+            self._session.send_audio(payload, payload_us, self.now_us())
+        self._settle()
+
+    def end_utterance(self) -> None:
+        """Mark a pause in what is said, so that the audio so far shares no stream with what follows."""
+        self._check_open()
+        self._session.end_utterance(self.now_us())
+        self._settle()
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Send the server an event in OpenAI Realtime's words. Raises `SessionClosed` after the end."""
+        kind = event.get("type")
+        if not isinstance(kind, str) or kind.startswith("legato."):
+            raise LocalProtocolError(f'an event needs a "type" that is not legato.*, not {kind!r}')
+        self._check_open()
+        self._session.send_event(event, self.now_us())
+        self._settle()
+
+    def interrupt(self) -> None:
+        """Silence the reply here at once, and have the server stop it."""
+        self._check_open()
+        newest = max(self._replies, default=0)
+        if newest:
+            self._flush(newest)
+        self._session.send_event({"type": "response.cancel"}, self.now_us())
+        self._settle()
+
+    def migrate(self, local: tuple[str, int] | None = None) -> None:
+        """Move to another local address, or just to a fresh port, without losing a sample."""
+        self._check_open()
+        if self._transport is not None:
+            self._transport.migrate(local)
+
+    def statistics(self) -> TransportStatistics | None:
+        """Return the connection's figures, or None before there is one."""
+        return self._transport.statistics() if self._transport is not None else None
+
+    async def close(self) -> None:
+        """Hang up and release everything. Idempotent."""
+        self._connecting.cancel()
+        if self._driver is not None and not self._driver.over:
+            self._session.close(SessionCode.NO_ERROR, "", self.now_us())
+            self._settle()
+        if self.ended is None:
+            self._ended(SessionEnded("local", SessionCode.NO_ERROR, "hung up"))
+        if self._endpoint is not None:
+            await self._endpoint.close()
+
+    async def wait_closed(self) -> SessionClosed:
+        """Wait until the call is over, whoever ends it, and return how it ended."""
+        await self._over.wait()
+        assert self.ended is not None
+        return self.ended
+
+    async def __aenter__(self) -> RealtimeSession:
+        """Wait until the server has taken the call."""
+        try:
+            await self.ready()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Hang up."""
+        await self.close()
+
+    async def _connect(self) -> None:
+        settings = self.settings
+        try:
+            target = await resolve_target(self.url, settings)
+            self._endpoint = WebTransportEndpoint.client(
+                {
+                    "keep_alive_ms": settings.keep_alive_ms,
+                    "max_idle_ms": settings.max_idle_ms,
+                    "initial_rtt_ms": settings.initial_rtt_ms,
+                }
+            )
+            self._transport = self._endpoint.connect(target, self._bind)
+            self._settle()
+        except LegatoError as error:
+            self._fail(error)
+
+    def _bind(self, transport: Transport) -> SessionDriver:
+        self._driver = SessionDriver(self._session, transport, self._react)
+        return self._driver
+
+    def _settle(self) -> None:
+        if self._driver is not None:
+            self._driver.settle()
+
+    def _check_open(self) -> None:
+        if self.ended is not None:
+            raise self.ended
+
+    def _react(self, event: object) -> None:
+        reaction = self._reactions.get(type(event))
+        if reaction is not None:
+            reaction(event)
+
+    def _tell(self, event: ClientEvent) -> None:
+        if len(self._events) >= UNREAD_EVENTS:
+            self._events.drop_oldest()
+        self._events.put(event)
+
+    def _on_welcome(self, event: Welcomed) -> None:
+        self.welcome = event.welcome
+        try:
+            self._speaker.start(self.playback, self._pulled)
+        except LegatoError as error:
+            self._session.close(SessionCode.NO_ERROR, "", self.now_us())
+            self._fail(error)
+        if not self._welcomed.done():
+            self._welcomed.set_result(event.welcome)
+
+    def _event(self, event: EventReceived) -> None:
+        self._tell(ServerEvent(event.event, self.now_us()))
+
+    def _draining(self, event: Draining) -> None:
+        self._tell(ServerLeaving(event.in_ms, self.now_us()))
+
+    def _reply_started(self, event: ReplyStarted) -> None:
+        header = event.header
+        item = self.playback.begin(header.item_id, header.content_index, header.generation)
+        if item is not None:
+            decoder = codec_for(header.format).decoder()
+            self._replies[header.generation] = _Reply(header.response_id, item, decoder)
+
+    def _reply_audio(self, event: ReplyAudio) -> None:
+        reply = self._replies.get(event.generation)
+        if reply is None:
+            return
+        if reply.received == 0:
+            self._tell(ReplyBegan(reply.response_id, event.item_id, event.generation, self.now_us()))
+        if event.offset > reply.received:
+            self.playback.append(reply.item, reply.decoder.lose(event.offset - reply.received))
+        with contextlib.suppress(ValueError):
+            self.playback.append(reply.item, reply.decoder.decode(event.payload))
+        assert self.welcome is not None
+        reply.received = event.offset + self.welcome.output.samples(event.payload)
+
+    def _reply_ended(self, event: ReplyEnded) -> None:
+        reply = self._replies.get(event.generation)
+        if reply is None:
+            return
+        reply.whole = event.samples
+        self.playback.append(reply.item, reply.decoder.flush())
+        self.playback.complete(reply.item)
+        self._tell(ReplyArrived(event.item_id, event.generation, event.samples, self.now_us()))
+
+    def _flushed(self, event: Flushed) -> None:
+        self._flush(event.generation)
+
+    def _flush(self, generation: int) -> None:
+        self.playback.flush(generation)
+        self._report()
+        for stale in [number for number in self._replies if number <= generation]:
+            del self._replies[stale]
+        self._tell(Interrupted(generation, self.now_us()))
+
+    def _pulled(self) -> None:
+        if self.ended is not None:
+            return
+        self._report()
+        self._settle()
+
+    def _report(self) -> None:
+        """Report every change, and the position of what is being played every 200 ms."""
+        now = self.now_us()
+        due = self.playback.changes()
+        current = self.playback.current
+        if current is not None and current.played and now - self._reported_us >= PLAYBACK_INTERVAL_US:
+            due = [*(item for item in due if item is not current), current]
+        for item in due:
+            self._reported_us = now
+            self._report_item(item, now)
+
+    def _report_item(self, item: PlayedItem, now: int) -> None:
+        reply = self._replies.get(item.generation)
+        played = item.played
+        if item.state == "done" and reply is not None:
+            # A codec's delay makes the decoded reply a little shorter than its payloads count.
+            played = reply.whole if reply.whole is not None else reply.received
+            del self._replies[item.generation]
+        self._session.report_playback(
+            item_id=item.item_id,
+            content_index=item.content_index,
+            generation=item.generation,
+            played=played,
+            buffered=item.buffered,
+            underruns=item.underruns,
+            state=item.state,
+            now=now,
+        )
+        self._tell(
+            PlaybackChanged(
+                item.item_id, item.generation, played, item.buffered, item.underruns, item.state, now
+            )
+        )
+
+    def _ended(self, event: SessionEnded) -> None:
+        if self.ended is not None:
+            return
+        self.ended = SessionClosed(event.by, event.code, event.reason)
+        if not self._welcomed.done():
+            self._fail(ConnectError(f"{self.url} did not take the call: {event.reason or self.ended}"))
+        self._speaker.stop()
+        self._events.close()
+        self._over.set()
+
+    def _fail(self, error: LegatoError) -> None:
+        if not self._welcomed.done():
+            self._welcomed.set_exception(error)
+            # Whoever never waits for `ready` learns of the failure by `SessionClosed`.
+            self._welcomed.exception()
+        if self.ended is None:
+            self._ended(SessionEnded("transport", 0, str(error)))

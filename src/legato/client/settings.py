@@ -1,0 +1,60 @@
+"""What a caller may choose about a call; validated on construction. Must not know where values come from."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from typing import Literal
+
+from legato.core.audio import AudioFormat
+from legato.core.errors import SettingsError
+
+__all__ = ["ClientSettings", "default_input", "default_output"]
+
+
+def _codec() -> Literal["opus", "pcm16"]:
+    return "opus" if importlib.util.find_spec("av") else "pcm16"
+
+
+def default_input() -> AudioFormat:
+    """Return Opus at 16 kHz where the codec is installed (extra `opus`), else plain samples."""
+    return AudioFormat(_codec(), 16_000)
+
+
+def default_output() -> tuple[AudioFormat, ...]:
+    """Return the formats that this installation can play, best first."""
+    plain = AudioFormat("pcm16", 24_000)
+    return (AudioFormat("opus", 24_000), plain) if _codec() == "opus" else (plain,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """How to call.
+
+    `certificate_hashes` are SHA-256 digests of the server's certificate: when given, nothing else is trusted.
+    `lead_ms` is how far a reply may run ahead of its playback. `start_ms` is how much of a reply must be here
+    before it starts. `group_ms` is how much captured audio shares a stream. Raises `SettingsError`.
+    """
+
+    input: AudioFormat = field(default_factory=default_input)
+    output: tuple[AudioFormat, ...] = field(default_factory=default_output)
+    lead_ms: int = 30_000
+    start_ms: int = 0
+    group_ms: int = 10_000
+    connect_timeout_s: float = 10.0
+    keep_alive_ms: int = 10_000
+    max_idle_ms: int = 30_000
+    initial_rtt_ms: int = 100
+    certificate_hashes: tuple[bytes, ...] = ()
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say."""
+        if not self.output:
+            raise SettingsError("output needs at least one format that can be played")
+        if len({form.rate for form in self.output}) != 1:
+            raise SettingsError("all output formats need the same sample rate: the player has one")
+        if any(len(digest) != 32 for digest in self.certificate_hashes):
+            raise SettingsError("a certificate hash is a SHA-256 digest of 32 bytes")
+        if self.connect_timeout_s <= 0:
+            raise SettingsError(f"connect_timeout_s must be above 0, not {self.connect_timeout_s}")

@@ -1,0 +1,224 @@
+"""The voice server: one UDP and one TCP socket per address, calls behind them, an orderly end.
+
+Owns start, admission, drain and stop. It must not know audio or what an agent does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from legato import _native
+from legato._plugins import resolve
+from legato._version import __version__
+from legato.agents.base import Agent
+from legato.core.wire.codes import SESSION_PATH, WIRE_VERSION, SessionCode
+from legato.core.wire.messages import Limits
+from legato.server.certificates import CertificateRotation, ServerIdentity, identity_source
+from legato.server.http import Description, HttpSide, bind, make_app
+from legato.server.sessions import CallTerms, LiveCalls
+from legato.server.settings import ServerSettings
+from legato.transports.webtransport import IncomingWebTransport, WebTransportEndpoint
+
+__all__ = ["Server"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The engine's own names for what `ServerSettings.engine` and the wire's limits say."""
+
+    values: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        """Look a setting up; the engine has its own default for what is missing."""
+        try:
+            return self.values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Server:
+    """Serves calls with one agent.
+
+    ``async with Server(settings) as server:`` starts and stops it; `serve_forever` runs until `stop`.
+    """
+
+    def __init__(self, settings: ServerSettings, agent: Agent | None = None) -> None:
+        """Prepare a server; `agent` overrides the one that the settings name.
+
+        Raises `SettingsError` when the agent or one of its stages cannot be had.
+        """
+        self.settings = settings
+        self._agent: Agent = agent or resolve("agents", settings.agent)(settings.assistant)
+        self._draining = False
+        self._stopped = asyncio.Event()
+        self._endpoint: WebTransportEndpoint | None = None
+        self._http: HttpSide | None = None
+        self._rotation: CertificateRotation | None = None
+        self._rotating: asyncio.Task[None] | None = None
+        self._calls: LiveCalls | None = None
+
+    @property
+    def addresses(self) -> Sequence[tuple[str, int]]:
+        """Return the UDP addresses that callers reach; HTTPS listens on the same over TCP."""
+        return self._endpoint.addresses if self._endpoint is not None else []
+
+    @property
+    def port(self) -> int:
+        """Return the port number."""
+        return self.addresses[0][1]
+
+    @property
+    def identity(self) -> ServerIdentity:
+        """Return the certificate in use."""
+        assert self._rotation is not None
+        return self._rotation.current
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls are in progress."""
+        return len(self._calls) if self._calls is not None else 0
+
+    async def start(self) -> None:
+        """Bind and serve. Raises `SettingsError` or `TransportError` with one sentence for the operator."""
+        settings = self.settings
+        self._rotation = CertificateRotation(identity_source(settings.tls), self._new_identity)
+        for warning in self.identity.warnings:
+            log.warning(warning)
+        self._calls = LiveCalls(
+            CallTerms(
+                self._agent,
+                limits=_limits(settings),
+                lead_ms=settings.lead_ms,
+                session_seconds=settings.limits.session_seconds,
+            )
+        )
+        sockets = bind(settings.listen.host, settings.listen.port)
+        self._http = HttpSide(make_app(self._describe, self._unready), self.identity, sockets)
+        try:
+            self._endpoint = WebTransportEndpoint.listen(
+                [socket.getsockname()[:2] for socket in sockets],
+                _identity(self.identity),
+                EngineSettings(settings.engine.model_dump()),
+                None,
+                self._on_session,
+            )
+            await self._http.start()
+        except BaseException:
+            await self._close()
+            raise
+        self._rotating = asyncio.create_task(self._rotation.run(), name="certificate rotation")
+        log.info(
+            "listening", addresses=[f"{host}:{port}" for host, port in self.addresses], agent=settings.agent
+        )
+
+    async def drain(self, seconds: float | None = None) -> None:
+        """Take no more calls, tell callers, wait up to `seconds` for calls to end, then end them."""
+        assert self._calls is not None
+        limit = self.settings.drain_seconds if seconds is None else seconds
+        self._draining = True
+        if self.calls:
+            log.info("draining", calls=self.calls, seconds=limit)
+            self._calls.going_away(round(limit * 1000))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit):
+                    await self._calls.wait_empty()
+        self._calls.close_all(SessionCode.GOING_AWAY, "the server stops")
+
+    async def stop(self) -> None:
+        """End every call now and release the sockets. Idempotent."""
+        if self._stopped.is_set():
+            return
+        self._draining = True
+        if self._calls is not None:
+            self._calls.close_all(SessionCode.GOING_AWAY, "the server stops")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._calls.wait_empty()
+        await self._close()
+        self._stopped.set()
+        log.info("stopped")
+
+    async def serve_forever(self) -> None:
+        """Wait until the server was stopped."""
+        await self._stopped.wait()
+
+    async def __aenter__(self) -> Server:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def _close(self) -> None:
+        if self._rotating is not None:
+            self._rotating.cancel()
+        if self._endpoint is not None:
+            await self._endpoint.close()
+        if self._http is not None:
+            await self._http.stop()
+        close = getattr(self._agent, "close", None)
+        if close is not None:
+            await close()
+
+    def _on_session(self, incoming: IncomingWebTransport) -> None:
+        assert self._calls is not None
+        if incoming.path.partition("?")[0] != SESSION_PATH:
+            incoming.reject(404)
+        elif self._draining:
+            incoming.reject(503, [("retry-after", "1")])
+        elif self.calls >= self.settings.limits.calls:
+            log.warning("call refused", remote=incoming.remote, reason="overloaded", calls=self.calls)
+            incoming.reject(429, [("retry-after", "5")])
+        else:
+            self._calls.take(incoming)
+
+    def _new_identity(self, identity: ServerIdentity) -> None:
+        if self._endpoint is not None and self._http is not None:
+            self._endpoint.native.set_identity(_identity(identity))
+            self._http.set_identity(identity)
+
+    def _describe(self) -> Description:
+        hashes = (self.identity.hash_base64,) if self.identity.development else ()
+        return Description(
+            server_version=__version__,
+            protocol_versions=(WIRE_VERSION,),
+            path=SESSION_PATH,
+            certificate_hashes=hashes,
+        )
+
+    def _unready(self) -> str | None:
+        if self._draining:
+            return "draining"
+        if self.calls >= self.settings.limits.calls:
+            return "overloaded"
+        return None
+
+
+def _identity(identity: ServerIdentity) -> _native.Identity:
+    return _native.Identity(list(identity.chain), identity.key)
+
+
+def _limits(settings: ServerSettings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        control_record_bytes=limits.control_record_bytes,
+        audio_record_bytes=limits.audio_record_bytes,
+        window_ms=round(limits.pending_audio_seconds * 1000),
+        window_bytes=limits.pending_audio_bytes,
+        unread_ms=round(limits.unread_audio_seconds * 1000),
+        unread_bytes=limits.unread_audio_bytes,
+        audio_rate=round(limits.audio_rate),
+        audio_burst_ms=round(limits.audio_burst_seconds * 1000),
+        uplink_streams=limits.uplink_streams,
+        hello_ms=round(limits.hello_timeout_seconds * 1000),
+    )
