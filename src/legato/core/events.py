@@ -67,7 +67,7 @@ class ReplyStarted(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReplyAudio(msgspec.Struct, frozen=True, gc=False):
-    """Client: the next audio of a reply; an `offset` beyond the last end means the samples between are lost."""
+    """Client: the next audio of a reply; an `offset` beyond the last end means that samples are lost."""
 
     generation: int
     item_id: str

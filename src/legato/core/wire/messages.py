@@ -1,8 +1,7 @@
-"""The `legato.*` control events as typed values, and JSON in and out.
+"""The `legato.*` control events as typed values.
 
 Owns field names, ranges and defaults of wire/SPEC.md, "Events"; must not know when a message is allowed.
-Events of the dialect (OpenAI Realtime names) and unknown ones stay dictionaries, kept whole. Malformed
-JSON and malformed known events raise `RemoteProtocolError`.
+Events of the dialect (OpenAI Realtime names) and unknown ones stay dictionaries, kept whole.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,8 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from legato.core.audio import AudioFormat
-from legato.core.errors import RemoteProtocolError
-from legato.core.wire.codes import POSITION_MAX, WIRE_VERSION, SessionCode
+from legato.core.wire.codes import POSITION_MAX, WIRE_VERSION
 
 Position = Annotated[int, msgspec.Meta(ge=0, le=POSITION_MAX)]
 """Samples since the start of a call or reply, or microseconds."""
@@ -30,8 +28,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     `window_ms` and `window_bytes` bound audio that is sent and not yet acknowledged, and so what may wait
     out of order; `unread_ms` and `unread_bytes` bound audio the agent has not taken yet; more than
-    `audio_rate` times real time after `audio_burst_ms` ends the session; `hello_ms` is the patience with a
-    silent peer.
+    `audio_rate` times real time after a burst of `audio_burst_ms` ends the session; `audio_streams` bounds
+    the audio streams open at once; `hello_ms` is the patience with a silent peer.
     """
 
     control_record_bytes: Size = 1 << 20
@@ -42,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     unread_bytes: Size = 4 << 20
     audio_rate: Size = 4
     audio_burst_ms: Size = 120_000
-    uplink_streams: Size = 64
+    audio_streams: Size = 64
     hello_ms: Size = 5_000
 
 

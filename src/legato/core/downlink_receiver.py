@@ -1,0 +1,142 @@
+"""Replies as a client receives them: one stream each, header first, then audio without overlap.
+
+Owns the order within a reply and the register of those the player may still be busy with. Must not know
+the control stream or the player itself. Rules: wire/SPEC.md, "Downlink audio".
+"""
+
+from collections.abc import Callable
+
+from legato.core.errors import RemoteProtocolError
+from legato.core.events import Event, ReplyAudio
+from legato.core.resume import ReplyPosition
+from legato.core.wire import varint
+from legato.core.wire.codes import POSITION_MAX, REPLY_HEADER_MAX_BYTES, SessionCode
+from legato.core.wire.event_json import read_reply_header
+from legato.core.wire.messages import Limits, Playback, ReplyHeader
+from legato.core.wire.records import AudioReader
+
+_REMEMBERED = 64
+
+
+class DownlinkReceiver:
+    """Reads the stream behind its type number: `read_header` until `header` is known, then `feed`."""
+
+    def __init__(self, limits: Limits, emit: Callable[[Event], None]) -> None:
+        self.header: ReplyHeader | None = None
+        self.received = 0
+        self._emit = emit
+        self._head = bytearray()
+        self._reader = AudioReader(limits.audio_record_bytes, timed=False, deliver=self._audio)
+
+    @property
+    def within_record(self) -> bool:
+        """Whether the bytes so far end inside a record."""
+        return self._reader.within_record
+
+    def read_header(self, data: bytes) -> bytes | None:
+        """Take the next bytes of the header; returns those behind it once it is whole, None before."""
+        self._head += data
+        length = varint.decode(self._head, 0)
+        if length is None:
+            return None
+        if length[0] > REPLY_HEADER_MAX_BYTES:
+            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "the header of a reply is too long")
+        stop = length[1] + length[0]
+        if len(self._head) < stop:
+            return None
+        self.header = read_reply_header(bytes(self._head[length[1] : stop]))
+        rest = bytes(self._head[stop:])
+        self._head.clear()
+        return rest
+
+    def feed(self, data: bytes, now: int) -> None:
+        """Take the next bytes behind the header."""
+        self._reader.feed(data, now)
+
+    def _audio(self, offset: int, _captured_us: int, payload: bytes, _now: int) -> None:
+        header = self.header
+        assert header is not None
+        try:
+            samples = header.format.samples(payload)
+        except ValueError as error:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, str(error)) from None
+        if not samples:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio record without audio")
+        if offset < self.received or offset > POSITION_MAX:
+            raise RemoteProtocolError(
+                SessionCode.PROTOCOL_VIOLATION, f"reply audio at {offset}, expected {self.received}"
+            )
+        self.received = offset + samples
+        self._emit(ReplyAudio(header.generation, header.item_id, offset, payload))
+
+
+class _Known:
+    """A reply the player may still be busy with."""
+
+    __slots__ = ("complete", "header", "played", "stream")
+
+    def __init__(self, header: ReplyHeader, stream: DownlinkReceiver) -> None:
+        self.header = header
+        self.stream = stream
+        self.played = 0
+        self.complete = False
+
+
+class ReplyRegister:
+    """The replies of a call that are neither flushed nor played to the end; the latest ones if too many.
+
+    `generation` is the highest one seen and `flushed` the highest one flushed.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.flushed = 0
+        self._known: dict[int, _Known] = {}
+
+    def admit(self, header: ReplyHeader, stream: DownlinkReceiver) -> bool:
+        """Enter a reply that begins; returns False if it is stale already."""
+        if header.generation <= self.flushed:
+            return False
+        if header.generation in self._known:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "two streams have one generation")
+        self.generation = max(self.generation, header.generation)
+        self._known[header.generation] = _Known(header, stream)
+        if len(self._known) > _REMEMBERED:
+            del self._known[min(self._known)]
+        return True
+
+    def complete(self, generation: int) -> None:
+        """All audio of a reply is here."""
+        known = self._known.get(generation)
+        if known is not None:
+            known.complete = True
+
+    def report(self, report: Playback) -> None:
+        """Note what the player did with a reply."""
+        known = self._known.get(report.generation)
+        if known is not None:
+            known.played = report.played
+            if report.state in ("stopped", "done"):
+                del self._known[report.generation]
+
+    def flush(self, generation: int) -> bool:
+        """Forget all replies up to this generation; returns False if that is nothing new."""
+        if generation <= self.flushed:
+            return False
+        self.flushed = generation
+        self._known = {one: known for one, known in self._known.items() if one > generation}
+        return True
+
+    def positions(self) -> tuple[ReplyPosition, ...]:
+        """What is held and was played of each reply."""
+        return tuple(
+            ReplyPosition(
+                generation=known.header.generation,
+                item_id=known.header.item_id,
+                content_index=known.header.content_index,
+                transferred=known.stream.received,
+                played=known.played,
+                complete=known.complete,
+            )
+            for known in self._known.values()
+        )

@@ -1,0 +1,270 @@
+"""What both ends of a session have in common: inputs, outputs, events, the control stream, the end.
+
+Owns the contract with the driver. Must not know what a role makes of a message or of audio: that is
+`server_session.py` and `client_session.py`.
+
+The contract. *Inputs* tell what happened, *operations* what the owner wants; both take the time `now`
+(microseconds of any monotonic clock, the same one throughout). After each of them, or after a batch of them:
+
+    1. carry out `outputs()` in order (bytes to send, streams to open, the session to close);
+    2. look at `events()` in order;
+    3. call `on_deadline(now)` when `next_deadline()` is reached, if nothing else happened before.
+
+Nothing is lost by draining late, only delayed. An input never raises on account of the peer's bytes: a
+violation becomes `CloseSession` as the last output and `SessionEnded` as the last event, and every later
+input and operation has no effect. An operation that is not allowed raises `LocalProtocolError` with a
+sentence that says what to do; one that merely comes too late (the session has ended) does nothing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ParamSpec
+
+from legato.core.errors import LocalProtocolError, Party, RemoteProtocolError
+from legato.core.events import Draining, Event, EventReceived, HeartbeatReturned, SessionEnded
+from legato.core.outputs import CloseSession, Output, Send, SendDatagram, Stop
+from legato.core.state import LIVE, SessionCause, SessionState, session_after
+from legato.core.wire import varint
+from legato.core.wire.codes import DATAGRAM_MAX_BYTES, DatagramType, RecordType, SessionCode, StreamCode
+from legato.core.wire.event_json import encode_event, encode_message
+from legato.core.wire.messages import ClientMessage, JsonObject, Limits, ServerMessage
+from legato.core.wire.records import ControlReader, control_record
+
+# A close reason fits the WebTransport close capsule (draft-ietf-webtrans-http3, CLOSE_WEBTRANSPORT_SESSION).
+_REASON_MAX_BYTES = 1_024
+
+_Arguments = ParamSpec("_Arguments")
+
+
+class OpeningStream:
+    """A peer's stream of which the session has not decided what it is."""
+
+    __slots__ = ("data", "fin", "reset")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.fin = False
+        self.reset = False
+
+
+class Session(ABC):
+    """One end of a session; see the module's first lines for its contract."""
+
+    _audio_type: int
+    """The stream type that the peer uses for audio."""
+
+    def __init__(self, limits: Limits, now: int) -> None:
+        self.limits = limits
+        self._state = SessionState.CONNECTING
+        self._outputs: list[Output] = []
+        self._events: list[Event] = []
+        self._control_key: int | None = None
+        self._control = ControlReader(limits.control_record_bytes, self._control_record)
+        self._control_limit = limits.control_record_bytes
+        self._opening: dict[int, OpeningStream] = {}
+        self._opening_bytes = 0
+        self._next_key = -1
+        self._phase_deadline: int | None = now + limits.hello_ms * 1_000
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session stands."""
+        return self._state
+
+    def outputs(self) -> list[Output]:
+        """What to do now, in order; the list is the caller's and the next call starts anew."""
+        outputs = self._outputs[:]
+        self._outputs.clear()
+        return outputs
+
+    def events(self) -> list[Event]:
+        """What happened, in order; the list is the caller's and the next call starts anew."""
+        events = self._events[:]
+        self._events.clear()
+        return events
+
+    @abstractmethod
+    def next_deadline(self) -> int | None:
+        """When `on_deadline` is due, or None while nothing waits for time."""
+
+    # Inputs
+
+    def stream_opened(self, stream: int, bidirectional: bool, now: int) -> None:
+        """The peer opened a stream."""
+        self._guarded(self._stream_opened, stream, bidirectional)
+
+    @abstractmethod
+    def receive(self, stream: int, data: bytes, fin: bool, now: int) -> None:
+        """The next bytes of a stream arrived, the last ones if `fin`; unknown streams are ignored."""
+
+    def stream_reset(self, stream: int, code: int, now: int) -> None:
+        """The peer abandoned its direction of a stream."""
+        self._guarded(self._stream_reset, stream, code)
+
+    def stream_stopped(self, stream: int, code: int, now: int) -> None:
+        """The peer reads no more of our direction of a stream."""
+        self._guarded(self._stream_stopped, stream, code)
+
+    def datagram(self, data: bytes, now: int) -> None:
+        """A datagram arrived; unknown, malformed and oversized ones are ignored."""
+        kind = varint.decode(data, 0)
+        if kind is None or len(data) > DATAGRAM_MAX_BYTES or self._state is SessionState.CLOSED:
+            return
+        sequence = varint.decode(data, kind[1])
+        if sequence is None:
+            return
+        if kind[0] == DatagramType.HEARTBEAT:
+            self._send_datagram(DatagramType.HEARTBEAT_ECHO, sequence[0])
+        elif kind[0] == DatagramType.HEARTBEAT_ECHO:
+            self._events.append(HeartbeatReturned(sequence[0]))
+
+    def closed(self, by: Party, code: int, reason: str, now: int) -> None:
+        """The transport session is over."""
+        self._end(by, code, reason)
+
+    def on_deadline(self, now: int) -> None:
+        """Time has passed; harmless if nothing is due."""
+        self._guarded(self._time_passed, now)
+
+    # Operations
+
+    def send_event(self, event: JsonObject, now: int) -> None:
+        """Say an event of the dialect: a dictionary of plain values with a "type"."""
+        payload = encode_event(event, self._control_limit)
+        self._say(payload)
+
+    def send_heartbeat(self, sequence: int, now: int) -> None:
+        """Send a heartbeat datagram; `HeartbeatReturned` with the same number shows that the path works."""
+        if self._state is not SessionState.CLOSED:
+            self._send_datagram(DatagramType.HEARTBEAT, sequence)
+
+    def close(self, code: int, reason: str, now: int) -> None:
+        """End the session at once; unsent data may be lost."""
+        self._end_locally(code, reason)
+
+    # For the two roles
+
+    @abstractmethod
+    def _stream_opened(self, stream: int, bidirectional: bool) -> None: ...
+
+    @abstractmethod
+    def _stream_reset(self, stream: int, code: int) -> None: ...
+
+    @abstractmethod
+    def _stream_stopped(self, stream: int, code: int) -> None: ...
+
+    @abstractmethod
+    def _time_passed(self, now: int) -> None: ...
+
+    @abstractmethod
+    def _event(self, payload: bytes, now: int) -> None:
+        """Take one event from the control stream."""
+
+    @abstractmethod
+    def _start_audio(self, stream: int, data: bytes, opening: OpeningStream, now: int) -> None:
+        """Take over a stream that turned out to carry audio; `data` follows its type."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Forget the streams of the role: the session has ended."""
+
+    def _guarded(
+        self,
+        take: Callable[_Arguments, None],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> None:
+        """Run an input; whatever the peer did wrong ends the session instead of raising."""
+        if self._state is SessionState.CLOSED:
+            return
+        try:
+            take(*args, **kwargs)
+        except RemoteProtocolError as violation:
+            self._end_locally(violation.code, violation.reason)
+
+    def _receive_control(self, data: bytes, fin: bool, now: int) -> None:
+        self._control.feed(data, now)
+        if fin and self._state is not SessionState.CLOSED:
+            raise RemoteProtocolError(
+                SessionCode.PROTOCOL_VIOLATION, "the control stream ended before the session"
+            )
+
+    def _control_record(self, kind: int, payload: bytes, now: int) -> None:
+        if kind == RecordType.EVENT and self._state is not SessionState.CLOSED:
+            self._event(payload, now)
+
+    def _admit_stream(self, stream: int, open_streams: int) -> None:
+        """Wait for the type of a unidirectional stream, unless too many are open."""
+        if open_streams + len(self._opening) >= self.limits.audio_streams:
+            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too many audio streams are open")
+        self._opening[stream] = OpeningStream()
+
+    def _receive_opening(self, stream: int, data: bytes, fin: bool, now: int, ready: bool) -> None:
+        """Collect the beginning of a stream; once `ready`, decide what it is."""
+        opening = self._opening.get(stream)
+        if opening is None:
+            return
+        opening.data += data
+        opening.fin = fin
+        self._opening_bytes += len(data)
+        if ready:
+            self._decide(stream, now)
+        elif self._opening_bytes > self.limits.window_bytes:
+            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio before the welcome")
+
+    def _decide(self, stream: int, now: int) -> None:
+        opening = self._opening[stream]
+        kind = varint.decode(opening.data, 0)
+        if kind is None and not (opening.fin or opening.reset):
+            return
+        del self._opening[stream]
+        self._opening_bytes -= len(opening.data)
+        if kind is not None and kind[0] == self._audio_type:
+            self._start_audio(stream, bytes(opening.data[kind[1] :]), opening, now)
+        elif not (opening.fin or opening.reset):
+            self._outputs.append(Stop(stream, StreamCode.UNKNOWN_STREAM))
+
+    def _take_key(self) -> int:
+        key = self._next_key
+        self._next_key -= 1
+        return key
+
+    def _say_message(self, message: ClientMessage | ServerMessage) -> None:
+        self._say(encode_message(message))
+
+    def _say(self, payload: bytes) -> None:
+        if self._state is not SessionState.CLOSED and self._control_key is not None:
+            self._outputs.append(Send(self._control_key, control_record(payload), False))
+
+    def _send_datagram(self, kind: DatagramType, sequence: int) -> None:
+        self._outputs.append(SendDatagram(varint.encode(kind) + varint.encode(sequence)))
+
+    def _report_event(self, event: JsonObject) -> None:
+        self._events.append(EventReceived(event))
+
+    def _drain(self, in_ms: int) -> None:
+        self._state = session_after(self._state, SessionCause.GOING_AWAY)
+        self._events.append(Draining(in_ms))
+
+    def _require_live(self, operation: str, instead: str) -> bool:
+        """Whether the operation may go on; raises LocalProtocolError if it comes too early."""
+        if self._state in LIVE:
+            return True
+        if self._state is SessionState.CLOSED:
+            return False
+        raise LocalProtocolError(f"{operation} needs an accepted session; {instead}")
+
+    def _end_locally(self, code: int, reason: str) -> None:
+        if self._state is not SessionState.CLOSED:
+            reason = reason.encode(errors="replace")[:_REASON_MAX_BYTES].decode(errors="ignore")
+            self._outputs.append(CloseSession(int(code), reason))
+            self._end("local", int(code), reason)
+
+    def _end(self, by: Party, code: int, reason: str) -> None:
+        if self._state is SessionState.CLOSED:
+            return
+        self._state = session_after(self._state, SessionCause.END)
+        self._events.append(SessionEnded(by, code, reason))
+        self._opening.clear()
+        self._phase_deadline = None
+        self._release()

@@ -1,0 +1,41 @@
+"""What a server grants a client, and the welcome that says so; must not know why it is granted."""
+
+import msgspec
+
+from legato.core.audio import AudioFormat
+from legato.core.errors import LocalProtocolError
+from legato.core.wire.messages import Hello, Limits, Profile, Welcome
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """The owner's decision on a hello.
+
+    `output` is one of the formats of the hello; `lead_ms` is how far replies may run ahead of playback.
+    """
+
+    session_id: str
+    output: AudioFormat
+    profile: Profile = "turn"
+    lead_ms: int = 10_000
+    resume_ticket: str | None = None
+    resume_ttl_ms: int = 0
+
+    def welcome(self, hello: Hello, limits: Limits, now: int) -> Welcome:
+        """The answer to `hello`; raises LocalProtocolError if the client cannot play `output`.
+
+        No call is resumed: positions go on where the client says that its audio begins.
+        """
+        if self.output not in hello.output:
+            raise LocalProtocolError(f"the client cannot play {self.output}; take one of hello.output")
+        return Welcome(
+            session_id=self.session_id,
+            input=hello.input,
+            output=self.output,
+            profile=self.profile,
+            lead_ms=self.lead_ms,
+            server_time_us=now,
+            limits=limits,
+            resume_ticket=self.resume_ticket,
+            resume_ttl_ms=self.resume_ttl_ms,
+            uplink_offset=hello.resume.uplink_offset if hello.resume is not None else 0,
+        )

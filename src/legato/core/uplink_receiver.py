@@ -1,0 +1,204 @@
+"""Captured audio as a server receives it: any grouping into streams in, every sample once and in order out.
+
+Owns reassembly by offset, explicit gaps, what is acknowledged, and the three bounds (out of order, unread,
+rate). Must not know streams, JSON or who reads the audio. Rules: wire/SPEC.md, "Uplink audio".
+
+Theory of operation. `expected` is the first sample not handed over yet. A record that starts there is
+handed over at once; one that starts later waits in `_waiting`, keyed by its start, with the starts also in
+a heap; one that ends before it is a duplicate. A declared gap waits like a record. Whenever `expected`
+moves, whatever now touches it follows, cut at the front where it overlaps.
+"""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from legato.core.audio import AudioFormat, AudioFrame, AudioGap
+from legato.core.errors import RemoteProtocolError
+from legato.core.events import AudioReceived, Event, GapReported
+from legato.core.wire.codes import ACK_INTERVAL_US, SessionCode
+from legato.core.wire.messages import Limits
+
+# What one waiting entry costs beyond its payload, so that empty or tiny ones are bounded too.
+_ENTRY_BYTES = 64
+
+
+class _Waiting(NamedTuple):
+    """A record or (payload None) a gap that does not touch `expected` yet."""
+
+    stop: int
+    captured_us: int
+    payload: bytes | None
+
+
+class UplinkReceiver:
+    """Puts records in order and reports them through `emit`.
+
+    `pressure(True)` is called when the owner has fallen behind by more than the unread limits and
+    `pressure(False)` when it has caught up to half of them.
+    """
+
+    def __init__(
+        self,
+        form: AudioFormat,
+        limits: Limits,
+        start: int,
+        emit: Callable[[Event], None],
+        pressure: Callable[[bool], None],
+    ) -> None:
+        self.format = form
+        self.expected = start
+        self.ack_due: int | None = None
+        self._start = start
+        self._emit = emit
+        self._pressure = pressure
+        self._samples = form.samples
+        self._waiting: dict[int, _Waiting] = {}
+        self._starts: list[int] = []
+        self._waiting_bytes = 0
+        self._acked = start
+        self._window = limits.window_ms * form.rate // 1_000
+        self._window_bytes = limits.window_bytes
+        self._unread = 0
+        self._unread_bytes = 0
+        self._unread_limit = limits.unread_ms * form.rate // 1_000
+        self._unread_bytes_limit = limits.unread_bytes
+        self._pressed = False
+        # The rate is kept as a bucket that leaks `_rate` per microsecond, in millionths of a sample.
+        self._rate = limits.audio_rate * form.rate
+        self._burst = limits.audio_burst_ms * form.rate * 1_000
+        self._bucket = 0
+        self._born: int | None = None
+
+    def record(self, offset: int, captured_us: int, payload: bytes, now: int) -> None:
+        """Take one audio record; raises RemoteProtocolError if it breaks a rule or a bound."""
+        try:
+            samples = self._samples(payload)
+        except ValueError as error:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, str(error)) from None
+        if not samples:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio record without audio")
+        leaked = (now - self._born) * self._rate if self._born is not None else self._begin(now)
+        bucket = self._bucket
+        self._bucket = bucket = (bucket if bucket > leaked else leaked) + samples * 1_000_000
+        if bucket - leaked > self._burst:
+            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "audio arrives too fast for too long")
+        if offset == self.expected:
+            self._hand_over(AudioFrame(offset, captured_us, payload, self.format), samples)
+            if self.ack_due is None:
+                self.ack_due = now + ACK_INTERVAL_US
+            if self._waiting:
+                self._follow()
+            return
+        self._keep(offset, _Waiting(offset + samples, captured_us, payload))
+        self._follow()
+        if self.ack_due is None and self.expected != self._acked:
+            self.ack_due = now + ACK_INTERVAL_US
+
+    def gap(self, start: int, stop: int, now: int) -> None:
+        """Take the client's word that these samples are lost; raises RemoteProtocolError if it is absurd."""
+        if stop <= start:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "a gap ends where it starts or before")
+        elapsed = 0 if self._born is None else max(0, now - self._born)
+        if (stop - self._start) * 1_000_000 > self._burst + elapsed * self._rate:
+            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "a gap ends later than audio can be")
+        self._keep(start, _Waiting(stop, 0, None))
+        self._follow()
+        if self.ack_due is None and self.expected != self._acked:
+            self.ack_due = now + ACK_INTERVAL_US
+
+    def take_ack(self) -> int | None:
+        """The offset to acknowledge now, or None if nothing is new; disarms `ack_due`."""
+        self.ack_due = None
+        if self._acked == self.expected:
+            return None
+        self._acked = self.expected
+        return self._acked
+
+    def consumed(self, samples: int, size: int) -> None:
+        """The owner has taken audio of `samples` samples and `size` payload bytes."""
+        self._unread = max(0, self._unread - samples)
+        self._unread_bytes = max(0, self._unread_bytes - size)
+        if (
+            self._pressed
+            and self._unread * 2 <= self._unread_limit
+            and self._unread_bytes * 2 <= self._unread_bytes_limit
+        ):
+            self._pressed = False
+            self._pressure(False)
+
+    @property
+    def under_pressure(self) -> bool:
+        """Whether the owner has fallen behind."""
+        return self._pressed
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory held by audio out of order, overhead included."""
+        return self._waiting_bytes
+
+    def _begin(self, now: int) -> int:
+        self._born = now
+        return 0
+
+    def _hand_over(self, frame: AudioFrame, samples: int) -> None:
+        self.expected += samples
+        self._emit(AudioReceived(frame))
+        self._unread = unread = self._unread + samples
+        self._unread_bytes = size = self._unread_bytes + len(frame.payload)
+        over = unread > self._unread_limit or size > self._unread_bytes_limit
+        if over and not self._pressed:
+            self._pressed = True
+            self._pressure(True)
+
+    def _keep(self, start: int, entry: _Waiting) -> None:
+        """Put an entry among the waiting unless it is a duplicate; of two with one start the longer stays."""
+        if entry.stop <= self.expected:
+            return
+        if entry.payload is not None and entry.stop - self.expected > self._window:
+            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "audio too far ahead of what is missing")
+        old = self._waiting.get(start)
+        if old is None:
+            heappush(self._starts, start)
+        elif old.stop >= entry.stop:
+            return
+        else:
+            self._waiting_bytes -= _cost(old)
+        self._waiting[start] = entry
+        self._waiting_bytes += _cost(entry)
+        if self._waiting_bytes > self._window_bytes:
+            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio waits for what is missing")
+
+    def _follow(self) -> None:
+        """Hand over whatever touches `expected`."""
+        starts = self._starts
+        while starts and starts[0] <= self.expected:
+            start = heappop(starts)
+            entry = self._waiting.pop(start)
+            self._waiting_bytes -= _cost(entry)
+            if entry.stop <= self.expected:
+                continue
+            if entry.payload is None:
+                gap = AudioGap(self.expected, entry.stop)
+                self.expected = entry.stop
+                self._emit(GapReported(gap))
+            else:
+                frame = self._cut(start, entry.captured_us, entry.payload)
+                self._hand_over(frame, entry.stop - self.expected)
+
+    def _cut(self, start: int, captured_us: int, payload: bytes) -> AudioFrame:
+        """The frame without what was handed over before."""
+        surplus = self.expected - start
+        if not surplus:
+            return AudioFrame(start, captured_us, payload, self.format)
+        size = self.format.bytes_per_sample
+        if size is None:
+            raise RemoteProtocolError(
+                SessionCode.PROTOCOL_VIOLATION, "packets overlap that cannot be cut at a sample"
+            )
+        captured_us += self.format.duration_us(surplus)
+        return AudioFrame(self.expected, captured_us, payload[surplus * size :], self.format)
+
+
+def _cost(entry: _Waiting) -> int:
+    return _ENTRY_BYTES + (len(entry.payload) if entry.payload is not None else 0)

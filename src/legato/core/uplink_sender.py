@@ -1,0 +1,226 @@
+"""Captured audio as a client sends it: a ring that keeps every sample until the server has it.
+
+Owns offsets, grouping into streams, the window of unacknowledged audio, and what is given up when the ring
+is full. Must not know transports, capture devices or coding. Rules: wire/SPEC.md, "Uplink audio".
+
+Theory of operation. A captured piece goes into `_unsent`; `pump` moves pieces to `_sent` while the window
+has room, and an acknowledgement removes them there. `_flying` remembers what unacknowledged pieces weigh,
+also those that the ring no longer holds. Positions run
+
+    oldest ≤ acked ≤ sent end ≤ next to be captured
+
+and a ring that is over its bounds drops its oldest piece: first sent ones (the transport still holds them,
+only a resume could miss them), then unsent ones, which `pump` declares lost before it sends what follows.
+"""
+
+from collections import deque
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from legato.core.audio import AudioFormat
+from legato.core.errors import LocalProtocolError, RemoteProtocolError
+from legato.core.wire.codes import SessionCode
+from legato.core.wire.messages import Limits
+from legato.core.wire.records import uplink_record
+
+# Room for offset and capture time (8 bytes each) inside the size limit of a record.
+_HEAD_BYTES = 16
+# What one piece costs beyond its payload: tiny pieces are bounded too.
+_PIECE_BYTES = 64
+
+
+class UplinkSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client sends and keeps its audio.
+
+    `group_us`: how much audio shares a stream; `ring_us`: how much is kept for a resume at least, longer if
+    the server's resume time is longer but at most `ring_max_us`; `ring_bytes`: the memory bound.
+    """
+
+    group_us: int = 10_000_000
+    ring_us: int = 60_000_000
+    ring_max_us: int = 300_000_000
+    ring_bytes: int = 32 << 20
+
+
+class UplinkStreams(Protocol):
+    """What the sender needs from its session."""
+
+    def open_group(self) -> int:
+        """Open a uplink stream and return its key."""
+
+    def send_record(self, key: int, data: bytes, fin: bool) -> None:
+        """Send on that stream."""
+
+    def declare_lost(self, start: int, stop: int) -> None:
+        """Tell the server that these samples will never come."""
+
+
+class _Piece(NamedTuple):
+    start: int
+    stop: int
+    captured_us: int
+    payload: bytes
+
+
+class UplinkSender:
+    """The client's half of lossless audio."""
+
+    def __init__(
+        self,
+        form: AudioFormat,
+        settings: UplinkSettings,
+        limits: Limits,
+        start: int,
+        streams: UplinkStreams,
+    ) -> None:
+        self.format = form
+        self.captured = start
+        self.acked = start
+        self.sent = start
+        self._settings = settings
+        self._streams = streams
+        self._sent: deque[_Piece] = deque()
+        self._unsent: deque[_Piece] = deque()
+        self._bytes = 0
+        self._flying: deque[tuple[int, int]] = deque()
+        self._flying_bytes = 0
+        self._ring = settings.ring_us * form.rate // 1_000_000
+        self._group_samples = settings.group_us * form.rate // 1_000_000
+        self._group: int | None = None
+        self._group_start = start
+        self._group_ends: set[int] = set()
+        self._unacked_groups: deque[int] = deque()
+        self.limits = limits
+
+    @property
+    def limits(self) -> Limits:
+        """What the server accepts: the defaults until its welcome tells."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._window = limits.window_ms * self.format.rate // 1_000
+        # Half of what the server allows: the end of a stream may reach it later than the acknowledgement.
+        self._groups_max = max(1, limits.audio_streams // 2)
+
+    def keep_for(self, resume_ttl_ms: int) -> None:
+        """Keep audio as long as the server would resume the call, within `ring_max_us`."""
+        keep = min(max(self._settings.ring_us, resume_ttl_ms * 1_000), self._settings.ring_max_us)
+        self._ring = keep * self.format.rate // 1_000_000
+
+    @property
+    def oldest(self) -> int:
+        """The oldest sample the ring still holds: where a resume could start."""
+        first = self._sent or self._unsent
+        return first[0].start if first else self.captured
+
+    @property
+    def ring_bytes(self) -> int:
+        """Memory held, overhead included."""
+        return self._bytes
+
+    def push(self, payload: bytes, captured_us: int) -> int:
+        """Take captured audio and send what may be sent; returns the position behind it.
+
+        Raises LocalProtocolError if `payload` is not whole audio of the format.
+        """
+        try:
+            samples = self.format.samples(payload)
+        except ValueError as error:
+            raise LocalProtocolError(f"{error}; pass whole {self.format.codec} audio") from error
+        if not samples:
+            raise LocalProtocolError("there is no audio in an empty payload; leave it out")
+        size = self.format.bytes_per_sample
+        room = self._limits.audio_record_bytes - _HEAD_BYTES
+        if len(payload) <= room:
+            self._append(payload, samples, captured_us)
+        elif size is None:
+            raise LocalProtocolError(f"a packet of {len(payload)} bytes is too large; {room} fit a record")
+        else:
+            step = room // size * size
+            for at in range(0, len(payload), step):
+                part = payload[at : at + step]
+                when = captured_us + self.format.duration_us(at // size)
+                self._append(part, len(part) // size, when)
+        self.pump()
+        return self.captured
+
+    def end_group(self) -> None:
+        """Let the stream end behind what was captured so far."""
+        if self._unsent:
+            self._group_ends.add(self.captured)
+        elif self._group is not None:
+            self._streams.send_record(self._group, b"", True)
+            self._close_group()
+
+    def acknowledge(self, offset: int) -> None:
+        """The server has everything before `offset`; raises RemoteProtocolError beyond what was sent."""
+        if offset > self.sent:
+            raise RemoteProtocolError(
+                SessionCode.PROTOCOL_VIOLATION, f"acknowledged {offset} samples of {self.sent} sent"
+            )
+        if offset <= self.acked:
+            return
+        self.acked = offset
+        while self._sent and self._sent[0].stop <= offset:
+            self._bytes -= _cost(self._sent.popleft())
+        while self._flying and self._flying[0][0] <= offset:
+            self._flying_bytes -= self._flying.popleft()[1]
+        while self._unacked_groups and self._unacked_groups[0] <= offset:
+            self._unacked_groups.popleft()
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what the window has room for."""
+        while self._unsent:
+            piece = self._unsent[0]
+            if piece.start > self.sent:
+                self._streams.declare_lost(self.sent, piece.start)
+                self.sent = piece.start
+            if self.sent > self.acked and not self._has_room(piece):
+                return
+            if self._group is None:
+                if len(self._unacked_groups) >= self._groups_max:
+                    return
+                self._group = self._streams.open_group()
+                self._group_start = piece.start
+            self._unsent.popleft()
+            self._sent.append(piece)
+            self._flying.append((piece.stop, _cost(piece)))
+            self._flying_bytes += _cost(piece)
+            self.sent = piece.stop
+            last = piece.stop - self._group_start >= self._group_samples or piece.stop in self._group_ends
+            data = uplink_record(piece.start, piece.captured_us, piece.payload)
+            self._streams.send_record(self._group, data, last)
+            if last:
+                self._close_group()
+
+    def _has_room(self, piece: _Piece) -> bool:
+        within = piece.stop - self.acked <= self._window
+        return within and self._flying_bytes + _cost(piece) <= self._limits.window_bytes
+
+    def _close_group(self) -> None:
+        self._group_ends.discard(self.sent)
+        self._unacked_groups.append(self.sent)
+        self._group = None
+
+    def _append(self, payload: bytes, samples: int, captured_us: int) -> None:
+        piece = _Piece(self.captured, self.captured + samples, captured_us, payload)
+        self.captured = piece.stop
+        self._unsent.append(piece)
+        self._bytes += _cost(piece)
+        while self.captured - self.oldest > self._ring or self._bytes > self._settings.ring_bytes:
+            if self._sent:
+                self._bytes -= _cost(self._sent.popleft())
+            elif len(self._unsent) > 1:
+                lost = self._unsent.popleft()
+                self._bytes -= _cost(lost)
+                self._group_ends.discard(lost.stop)
+            else:
+                return
+
+
+def _cost(piece: _Piece) -> int:
+    return _PIECE_BYTES + len(piece.payload)
