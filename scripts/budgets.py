@@ -50,13 +50,14 @@ def python_findings(path: Path) -> Iterator[Finding]:
         parameters = sum(argument not in ("self", "cls") for argument in named)
         key = f"{name}:{node.name}"
         yield Finding(key, (node.end_lineno or node.lineno) - node.lineno + 1, FUNCTION_LINES, "lines")
-        if not is_command(node):
+        if not is_command_line(name, node):
             yield Finding(key, parameters, PARAMETERS, "parameters")
 
 
-def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether a decorator makes this a command line, whose parameters are its flags."""
-    return any("command" in ast.unparse(d) or "callback" in ast.unparse(d) for d in node.decorator_list)
+def is_command_line(file: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether the parameters of this function are the flags of a command."""
+    decorated = any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
+    return file.startswith("src/legato/cli/") and (decorated or node.name == "command")
 
 
 def rust_findings(path: Path) -> Iterator[Finding]:
