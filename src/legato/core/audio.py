@@ -27,6 +27,10 @@ _OPUS_PACKET_MAX_US = 120_000
 _BYTES_PER_SAMPLE = {"pcm16": 2, "pcmu": 1, "pcma": 1}
 
 
+# How long a packet of code 0, 1 or 2 (one or two frames) sounds, by its first byte; 0 where a count follows.
+_OPUS_PACKET_US = tuple(_OPUS_FRAME_US[toc >> 3] * (1, 2, 2, 0)[toc & 3] for toc in range(256))
+
+
 def opus_duration_us(packet: bytes) -> int:
     """How long one Opus packet sounds, from its TOC byte (RFC 6716 section 3.1 and 3.2), in microseconds.
 
@@ -34,17 +38,13 @@ def opus_duration_us(packet: bytes) -> int:
     """
     if not packet:
         raise ValueError("an Opus packet has at least one byte")
-    toc = packet[0]
-    code = toc & 3
-    if code == 0:
-        frames = 1
-    elif code < 3:
-        frames = 2
-    else:
-        if len(packet) < 2:
-            raise ValueError("an Opus packet of code 3 needs its frame count byte")
-        frames = packet[1] & 0x3F
-    duration = frames * _OPUS_FRAME_US[toc >> 3]
+    duration = _OPUS_PACKET_US[packet[0]]
+    if duration:
+        return duration
+    if len(packet) < 2:
+        raise ValueError("an Opus packet of code 3 needs its frame count byte")
+    frames = packet[1] & 0x3F
+    duration = frames * _OPUS_FRAME_US[packet[0] >> 3]
     if not 0 < duration <= _OPUS_PACKET_MAX_US:
         raise ValueError(f"an Opus packet lasts at most 120 ms, this one claims {frames} frames")
     return duration

@@ -78,7 +78,10 @@ class UplinkReceiver:
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, str(error)) from None
         if not samples:
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio record without audio")
-        leaked = (now - self._born) * self._rate if self._born is not None else self._begin(now)
+        born = self._born
+        if born is None:
+            self._born = born = now
+        leaked = (now - born) * self._rate
         bucket = self._bucket
         self._bucket = bucket = (bucket if bucket > leaked else leaked) + samples * 1_000_000
         if bucket - leaked > self._burst:
@@ -117,8 +120,8 @@ class UplinkReceiver:
 
     def consumed(self, samples: int, size: int) -> None:
         """The owner has taken audio of `samples` samples and `size` payload bytes."""
-        self._unread = max(0, self._unread - samples)
-        self._unread_bytes = max(0, self._unread_bytes - size)
+        self._unread -= samples
+        self._unread_bytes -= size
         if (
             self._pressed
             and self._unread * 2 <= self._unread_limit
@@ -137,17 +140,12 @@ class UplinkReceiver:
         """Memory held by audio out of order, overhead included."""
         return self._waiting_bytes
 
-    def _begin(self, now: int) -> int:
-        self._born = now
-        return 0
-
     def _hand_over(self, frame: AudioFrame, samples: int) -> None:
         self.expected += samples
         self._emit(AudioReceived(frame))
         self._unread = unread = self._unread + samples
         self._unread_bytes = size = self._unread_bytes + len(frame.payload)
-        over = unread > self._unread_limit or size > self._unread_bytes_limit
-        if over and not self._pressed:
+        if (unread > self._unread_limit or size > self._unread_bytes_limit) and not self._pressed:
             self._pressed = True
             self._pressure(True)
 

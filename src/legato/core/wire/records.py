@@ -9,10 +9,11 @@ chunk at hand, and copies each byte a fixed number of times however it arrives.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from struct import Struct
 
 from legato.core.errors import RemoteProtocolError
 from legato.core.wire import varint
-from legato.core.wire.codes import RecordType, SessionCode
+from legato.core.wire.codes import VARINT_MAX, RecordType, SessionCode
 
 DeliverAudio = Callable[[int, int, bytes, int], None]
 """Receives offset (samples), capture time (microseconds, 0 on a downlink), payload, time of arrival."""
@@ -20,8 +21,11 @@ DeliverAudio = Callable[[int, int, bytes, int], None]
 DeliverControl = Callable[[int, bytes, int], None]
 """Receives record type, payload, time of arrival."""
 
-# Value bits of a number by the two top bits of its first byte (RFC 9000 section 16).
+# Length and value bits of a number by the two top bits of its first byte (RFC 9000 section 16).
+_SIZES = (1, 2, 4, 8)
 _MASKS = (0x3F, 0x3FFF, 0x3FFF_FFFF, 0x3FFF_FFFF_FFFF_FFFF)
+
+_number = int.from_bytes
 
 
 def control_record(payload: bytes) -> bytes:
@@ -29,14 +33,27 @@ def control_record(payload: bytes) -> bytes:
     return varint.encode(RecordType.EVENT) + varint.encode(len(payload)) + payload
 
 
+# The layouts nearly every record has: a length of two bytes, an offset of four, a capture time of eight.
+# One pack is three times as fast as three encoded numbers, and gives the same bytes.
+_UPLINK_HEAD = Struct(">HIQ")
+_DOWNLINK_HEAD = Struct(">HI")
+_TWO, _FOUR, _EIGHT = 0x4000, 0x8000_0000, 0xC000_0000_0000_0000
+
+
 def uplink_record(offset: int, captured_us: int, payload: bytes) -> bytes:
     """One audio record of a client."""
+    length = len(payload) + 12
+    if 64 <= length < 0x4000 <= offset < 0x4000_0000 <= captured_us <= VARINT_MAX:
+        return _UPLINK_HEAD.pack(_TWO | length, _FOUR | offset, _EIGHT | captured_us) + payload
     head = varint.encode(offset) + varint.encode(captured_us)
     return varint.encode(len(head) + len(payload)) + head + payload
 
 
 def downlink_record(offset: int, payload: bytes) -> bytes:
     """One audio record of a server."""
+    length = len(payload) + 4
+    if 64 <= length < 0x4000 <= offset < 0x4000_0000:
+        return _DOWNLINK_HEAD.pack(_TWO | length, _FOUR | offset) + payload
     head = varint.encode(offset)
     return varint.encode(len(head) + len(payload)) + head + payload
 
@@ -125,31 +142,36 @@ class AudioReader(_RecordReader):
         end = len(data)
         while at < end:
             kind = data[at] >> 6
-            body = at + (1 << kind)
+            body = at + _SIZES[kind]
             if body > end:
                 self._wanted = body - at
                 return at
-            length = int.from_bytes(data[at:body], "big") & _MASKS[kind]
+            length = _number(data[at:body]) & _MASKS[kind]
+            stop = body + length
             if length > self._limit:
                 self._check(length)
-            stop = body + length
             if stop > end:
                 self._wanted = stop - at
                 return at
-            offset = captured = 0
-            for field in range(2 if self._timed else 1):
-                kind = data[body] >> 6 if body < stop else 3
-                behind = body + (1 << kind)
-                if behind > stop:
-                    raise RemoteProtocolError(
-                        SessionCode.PROTOCOL_VIOLATION, "an audio record ends within its header"
-                    )
-                number = int.from_bytes(data[body:behind], "big") & _MASKS[kind]
-                if field:
-                    captured = number
-                else:
-                    offset = number
+            if body == stop:
+                raise _cut_short()
+            kind = data[body] >> 6
+            behind = body + _SIZES[kind]
+            offset = _number(data[body:behind]) & _MASKS[kind]
+            captured = 0
+            if self._timed:
+                if behind >= stop:
+                    raise _cut_short()
+                kind = data[behind] >> 6
                 body = behind
-            self._deliver(offset, captured, data[body:stop], now)
+                behind = body + _SIZES[kind]
+                captured = _number(data[body:behind]) & _MASKS[kind]
+            if behind > stop:
+                raise _cut_short()
+            self._deliver(offset, captured, data[behind:stop], now)
             at = stop
         return at
+
+
+def _cut_short() -> RemoteProtocolError:
+    return RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio record ends within its header")
