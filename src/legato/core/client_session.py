@@ -13,7 +13,7 @@ from legato.core.session import OpeningStream, Session
 from legato.core.state import SessionCause, SessionState, session_after
 from legato.core.uplink_sender import UplinkSender, UplinkSettings
 from legato.core.wire import varint
-from legato.core.wire.codes import Priority, SessionCode, StreamCode, StreamType
+from legato.core.wire.codes import DOWNLINK_STREAMS_MAX, Priority, SessionCode, StreamCode, StreamType
 from legato.core.wire.event_json import read_server_event
 from legato.core.wire.messages import (
     AudioAck,
@@ -27,8 +27,8 @@ from legato.core.wire.messages import (
     Welcome,
 )
 
-CLIENT_LIMITS = Limits(audio_streams=256, hello_ms=10_000)
-"""What a client accepts unless told otherwise: many short replies may be in flight at once."""
+CLIENT_LIMITS = Limits(hello_ms=10_000)
+"""What a client accepts unless told otherwise."""
 
 _BYE_PATIENCE_US = 1_000_000
 # What an early reply event costs beyond its payload.
@@ -164,11 +164,9 @@ class ClientSession(Session):
             raise RemoteProtocolError(
                 SessionCode.PROTOCOL_VIOLATION, "a server opens no bidirectional streams"
             )
-        self._admit_stream(stream, len(self._audio))
+        self._admit_stream(stream, len(self._audio), DOWNLINK_STREAMS_MAX)
 
     def _stream_reset(self, stream: int, code: int) -> None:
-        if stream == self._control_key:
-            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "the control stream was reset")
         opening = self._opening.get(stream)
         if opening is not None:
             opening.reset = True
@@ -179,8 +177,8 @@ class ClientSession(Session):
             return
         header = reply.header
         if code == StreamCode.FLUSHED:
-            # A flush takes every earlier generation along, so the rest need not wait for its event.
-            self._take_flush(header.generation)
+            # The event that says so is on its way; nothing is gained by playing until it is here.
+            self._take_flush(header.generation, header.generation)
         else:
             self._report(ReplyEnded(header.generation, header.item_id, reply.received, complete=False))
 
@@ -206,7 +204,7 @@ class ClientSession(Session):
         elif isinstance(message, AudioAck):
             self._uplink.acknowledge(message.offset)
         elif isinstance(message, Flush):
-            self._take_flush(message.generation)
+            self._take_flush(message.first, message.generation)
         elif isinstance(message, GoingAway):
             self._drain(message.in_ms)
         else:
@@ -232,14 +230,14 @@ class ClientSession(Session):
         self._early.clear()
         self._uplink.pump()
 
-    def _take_flush(self, generation: int) -> None:
-        if not self._replies.flush(generation):
+    def _take_flush(self, first: int, last: int) -> None:
+        if not self._replies.flush(first, last):
             return
         for stream, reply in list(self._audio.items()):
-            if reply.header is not None and reply.header.generation <= generation:
+            if reply.header is not None and first <= reply.header.generation <= last:
                 self._outputs.append(Stop(stream, StreamCode.CANCELLED))
                 del self._audio[stream]
-        self._report(Flushed(generation))
+        self._report(Flushed(last, first))
 
     def _start_audio(self, stream: int, data: bytes, opening: OpeningStream, now: int) -> None:
         reply = DownlinkReceiver(self.limits, self._report)

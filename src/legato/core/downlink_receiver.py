@@ -4,6 +4,7 @@ Owns the order within a reply and the register of those the player may still be 
 the control stream or the player itself. Rules: wire/SPEC.md, "Downlink audio".
 """
 
+from collections import deque
 from collections.abc import Callable
 
 from legato.core.errors import RemoteProtocolError
@@ -85,17 +86,19 @@ class _Known:
 class ReplyRegister:
     """The replies of a call that are neither flushed nor played to the end; the latest ones if too many.
 
-    `generation` is the highest one seen and `flushed` the highest one flushed.
+    `generation` is the highest one seen; everything up to `flushed` is stale. Single later generations that
+    are stale are remembered too, the last ones of them.
     """
 
     def __init__(self) -> None:
         self.generation = 0
         self.flushed = 0
         self._known: dict[int, _Known] = {}
+        self._stale: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
 
     def admit(self, header: ReplyHeader, stream: DownlinkReceiver) -> bool:
         """Enter a reply that begins; returns False if it is stale already."""
-        if header.generation <= self.flushed:
+        if self._is_stale(header.generation):
             return False
         if header.generation in self._known:
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "two streams have one generation")
@@ -119,13 +122,21 @@ class ReplyRegister:
             if report.state in ("stopped", "done"):
                 del self._known[report.generation]
 
-    def flush(self, generation: int) -> bool:
-        """Forget all replies up to this generation; returns False if that is nothing new."""
-        if generation <= self.flushed:
+    def flush(self, first: int, last: int) -> bool:
+        """Forget these generations for good; returns False if that is nothing new."""
+        if last <= self.flushed or any(one <= first and last <= other for one, other in self._stale):
             return False
-        self.flushed = generation
-        self._known = {one: known for one, known in self._known.items() if one > generation}
+        if first <= self.flushed + 1:
+            self.flushed = last
+        else:
+            self._stale.append((first, last))
+        self._known = {one: known for one, known in self._known.items() if not first <= one <= last}
         return True
+
+    def _is_stale(self, generation: int) -> bool:
+        if generation <= self.flushed:
+            return True
+        return any(first <= generation <= last for first, last in self._stale)
 
     def positions(self) -> tuple[ReplyPosition, ...]:
         """What is held and was played of each reply."""

@@ -15,7 +15,7 @@ from legato.core.state import ReplyCause, ReplyState
 from legato.core.wire import varint
 from legato.core.wire.codes import Priority, StreamCode, StreamType
 from legato.core.wire.event_json import encode_message
-from legato.core.wire.messages import Playback, ReplyHeader
+from legato.core.wire.messages import Flush, Playback, ReplyHeader
 from legato.core.wire.records import downlink_record
 
 _MAX_OPEN = 32
@@ -108,15 +108,29 @@ class DownlinkSender:
         reply.progress.move(ReplyCause.FINISH)
         self._emit(Send(reply.key, b"", True))
 
-    def flush(self, now: int) -> bool:
-        """Make everything sent so far stale; returns whether there was anything new to flush."""
+    def flush(self, now: int) -> Flush | None:
+        """Make everything sent so far stale; returns what to tell the client, if anything is new."""
         for reply in self._open.values():
             self._emit(Reset(reply.key, StreamCode.FLUSHED))
         self._open.clear()
-        self.ledger.flush(self.generation, now)
-        fresh = self.generation > self.flushed
+        if self.generation == self.flushed:
+            return None
+        self.ledger.flush(1, self.generation, now)
         self.flushed = self.generation
-        return fresh
+        return Flush(self.generation)
+
+    def flush_reply(self, generation: int, now: int) -> Flush | None:
+        """Make one reply stale; returns what to tell the client, if it is not history already."""
+        if not 0 < generation <= self.generation:
+            raise LocalProtocolError(f"there is no reply of generation {generation}; begin one first")
+        reply = self._open.pop(generation, None)
+        if reply is not None:
+            self._emit(Reset(reply.key, StreamCode.FLUSHED))
+        line = self.ledger.get(generation)
+        if line is None or not line.audible:
+            return None
+        self.ledger.flush(generation, generation, now)
+        return Flush(generation, generation)
 
     def report(self, report: Playback) -> PlaybackReported | None:
         """Take a report of the client's player; returns what of it is credible."""

@@ -85,9 +85,10 @@ class ReplyEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Flushed(msgspec.Struct, frozen=True, gc=False):
-    """Client: drop at once whatever is buffered of this generation and earlier, then report `stopped`."""
+    """Client: drop at once what is buffered of the generations `first` to `generation`, report `stopped`."""
 
     generation: int
+    first: int = 1
 
 
 class HeartbeatReturned(msgspec.Struct, frozen=True, gc=False):

@@ -93,14 +93,13 @@ class PlayoutLedger:
         """The line of that generation, or None if it is unknown or history."""
         return self._replies.get(generation)
 
-    def flush(self, generation: int, now: int) -> None:
-        """Nothing of this generation or an earlier one will be played any more."""
+    def flush(self, first: int, last: int, now: int) -> None:
+        """Nothing of these generations will be played any more."""
         for progress in self._replies.values():
-            if progress.generation <= generation and progress.audible:
+            if first <= progress.generation <= last:
                 progress.played = self._heard(progress, now)
-            if progress.generation <= generation:
                 progress.move(ReplyCause.FLUSH)
-        self._free_from_us = now
+        self._free_from_us = min(self._free_from_us, now)
 
     def report(self, report: Playback) -> ReplyProgress | None:
         """Take a player's report; returns the line after clamping, or None if it names no known reply."""

@@ -115,11 +115,6 @@ class ServerSession(Session):
         if self._uplink is not None:
             self._uplink.consumed(samples, size)
 
-    def hold_events(self, held: bool) -> None:
-        """Stop reading the control stream while the owner has more events than it can take."""
-        if self._control_key is not None and self._state is not SessionState.CLOSED:
-            self._outputs.append(Pause(self._control_key) if held else Resume(self._control_key))
-
     # Operations on replies
 
     def begin_reply(
@@ -154,9 +149,14 @@ class ServerSession(Session):
         Returns the last generation that is stale (0 if there was no reply yet). The client's final reports
         follow as `PlaybackReported` with state "stopped".
         """
-        if self._require_live("flush", "accept the hello first") and self._downlink.flush(now):
-            self._say_message(Flush(self._downlink.generation))
+        if self._require_live("flush", "accept the hello first"):
+            self._tell_flush(self._downlink.flush(now))
         return self._downlink.flushed
+
+    def flush_reply(self, generation: int, now: int) -> None:
+        """Make one reply stale and leave the others; without effect if it was played or flushed."""
+        if self._require_live("flush_reply", "accept the hello first"):
+            self._tell_flush(self._downlink.flush_reply(generation, now))
 
     def credit_us(self, now: int) -> int:
         """How much more audio the client should be sent now, in microseconds; 0 means wait for a report."""
@@ -182,7 +182,7 @@ class ServerSession(Session):
 
     def _stream_opened(self, stream: int, bidirectional: bool) -> None:
         if not bidirectional:
-            self._admit_stream(stream, len(self._audio))
+            self._admit_stream(stream, len(self._audio), self.limits.uplink_streams)
         elif self._control_key is None:
             self._control_key = stream
         else:
@@ -190,8 +190,6 @@ class ServerSession(Session):
             self._outputs.append(Reset(stream, StreamCode.UNKNOWN_STREAM))
 
     def _stream_reset(self, stream: int, code: int) -> None:
-        if stream == self._control_key:
-            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "the control stream was reset")
         opening = self._opening.get(stream)
         if opening is not None:
             opening.reset = True
@@ -201,8 +199,6 @@ class ServerSession(Session):
             self._abandoned()
 
     def _stream_stopped(self, stream: int, code: int) -> None:
-        if stream == self._control_key:
-            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "the control stream was stopped")
         generation = self._downlink.cancel(stream)
         if generation is not None:
             self._events.append(ReplyCancelled(generation, code))
@@ -285,6 +281,10 @@ class ServerSession(Session):
         offset = uplink.take_ack()
         if offset is not None:
             self._say_message(AudioAck(offset))
+
+    def _tell_flush(self, flush: Flush | None) -> None:
+        if flush is not None:
+            self._say_message(flush)
 
     def _press(self, pressed: bool) -> None:
         for stream in self._audio:

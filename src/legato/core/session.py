@@ -22,7 +22,7 @@ from typing import ParamSpec
 
 from legato.core.errors import LocalProtocolError, Party, RemoteProtocolError
 from legato.core.events import Draining, Event, EventReceived, HeartbeatReturned, SessionEnded
-from legato.core.outputs import CloseSession, Output, Send, SendDatagram, Stop
+from legato.core.outputs import CloseSession, Output, Pause, Resume, Send, SendDatagram, Stop
 from legato.core.state import LIVE, SessionCause, SessionState, session_after
 from legato.core.wire import varint
 from legato.core.wire.codes import DATAGRAM_MAX_BYTES, DatagramType, RecordType, SessionCode, StreamCode
@@ -99,11 +99,11 @@ class Session(ABC):
 
     def stream_reset(self, stream: int, code: int, now: int) -> None:
         """The peer abandoned its direction of a stream."""
-        self._guarded(self._stream_reset, stream, code)
+        self._guarded(self._abandon, self._stream_reset, stream, code)
 
     def stream_stopped(self, stream: int, code: int, now: int) -> None:
         """The peer reads no more of our direction of a stream."""
-        self._guarded(self._stream_stopped, stream, code)
+        self._guarded(self._abandon, self._stream_stopped, stream, code)
 
     def datagram(self, data: bytes, now: int) -> None:
         """A datagram arrived; unknown, malformed and oversized ones are ignored."""
@@ -137,6 +137,11 @@ class Session(ABC):
         """Send a heartbeat datagram; `HeartbeatReturned` with the same number shows that the path works."""
         if self._state is not SessionState.CLOSED:
             self._send_datagram(DatagramType.HEARTBEAT, sequence)
+
+    def hold_events(self, held: bool) -> None:
+        """Stop reading the control stream while the owner has more events than it can take."""
+        if self._control_key is not None and self._state is not SessionState.CLOSED:
+            self._outputs.append(Pause(self._control_key) if held else Resume(self._control_key))
 
     def close(self, code: int, reason: str, now: int) -> None:
         """End the session at once; unsent data may be lost."""
@@ -182,6 +187,11 @@ class Session(ABC):
         except RemoteProtocolError as violation:
             self._end_locally(violation.code, violation.reason)
 
+    def _abandon(self, take: Callable[[int, int], None], stream: int, code: int) -> None:
+        if stream == self._control_key:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "the control stream was abandoned")
+        take(stream, code)
+
     def _receive_control(self, data: bytes, fin: bool, now: int) -> None:
         self._control.feed(data, now)
         if fin and self._state is not SessionState.CLOSED:
@@ -193,9 +203,9 @@ class Session(ABC):
         if kind == RecordType.EVENT and self._state is not SessionState.CLOSED:
             self._event(payload, now)
 
-    def _admit_stream(self, stream: int, open_streams: int) -> None:
+    def _admit_stream(self, stream: int, open_streams: int, limit: int) -> None:
         """Wait for the type of a unidirectional stream, unless too many are open."""
-        if open_streams + len(self._opening) >= self.limits.audio_streams:
+        if open_streams + len(self._opening) >= limit:
             raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too many audio streams are open")
         self._opening[stream] = OpeningStream()
 

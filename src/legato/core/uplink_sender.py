@@ -103,7 +103,7 @@ class UplinkSender:
         self._limits = limits
         self._window = limits.window_ms * self.format.rate // 1_000
         # Half of what the server allows: the end of a stream may reach it later than the acknowledgement.
-        self._groups_max = max(1, limits.audio_streams // 2)
+        self._groups_max = max(1, limits.uplink_streams // 2)
 
     def keep_for(self, resume_ttl_ms: int) -> None:
         """Keep audio as long as the server would resume the call, within `ring_max_us`."""

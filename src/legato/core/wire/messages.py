@@ -15,6 +15,8 @@ Position = Annotated[int, msgspec.Meta(ge=0, le=POSITION_MAX)]
 """Samples since the start of a call or reply, or microseconds."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 31) - 1)]
 """Milliseconds, indexes, counters."""
+Generation = Annotated[int, msgspec.Meta(ge=1, le=POSITION_MAX)]
+"""Number of a reply, counted from 1 within a call."""
 Size = Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)]
 
 Profile = Literal["turn", "duplex"]
@@ -28,7 +30,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     `window_ms` and `window_bytes` bound audio that is sent and not yet acknowledged, and so what may wait
     out of order; `unread_ms` and `unread_bytes` bound audio the agent has not taken yet; more than
-    `audio_rate` times real time after a burst of `audio_burst_ms` ends the session; `audio_streams` bounds
+    `audio_rate` times real time after a burst of `audio_burst_ms` ends the session; `uplink_streams` bounds
     the audio streams open at once; `hello_ms` is the patience with a silent peer.
     """
 
@@ -40,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     unread_bytes: Size = 4 << 20
     audio_rate: Size = 4
     audio_burst_ms: Size = 120_000
-    audio_streams: Size = 64
+    uplink_streams: Size = 64
     hello_ms: Size = 5_000
 
 
@@ -138,9 +140,10 @@ class Playback(msgspec.Struct, frozen=True, kw_only=True, tag="legato.playback")
 
 
 class Flush(msgspec.Struct, frozen=True, tag="legato.flush"):
-    """Nothing of this generation or an earlier one may be played any more."""
+    """Nothing of the generations `first` to `generation` may be played any more."""
 
-    generation: Position
+    generation: Generation
+    first: Generation = 1
 
 
 class GoingAway(msgspec.Struct, frozen=True, tag="legato.going_away"):
@@ -159,7 +162,7 @@ class ReplyHeader(msgspec.Struct, frozen=True, kw_only=True):
     response_id: str
     item_id: str
     content_index: Count
-    generation: Annotated[int, msgspec.Meta(ge=1, le=POSITION_MAX)]
+    generation: Generation
     format: AudioFormat
 
 
