@@ -7,6 +7,7 @@ relay of the same delay, and is timed to its first binary message in the same wa
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 import statistics
@@ -15,17 +16,29 @@ from collections.abc import Callable, Iterator
 
 from legato.bench.agents import FIRST_AUDIO
 from legato.bench.figures import Figure, Report
-from legato.bench.native_caller import NativeCalls
-from legato.bench.processes import Identity, child, free_port, module, temporary_identity, wait_for_port
-from legato.bench.pulse import FRAME_BYTES
+from legato.bench.processes import (
+    BenchError,
+    Identity,
+    child,
+    free_port,
+    module,
+    temporary_identity,
+    wait_for_port,
+)
 from legato.bench.serving import serve_command
 from legato.bench.websocket_caller import WebSocketCaller
+from legato.client.events import ServerEvent
+from legato.client.session import connect as call
+from legato.client.settings import ClientSettings
+from legato.core.audio import AudioFormat
 
 __all__ = ["LIMIT_RTT", "connect"]
 
 LIMIT_RTT = 1.6
-_FRAME = b"\x48" + bytes(FRAME_BYTES - 1)
-"""An Opus packet of 20 ms as far as anybody looks at it here."""
+PATIENCE_S = 20.0
+PCM = AudioFormat("pcm16", 16_000)
+_FRAME = bytes(640)
+"""20 ms of samples."""
 
 
 def connect(rtt_ms: float, repeats: int, baseline: bool = True) -> Report:
@@ -58,17 +71,21 @@ def _websocket(identity: Identity, rtt_ms: float, repeats: int) -> list[float]:
 
 
 def _first_native(port: int, identity: Identity) -> float:
-    """Connect, send hello and audio at once; returns milliseconds until the agent had the audio."""
+    """Call, speak at once; returns milliseconds until the agent had the audio."""
+    return asyncio.run(_call(port, identity))
+
+
+async def _call(port: int, identity: Identity) -> float:
+    settings = ClientSettings(input=PCM, certificate_hashes=(identity.sha256,))
     start = time.monotonic_ns()
-    calls = NativeCalls(port, identity.sha256, 1)
-    call = calls.calls[0]
-    call.send(0, _FRAME)
-    try:
-        calls.wait_until(lambda: any(event["type"] == FIRST_AUDIO for event in call.events), "first audio")
-    finally:
-        calls.close()
-    at_ns: int = next(event["at_ns"] for event in call.events if event["type"] == FIRST_AUDIO)
-    return (at_ns - start) / 1e6
+    session = call(f"https://127.0.0.1:{port}", settings)
+    session.send_audio(_FRAME)
+    async with asyncio.timeout(PATIENCE_S), session:
+        async for event in session.events:
+            if isinstance(event, ServerEvent) and event.type == FIRST_AUDIO:
+                at_ns: int = event.event["at_ns"]
+                return (at_ns - start) / 1e6
+    raise BenchError("the call ended before its first audio was answered")
 
 
 def _first_websocket(port: int, identity: Identity) -> float:

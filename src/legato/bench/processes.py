@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from legato.bench import usage
+from legato.core.errors import LegatoError
 from legato.server.certificates import make_development_identity
 
 __all__ = [
@@ -36,7 +37,7 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 
 
-class BenchError(Exception):
+class BenchError(LegatoError):
     """A measurement could not be taken; the message says why in one sentence."""
 
 
