@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from legato.cli._loop import run
+
 if TYPE_CHECKING:
     from legato.server.server import Server
     from legato.server.settings import ServerSettings
@@ -52,15 +54,7 @@ def command(  # noqa: PLR0913 - one parameter per flag
     }
     settings = load_settings(flags, config)
     configure_logging(settings.log)
-    return _run(settings)
-
-
-def _run(settings: "ServerSettings") -> int:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(_serve(settings))
-    return uvloop.run(_serve(settings))
+    return run(_serve(settings))
 
 
 async def _serve(settings: "ServerSettings") -> int:

@@ -1,0 +1,121 @@
+"""The view for people: what is being said, understood and answered, while it happens (Rich).
+
+Owns the drawing. The newest turn is redrawn in place; turns that are over scroll away above it.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from legato.cli.talking.turns import Turn
+from legato.cli.talking.view import (
+    Ahead,
+    Answered,
+    Closed,
+    Connected,
+    Leaving,
+    News,
+    Speaking,
+    TurnOver,
+    Understood,
+    figures,
+    shown,
+)
+
+REDRAWS_PER_SECOND = 12
+
+
+class LiveView:
+    """Draws on `console`."""
+
+    def __init__(self, console: Console) -> None:
+        """Draw nothing until the call is connected."""
+        self._console = console
+        self._live: Live | None = None
+        self._turn: Turn | None = None
+        self._ahead = 0
+
+    def show(self, news: News) -> None:
+        """Draw."""
+        match news:
+            case Connected():
+                self._connected(news)
+            case Speaking(turn) | Understood(turn) | Answered(turn):
+                self._draw(turn)
+            case Ahead(turn, samples):
+                self._ahead = samples
+                if self._turn in (turn, None):
+                    self._draw(turn)
+            case TurnOver(turn):
+                self._over(turn)
+            case Leaving(in_ms):
+                self._console.print(Text(f"the server ends the call in {in_ms / 1000:.0f} s", "yellow"))
+            case Closed():
+                self.stop()
+                if news.saved is not None:
+                    self._console.print(Text(f"replies saved in {news.saved}", "dim"))
+
+    def stop(self) -> None:
+        """Stop redrawing; what is over stays on the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _connected(self, news: Connected) -> None:
+        self._console.print(
+            Text.assemble(
+                ("connected", "bold green"),
+                f" to {shown(news.url)} in {news.connect_ms:.0f} ms",
+                (f"  {news.input} up, {news.output} down", "dim"),
+            )
+        )
+        self._live = Live(console=self._console, refresh_per_second=REDRAWS_PER_SECOND, transient=True)
+        self._live.start()
+
+    def _over(self, turn: Turn) -> None:
+        if self._turn is turn:
+            self._turn = None
+            self._ahead = 0
+            if self._live is not None:
+                self._live.update(Text(""))
+        self._console.print(_finished(turn))
+
+    def _draw(self, turn: Turn) -> None:
+        self._turn = turn
+        if self._live is not None:
+            self._live.update(_drawing(turn, self._ahead))
+
+
+def _drawing(turn: Turn, ahead: int) -> Group:
+    rows = _texts(turn)
+    if not turn.parts:
+        return Group(rows)
+    played, waiting = turn.played_ms / 1000, ahead / turn.rate
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        Text("      "),
+        ProgressBar(total=max(played + waiting, 0.1), completed=played, width=30),
+        Text(f"{played:.1f} s played, {waiting:.1f} s ahead", "dim"),
+    )
+    return Group(rows, bar)
+
+
+def _finished(turn: Turn) -> Group:
+    return Group(_texts(turn), Text("        " + ", ".join(figures(turn)), "dim"))
+
+
+def _texts(turn: Turn) -> Table:
+    heard = Text(shown(turn.heard) or "…", "default" if turn.recognised_us is not None else "italic dim")
+    if turn.said:
+        heard.append(f"  ({shown(turn.said)})", "dim")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    table.add_row(Text("you", "bold cyan"), heard)
+    if turn.answer or turn.parts:
+        table.add_row(Text("legato", "bold magenta"), Text(shown(turn.answer) or "…"))
+    return table
