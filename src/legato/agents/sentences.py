@@ -5,7 +5,7 @@ Owns where a sentence ends; must not know who writes or speaks.
 """
 
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 
 __all__ = ["Sentences", "sentences"]
 
@@ -60,7 +60,7 @@ class Sentences:
         return space if space > 0 else LONGEST
 
 
-async def sentences(text: AsyncIterable[str]) -> AsyncIterator[str]:
+async def sentences(text: AsyncIterable[str]) -> AsyncGenerator[str, None]:
     """The sentences of `text`, each as soon as it is complete."""
     collected = Sentences()
     async for piece in text:

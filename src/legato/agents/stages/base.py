@@ -10,7 +10,7 @@ idempotent, releases everything and may be called while requests are in flight, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -110,8 +110,9 @@ class SpeechToText(Protocol):
     def capabilities(self) -> SpeechToTextCapabilities:
         """What it can do; constant."""
 
-    def open(self) -> Recogniser:
-        """A recogniser for one stretch of speech; takes nothing from the pool before it is fed."""
+    def open(self, caller: str = "") -> Recogniser:
+        """A recogniser for one stretch of speech; takes nothing from the pool before it is fed. What is
+        learnt about a voice may help with later speech of the same `caller` (an opaque name)."""
 
     async def close(self) -> None:
         """Release every model; open recognisers fail."""
@@ -136,7 +137,7 @@ Thought: TypeAlias = str | ToolCall
 class LanguageModel(Protocol):
     """Writes the answer."""
 
-    def reply(self, messages: Sequence[Message], tools: ToolSet) -> AsyncIterator[Thought]:
+    def reply(self, messages: Sequence[Message], tools: ToolSet) -> AsyncGenerator[Thought, None]:
         """The answer to `messages`, as it is written: pieces of text of any size, which join to the whole,
         and tool calls, each complete. Nothing is asked of the model before the first `__anext__`; ending the
         iteration early (`aclose`) stops the work. Raises `AgentError`, also after the first pieces."""
@@ -162,7 +163,7 @@ class TextToSpeech(Protocol):
     def capabilities(self) -> TextToSpeechCapabilities:
         """What it can do; constant."""
 
-    def speak(self, text: str) -> AsyncIterator[Speech]:
+    def speak(self, text: str) -> AsyncGenerator[Speech, None]:
         """`text` as speech: pieces in order, all of one rate; the first carries `text`. Text without
         anything to pronounce gives no piece. May be called for several texts at once. Nothing is made before
         the first `__anext__`; ending early (`aclose`) stops the work. Raises `AgentError`, also after the

@@ -45,6 +45,8 @@ class Session:
 
     def answer(self, request: bytes, payload: bytes) -> str:
         """The hypothesis after `request`."""
+        if request == b"C":
+            return str(self._decoder.get_cmn())
         if request == b"F":
             self._decoder.process_raw(payload)
             return hypothesis(self._decoder)
@@ -52,6 +54,7 @@ class Session:
             self._decoder.end_utt()
             self._open = False
         if request == b"S":
+            self._decoder.set_cmn(payload.decode())
             self._decoder.start_utt()
             self._open = True
             return ""

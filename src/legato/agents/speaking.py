@@ -1,0 +1,111 @@
+"""From sentences that are still being written to speech, later ones synthesised while earlier ones are said.
+
+Owns the order and the look-ahead; must not know calls or language models.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from legato.agents.base import Speech
+from legato.agents.stages.base import TextToSpeech
+
+__all__ = ["spoken"]
+
+
+class _End:
+    """Stands behind the last entry of a queue; carries what went wrong."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+
+class _Sentence:
+    """One sentence being synthesised; its pieces wait here for their turn."""
+
+    def __init__(self, voice: TextToSpeech, text: str) -> None:
+        self._pieces: asyncio.Queue[Speech | _End] = asyncio.Queue()
+        self.task = asyncio.create_task(self._synthesise(voice, text))
+
+    async def _synthesise(self, voice: TextToSpeech, text: str) -> None:
+        end = _End()
+        try:
+            async for piece in voice.speak(text):
+                self._pieces.put_nowait(piece)
+        except Exception as error:
+            end = _End(error)
+        self._pieces.put_nowait(end)
+
+    async def pieces(self) -> AsyncIterator[Speech]:
+        """The speech, as far as it exists; raises what the voice raised."""
+        while not isinstance(piece := await self._pieces.get(), _End):
+            yield piece
+        if piece.error is not None:
+            raise piece.error
+
+
+class _Ahead:
+    """Reads sentences as they are written and keeps up to `ahead` of them in synthesis."""
+
+    def __init__(self, sentences: AsyncGenerator[str, None], voice: TextToSpeech, ahead: int) -> None:
+        self._voice = voice
+        self._texts: asyncio.Queue[str | _End] = asyncio.Queue()
+        self._ready: asyncio.Queue[_Sentence | _End] = asyncio.Queue()
+        self._room = asyncio.Semaphore(ahead)
+        self._begun: set[asyncio.Task[None]] = set()
+        self._tasks = [asyncio.create_task(self._read(sentences)), asyncio.create_task(self._synthesise())]
+
+    async def next(self) -> _Sentence | _End:
+        """The next sentence in order; the one before must have been said."""
+        return await self._ready.get()
+
+    def said(self) -> None:
+        """One sentence needs its place no longer."""
+        self._room.release()
+
+    async def stop(self) -> None:
+        """End the reading and every synthesis."""
+        unfinished = [task for task in (*self._tasks, *self._begun) if not task.done()]
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished)
+
+    async def _read(self, sentences: AsyncGenerator[str, None]) -> None:
+        end = _End()
+        try:
+            async for sentence in sentences:
+                self._texts.put_nowait(sentence)
+        except Exception as error:
+            end = _End(error)
+        finally:
+            await sentences.aclose()
+        self._texts.put_nowait(end)
+
+    async def _synthesise(self) -> None:
+        while not isinstance(text := await self._texts.get(), _End):
+            await self._room.acquire()
+            sentence = _Sentence(self._voice, text)
+            self._begun.add(sentence.task)
+            sentence.task.add_done_callback(self._begun.discard)
+            self._ready.put_nowait(sentence)
+        self._ready.put_nowait(text)
+
+
+async def spoken(
+    sentences: AsyncGenerator[str, None], voice: TextToSpeech, ahead: int
+) -> AsyncGenerator[Speech, None]:
+    """`sentences` as speech; up to `ahead` of them are synthesised before their turn.
+
+    The sentences are read as fast as they are written, however slowly they are said. What the writer or the
+    voice raises is raised after the speech that came before it. Ending early stops both.
+    """
+    work = _Ahead(sentences, voice, ahead)
+    try:
+        while not isinstance(sentence := await work.next(), _End):
+            async for piece in sentence.pieces():
+                yield piece
+            work.said()
+        if sentence.error is not None:
+            raise sentence.error
+    finally:
+        await work.stop()

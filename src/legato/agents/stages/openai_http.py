@@ -1,0 +1,66 @@
+"""How the three `*_openai` stages talk to an endpoint: keys, time limits, and failures as `AgentError`.
+
+Owns HTTP; must not know what is asked.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from legato.core.errors import AgentError
+
+__all__ = ["Endpoint"]
+
+_CONNECT_S = 5.0
+_LONGEST_COMPLAINT = 300
+_RETRYABLE = {408, 409, 425, 429}
+
+
+class Endpoint:
+    """One base URL, such as http://localhost:8000/v1, with its key and a pool of connections."""
+
+    def __init__(self, url: str, key: SecretStr, timeout_s: float) -> None:
+        self._url = url.rstrip("/")
+        secret = key.get_secret_value()
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {secret}"} if secret else {},
+            timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        )
+
+    @asynccontextmanager
+    async def post(self, path: str, **content: Any) -> AsyncIterator[httpx.Response]:
+        """POST to `path` (keywords as of httpx: `json`, `data`, `files`); the answer's body is yet to be
+        read.
+
+        Raises `AgentError` for an unreachable endpoint, a status that is no success, and a body that breaks
+        off while it is read inside the `async with`.
+        """
+        url = f"{self._url}/{path}"
+        try:
+            async with self._client.stream("POST", url, **content) as response:
+                if not response.is_success:
+                    raise _refusal(url, response.status_code, await response.aread())
+                yield response
+        except httpx.TimeoutException as error:
+            raise AgentError(f"{url} does not answer in time", retryable=True) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise AgentError(f"{url}: {error or type(error).__name__}", retryable=True) from error
+        except RuntimeError as error:  # the client has been closed
+            raise AgentError(f"{url}: {error}") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+def _refusal(url: str, status: int, body: bytes) -> AgentError:
+    complaint = body.decode(errors="replace")
+    with suppress(ValueError, LookupError, TypeError):
+        complaint = str(json.loads(complaint)["error"]["message"])
+    complaint = " ".join(complaint.split())[:_LONGEST_COMPLAINT]
+    return AgentError(f"{url} answers {status}: {complaint}", retryable=status in _RETRYABLE or status >= 500)

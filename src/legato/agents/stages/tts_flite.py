@@ -1,0 +1,125 @@
+"""Synthesis by Debian's `flite` program, offline, one process for each sentence.
+
+Owns running the program safely: no shell, the text is one argument, bounded in number and killed when
+unwanted. It must not know who listens.
+"""
+
+import asyncio
+import contextlib
+import io
+import shutil
+import subprocess
+import unicodedata
+import wave
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncGenerator
+
+from legato.agents.base import Speech
+from legato.agents.settings import AssistantSettings
+from legato.core.errors import AgentError, SettingsError
+
+from .base import TextToSpeechCapabilities
+
+__all__ = ["FliteTextToSpeech", "build"]
+
+_AT_ONCE = 4
+_LONGEST = 2_000
+"""Characters given to one process; longer text is cut there into several."""
+_PATIENCE_S = 20.0
+_PIECE_BYTES = 16_000
+"""Size of the pieces that a sentence is handed out in."""
+_MISSING = "flite not found: apt-get install flite"
+_PLAIN = str.maketrans(
+    {"’": "'", "‘": "'", "“": '"', "”": '"', "–": ", ", "—": ", ", "…": "...", "−": " minus "}
+)
+
+
+class FliteTextToSpeech:
+    """Speaks with one of flite's voices."""
+
+    def __init__(self, program: str, voice: str, voices: tuple[str, ...]) -> None:
+        self._program = program
+        self._voice = voice
+        self.capabilities = TextToSpeechCapabilities(voices=voices)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._closed = False
+
+    async def speak(self, text: str) -> AsyncGenerator[Speech, None]:
+        """`text` as speech."""
+        label = text
+        plain = _pronounceable(text)
+        while plain:
+            cut = len(plain) if len(plain) <= _LONGEST else plain.rfind(" ", 1, _LONGEST)
+            cut = cut if cut > 0 else _LONGEST
+            pcm, rate = _samples(await self._run(plain[:cut]))
+            for start in range(0, len(pcm), _PIECE_BYTES):
+                yield Speech(pcm[start : start + _PIECE_BYTES], rate, label)
+                label = ""
+            plain = plain[cut:].strip()
+
+    async def close(self) -> None:
+        """Start no more processes."""
+        self._closed = True
+
+    async def _run(self, text: str) -> bytes:
+        if self._closed:
+            raise AgentError("speech synthesis has been closed")
+        async with self._turns:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    self._program, "-voice", self._voice, "-t", text, "-o", "/dev/stdout",
+                    stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL,
+                )  # fmt: skip
+            except FileNotFoundError as error:
+                raise AgentError(_MISSING) from error
+            except OSError as error:
+                raise AgentError(f"flite cannot be started: {error}", retryable=True) from error
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    sound, _ = await process.communicate()
+            except TimeoutError as error:
+                raise AgentError("flite takes too long", retryable=True) from error
+            finally:
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
+                    await asyncio.shield(process.wait())
+        if process.returncode != 0:
+            raise AgentError(f"flite failed with status {process.returncode}", retryable=True)
+        return sound
+
+
+def _pronounceable(text: str) -> str:
+    """`text` in the characters that flite knows; "" if there is nothing to pronounce."""
+    plain = unicodedata.normalize("NFKD", text.translate(_PLAIN)).encode("ascii", "ignore").decode()
+    plain = " ".join("".join(char if char.isprintable() else " " for char in plain).split())
+    return plain if any(char.isalnum() for char in plain) else ""
+
+
+def _samples(sound: bytes) -> tuple[bytes, int]:
+    try:
+        with wave.open(io.BytesIO(sound)) as file:
+            return file.readframes(file.getnframes()), file.getframerate()
+    except (wave.Error, EOFError) as error:
+        raise AgentError("flite gave no audio", retryable=True) from error
+
+
+def list_voices(program: str) -> tuple[str, ...]:
+    """The voices that the program has. Raises `SettingsError` if it cannot be asked."""
+    try:
+        listed = subprocess.run([program, "-lv"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SettingsError(f"flite cannot be run: {error}") from error
+    return tuple(listed.stdout.partition(":")[2].split())
+
+
+def build(settings: AssistantSettings) -> FliteTextToSpeech:
+    """The stage for `settings`. Asks flite for its voices."""
+    program = shutil.which("flite")
+    if program is None:
+        raise SettingsError(_MISSING)
+    voices = list_voices(program)
+    voice = settings.voice or ("rms" if "rms" in voices else "kal")
+    if voices and voice not in voices:
+        raise SettingsError(f"flite has no voice {voice!r}; it has: {', '.join(voices)}")
+    return FliteTextToSpeech(program, voice, voices)
