@@ -23,7 +23,7 @@ from legato.core.outputs import (
     SendDatagram,
     Stop,
 )
-from legato.core.session import ClientSession, ServerSession
+from legato.core.session import Session
 from legato.transports.base import CloseSource, Transport
 
 __all__ = ["HIGH_WATER_BYTES", "SessionDriver", "monotonic_us"]
@@ -42,7 +42,7 @@ class SessionDriver:
 
     def __init__(
         self,
-        session: ServerSession | ClientSession,
+        session: Session,
         transport: Transport,
         on_event: Callable[[Event], None],
         clock: Callable[[], int] = monotonic_us,
@@ -54,6 +54,7 @@ class SessionDriver:
         self.remote_changes: list[str] = []
         self._on_event = on_event
         self._streams: dict[int, int] = {}
+        self._keys: dict[int, int] = {}
         self._congested: set[int] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -100,23 +101,18 @@ class SessionDriver:
 
     def stream_data(self, stream: int, data: bytes, fin: bool) -> None:
         """Pass bytes on to the session."""
-        self.session.receive(stream, data, fin, self.clock())
+        self.session.receive(self._keys.get(stream, stream), data, fin, self.clock())
         self.settle()
 
     def stream_reset(self, stream: int, code: int) -> None:
         """Pass a peer's RESET_STREAM on."""
-        self.session.stream_reset(stream, code, self.clock())
+        self.session.stream_reset(self._keys.get(stream, stream), code, self.clock())
         self.settle()
 
     def stream_stopped(self, stream: int, code: int) -> None:
         """Pass a peer's STOP_SENDING on, by the session's own key for that stream."""
         self._relieve(stream)
-        for key, number in self._streams.items():
-            if number == stream:
-                self.session.stream_stopped(key, code, self.clock())
-                break
-        else:
-            self.session.stream_stopped(stream, code, self.clock())
+        self.session.stream_stopped(self._keys.get(stream, stream), code, self.clock())
         self.settle()
 
     def stream_writable(self, stream: int) -> None:
@@ -179,18 +175,21 @@ class SessionDriver:
             self._congested.add(stream)
         if fin and key < 0:
             del self._streams[key]
+            self._keys.pop(stream, None)
             self._relieve(stream)
 
     def _open_stream(self, output: Output) -> None:
         assert isinstance(output, OpenStream)
         stream = self.transport.open_stream(output.bidirectional)
         self._streams[output.key] = stream
+        self._keys[stream] = output.key
         if output.priority:
             self.transport.set_priority(stream, output.priority)
 
     def _reset(self, output: Output) -> None:
         assert isinstance(output, Reset)
         stream = self._streams.pop(output.key, output.key)
+        self._keys.pop(stream, None)
         self.transport.reset(stream, output.code)
         self._relieve(stream)
 

@@ -67,9 +67,10 @@ class PlaybackChanged:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """Every reply part up to `generation` was flushed: nothing more of it is played."""
+    """The reply parts of generations `first` to `last` were flushed: nothing more of them is played."""
 
-    generation: int
+    first: int
+    last: int
     at_us: int
 
 

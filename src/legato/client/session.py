@@ -29,6 +29,7 @@ from legato.client.events import (
 )
 from legato.client.playback import PlaybackBuffer, PlayedItem
 from legato.client.settings import ClientSettings
+from legato.core.client_session import ClientSession
 from legato.core.errors import ConnectError, LegatoError, LocalProtocolError, SessionClosed
 from legato.core.events import (
     Draining,
@@ -40,10 +41,9 @@ from legato.core.events import (
     SessionEnded,
     Welcomed,
 )
-from legato.core.session import ClientSession
 from legato.core.uplink_sender import UplinkSettings
 from legato.core.wire.codes import PLAYBACK_INTERVAL_US, SessionCode
-from legato.core.wire.messages import Capabilities, Hello, Welcome
+from legato.core.wire.messages import Capabilities, Hello, Playback, Welcome
 from legato.session_driver import SessionDriver, monotonic_us
 from legato.transports.base import Transport, TransportStatistics
 from legato.transports.webtransport import WebTransportEndpoint, WebTransportSession
@@ -183,9 +183,8 @@ class RealtimeSession:
     def interrupt(self) -> None:
         """Silence the reply here at once, and have the server stop it."""
         self._check_open()
-        newest = max(self._replies, default=0)
-        if newest:
-            self._flush(newest)
+        if self._replies:
+            self._flush(min(self._replies), max(self._replies))
         self._session.send_event({"type": "response.cancel"}, self.now_us())
         self._settle()
 
@@ -313,14 +312,14 @@ class RealtimeSession:
         self._tell(ReplyArrived(event.item_id, event.generation, event.samples, self.now_us()))
 
     def _flushed(self, event: Flushed) -> None:
-        self._flush(event.generation)
+        self._flush(event.first, event.generation)
 
-    def _flush(self, generation: int) -> None:
-        self.playback.flush(generation)
+    def _flush(self, first: int, last: int) -> None:
+        self.playback.flush(last, first)
         self._report()
-        for stale in [number for number in self._replies if number <= generation]:
+        for stale in [number for number in self._replies if first <= number <= last]:
             del self._replies[stale]
-        self._tell(Interrupted(generation, self.now_us()))
+        self._tell(Interrupted(first, last, self.now_us()))
 
     def _pulled(self) -> None:
         if self.ended is not None:
@@ -347,14 +346,16 @@ class RealtimeSession:
             played = reply.whole if reply.whole is not None else reply.received
             del self._replies[item.generation]
         self._session.report_playback(
-            item_id=item.item_id,
-            content_index=item.content_index,
-            generation=item.generation,
-            played=played,
-            buffered=item.buffered,
-            underruns=item.underruns,
-            state=item.state,
-            now=now,
+            Playback(
+                item_id=item.item_id,
+                content_index=item.content_index,
+                generation=item.generation,
+                played=played,
+                buffered=item.buffered,
+                underruns=item.underruns,
+                state=item.state,
+            ),
+            now,
         )
         self._tell(
             PlaybackChanged(

@@ -13,7 +13,7 @@ from legato.agents.base import Content, ToolSet, Utterance
 from legato.agents.stages.base import TextToSpeech
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.errors import LocalProtocolError
-from legato.core.session import ServerSession
+from legato.core.server_session import ServerSession
 from legato.server.speaking import Speaker
 from legato.session_driver import SessionDriver
 
@@ -93,4 +93,4 @@ class ServerCall:
 
     def _taken(self, item: AudioFrame | AudioGap) -> None:
         if type(item) is AudioFrame and not self._driver.over:
-            self._session.consumed(item)
+            self._session.consumed(item.samples, len(item.payload))

@@ -28,7 +28,7 @@ from legato.core.events import (
     ReplyCancelled,
     SessionEnded,
 )
-from legato.core.session import ServerSession
+from legato.core.server_session import ServerSession, Terms
 from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import Hello, Limits, Profile
 from legato.server.call import ServerCall
@@ -108,7 +108,7 @@ class _LiveCall:
         self._on_gone = on_gone
         self._id = f"call_{secrets.token_hex(8)}"
         self._log = log.bind(call=self._id, remote=remote)
-        self._session = ServerSession(terms.limits, clock())
+        self._session = ServerSession(clock(), terms.limits)
         self._call: ServerCall | None = None
         self._agent: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -158,7 +158,8 @@ class _LiveCall:
             return
         profile: Profile = "duplex" if hello.profile == "duplex" else "turn"
         self._session.accept(
-            session_id=self._id, output=output, profile=profile, lead_ms=self._lead(hello), now=self._clock()
+            Terms(session_id=self._id, output=output, profile=profile, lead_ms=self._lead(hello)),
+            self._clock(),
         )
         self._call = ServerCall(self._id, self._driver, (hello.input, output), _new_id)
         self._agent = asyncio.get_running_loop().create_task(self._run(self._call), name=self._id)

@@ -22,7 +22,7 @@ from legato.agents.stages.base import TextToSpeech
 from legato.core.audio import AudioFormat
 from legato.core.errors import AgentError
 from legato.core.events import PlaybackReported, ReplyCancelled
-from legato.core.session import ServerSession
+from legato.core.server_session import ServerSession
 from legato.server.content import Piece, pieces
 from legato.server.utterance import SpokenUtterance
 from legato.session_driver import SessionDriver
@@ -87,7 +87,8 @@ class Speaker:
                 utterance.settle()
         self._stop_current()
         if self._begun:
-            self._flush(max(self._begun))
+            self._session.flush(self._driver.clock())
+            self._flushed(list(self._begun.values()))
 
     def playback(self, report: PlaybackReported) -> None:
         """Take the player's word for what was heard."""
@@ -179,8 +180,8 @@ class Speaker:
                     content_index=0,
                     delta=text + " ",
                 )
-            if session.room(generation, clock()) < samples or driver.congested:
-                await self._room(generation, samples)
+            if session.credit_us(clock()) == 0 or driver.congested:
+                await self._room()
                 in_a_row = 0
             session.send_audio(generation, payload, samples, clock())
             utterance.sent += samples
@@ -190,12 +191,12 @@ class Speaker:
                 in_a_row = 0
                 await asyncio.sleep(0)
 
-    async def _room(self, generation: int, samples: int) -> None:
-        """Wait until the caller's credit and the network take `samples` more."""
+    async def _room(self) -> None:
+        """Wait until the caller's credit and the network take more."""
         while not self._over:
             await self._driver.writable()
             now = self._driver.clock()
-            if self._session.room(generation, now) >= samples:
+            if self._session.credit_us(now) > 0:
                 return
             self._credit.clear()
             with contextlib.suppress(TimeoutError):
@@ -247,16 +248,15 @@ class Speaker:
         if utterance.generation is None:
             utterance.settle()
         else:
-            self._flush(utterance.generation, utterance.generation)
+            self._session.flush_reply(utterance.generation, self._driver.clock())
+            self._flushed([utterance])
 
-    def _flush(self, last: int, first: int = 0) -> None:
-        """Make generations `first` to `last` stale, here and at the caller."""
-        self._session.flush(self._driver.clock(), last, first)
+    def _flushed(self, stale: list[SpokenUtterance]) -> None:
+        """Give the player a moment to say how far it came, then settle with what is known."""
         self._driver.settle()
         loop = asyncio.get_running_loop()
-        for generation, utterance in list(self._begun.items()):
-            if first <= generation <= last:
-                loop.call_later(FLUSH_GRACE_S, self._settle, utterance)
+        for utterance in stale:
+            loop.call_later(FLUSH_GRACE_S, self._settle, utterance)
 
     def _settle(self, utterance: SpokenUtterance) -> None:
         utterance.settle()

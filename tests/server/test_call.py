@@ -1,0 +1,336 @@
+"""A call as an agent sees it: hearing, speaking, being interrupted, ending."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.server.calls import INPUT, PCM, Held, dial, hello
+
+from legato.agents.base import Call, Speech
+from legato.agents.stages.base import TextToSpeechCapabilities
+from legato.core.audio import AudioFormat, AudioFrame, AudioGap
+from legato.core.errors import AgentError, LocalProtocolError
+from legato.core.wire.codes import SessionCode
+
+SECOND = (bytes(range(256)) * 188)[: 2 * PCM.rate]
+
+
+async def speech(*texts: str, seconds: int = 1) -> AsyncIterator[Speech]:
+    for text in texts:
+        yield Speech(SECOND * seconds, PCM.rate, text)
+
+
+class Voice:
+    """Speaks each sentence as one second of sound."""
+
+    capabilities = TextToSpeechCapabilities()
+
+    def __init__(self) -> None:
+        self.spoken: list[str] = []
+
+    async def speak(self, text: str) -> AsyncIterator[Speech]:
+        self.spoken.append(text)
+        yield Speech(SECOND, PCM.rate, text)
+
+    async def close(self) -> None: ...
+
+
+async def test_audio_reaches_the_agent_in_order_with_capture_times() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    assert call.input_format == INPUT
+    for number in range(5):
+        caller.speak(bytes([number]) * 640)
+    frames = [await anext(call.audio) for _ in range(5)]
+    assert [frame.offset for frame in frames if isinstance(frame, AudioFrame)] == [0, 320, 640, 960, 1280]
+    assert [frame.payload[0] for frame in frames if isinstance(frame, AudioFrame)] == [0, 1, 2, 3, 4]
+
+
+async def test_a_cancelled_read_loses_nothing() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    waiting = asyncio.ensure_future(anext(call.audio))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    caller.speak(bytes(640))
+    frame = await anext(call.audio)
+    assert isinstance(frame, AudioFrame)
+    assert frame.offset == 0
+
+
+async def test_what_is_said_is_heard_to_its_end() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    utterance = call.say(speech("One.", "Two."))
+    await caller.until(lambda: caller.whole == 1 and "response.done" in caller.types)
+    heard = b"".join(caller.play(500) for _ in range(4))
+    await utterance.finished
+    assert heard == SECOND * 2
+    assert (utterance.heard_ms, utterance.heard_text, utterance.interrupted) == (2000, "One. Two.", False)
+    assert caller.types == [
+        "response.created",
+        "response.output_audio_transcript.delta",
+        "response.output_audio_transcript.delta",
+        "response.output_audio_transcript.done",
+        "response.done",
+    ]
+
+
+async def test_an_interruption_leaves_what_was_heard() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    utterance = call.say(speech("One two three four.", "Five six seven eight.", "Nine ten."))
+    await caller.until(lambda: caller.whole == 1 and "response.done" in caller.types)
+    caller.play(1500)
+    await asyncio.sleep(0)
+    call.interrupt()
+    await utterance.finished
+    assert utterance.interrupted
+    assert utterance.heard_ms == 1500
+    assert utterance.heard_text == "One two three four. Five six"
+    assert caller.play(100) == bytes(2 * PCM.rate // 10)
+
+
+async def test_an_interruption_stops_what_is_still_being_made() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncIterator[Speech]:
+        try:
+            while True:
+                yield Speech(SECOND, PCM.rate, "On and on.")
+        finally:
+            closed.set()
+
+    utterance = call.say(endless())
+    await caller.until(lambda: caller.playback.buffered >= 9 * PCM.rate)
+    call.interrupt()
+    await closed.wait()
+    await utterance.finished
+    await caller.until(lambda: "response.done" in caller.types)
+    assert caller.dialect[-1]["response"]["status"] == "cancelled"  # type: ignore[index]
+    assert utterance.heard_text == ""
+
+
+async def test_credit_bounds_how_far_a_reply_runs_ahead() -> None:
+    agent = Held()
+    caller, _ = await dial(agent, lead_ms=2000)
+    call = await agent.call
+    call.say(speech(*["More."] * 10))
+    await caller.until(lambda: caller.playback.buffered >= 2 * PCM.rate)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert caller.playback.buffered <= 2.2 * PCM.rate
+    caller.play(1000)
+    await caller.until(lambda: caller.playback.buffered >= 2 * PCM.rate)
+
+
+async def test_utterances_are_said_one_after_the_other() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    first, second = call.say(speech("First.")), call.say(speech("Second."))
+    await caller.until(lambda: caller.whole == 2)
+    caller.play(2000)
+    await first.finished
+    await second.finished
+    assert (first.heard_text, second.heard_text) == ("First.", "Second.")
+
+
+async def test_cancelling_one_utterance_leaves_the_others() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    first, second, third = (call.say(speech(text)) for text in ("First.", "Second.", "Third."))
+    await caller.until(lambda: caller.whole == 3)
+    caller.play(100)
+    second.cancel()
+    second.cancel()
+    await second.finished
+    caller.play(2000)
+    await third.finished
+    await first.finished
+    assert (first.heard_ms, second.heard_ms, third.heard_ms) == (1000, 0, 1000)
+    assert second.interrupted
+    assert not third.interrupted
+
+
+async def test_cancelling_what_is_queued_never_begins_it() -> None:
+    agent = Held()
+    caller, _ = await dial(agent, lead_ms=500)
+    call = await agent.call
+    call.say(speech("Long.", seconds=5))
+    queued = call.say(speech("Never."))
+    queued.cancel()
+    await queued.finished
+    assert queued.interrupted
+    assert queued.text == ""
+
+
+async def test_text_is_spoken_sentence_by_sentence() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    call.voice = voice = Voice()
+
+    async def written() -> AsyncIterator[str]:
+        for piece in ("Hello th", "ere. How are", " you?"):
+            yield piece
+
+    utterance = call.say(written())
+    await caller.until(lambda: caller.whole == 1 and "response.done" in caller.types)
+    assert voice.spoken == ["Hello there.", "How are you?"]
+    assert utterance.text == "Hello there. How are you?"
+
+
+async def test_text_without_a_voice_is_refused_at_once() -> None:
+    agent = Held()
+    await dial(agent)
+    call = await agent.call
+    with pytest.raises(AgentError, match="no voice"):
+        call.say("Hello")
+
+
+async def test_encoded_audio_passes_untouched() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+
+    async def frames() -> AsyncIterator[AudioFrame | AudioGap]:
+        yield AudioFrame(0, 0, b"\1\2" * 480, PCM)
+        yield AudioGap(480, 960)
+        yield AudioFrame(960, 0, b"\3\4" * 480, PCM)
+
+    utterance = call.say(frames())
+    await caller.until(lambda: caller.whole == 1 and "response.done" in caller.types)
+    assert caller.play(40) == b"\1\2" * 480 + b"\3\4" * 480
+    await utterance.finished
+    assert utterance.text == ""
+
+
+async def test_content_that_breaks_off_is_reported_and_what_was_made_is_heard() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+
+    async def broken() -> AsyncIterator[Speech]:
+        yield Speech(SECOND, PCM.rate, "So far.")
+        raise AgentError("the voice is gone", retryable=True)
+
+    utterance = call.say(broken())
+    await caller.until(lambda: caller.whole == 1 and "response.done" in caller.types)
+    caller.play(1000)
+    await utterance.finished
+    assert utterance.error is not None
+    assert utterance.error.retryable
+    assert utterance.heard_text == "So far."
+    assert utterance.interrupted
+    assert caller.dialect[-1]["response"]["status"] == "failed"  # type: ignore[index]
+
+
+async def test_the_end_of_a_call_settles_everything() -> None:
+    agent = Held()
+    caller, calls = await dial(agent)
+    call = await agent.call
+    utterance = call.say(speech("Never heard."))
+    await caller.until(lambda: caller.playback.buffered > 0)
+    caller.session.close(0, "bye", caller.driver.clock())
+    caller.driver.settle()
+    assert [item async for item in call.audio] == []
+    assert [event async for event in call.events] == []
+    await utterance.finished
+    assert utterance.interrupted
+    agent.release.set()
+    await calls.wait_empty()
+    late = call.say(speech("Too late."))
+    await late.finished
+    assert late.interrupted
+    call.send({"type": "ignored"})
+
+
+async def test_events_go_both_ways_but_legatos_own_are_refused() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    caller.session.send_event({"type": "session.update", "session": {}}, 0)
+    caller.driver.settle()
+    assert (await anext(call.events))["type"] == "session.update"
+    call.send({"type": "conversation.item.added"})
+    await caller.until(lambda: caller.types == ["conversation.item.added"])
+    with pytest.raises(LocalProtocolError):
+        call.send({"type": "legato.flush"})
+
+
+async def test_response_cancel_interrupts() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    utterance = call.say(speech("One.", "Two."))
+    await caller.until(lambda: caller.whole == 1 and "response.done" in caller.types)
+    caller.session.send_event({"type": "response.cancel"}, 0)
+    caller.driver.settle()
+    await utterance.finished
+    assert utterance.interrupted
+
+
+async def test_an_agent_that_returns_ends_the_call_after_what_it_said() -> None:
+    async def polite(call: Call) -> None:
+        call.say(speech("Goodbye."))
+
+    caller, calls = await dial(polite)
+    await caller.until(lambda: caller.whole == 1 and "response.done" in caller.types)
+    assert caller.ended is None
+    caller.play(1000)
+    await caller.until(lambda: caller.ended is not None)
+    assert caller.ended is not None
+    assert caller.ended.code == SessionCode.NO_ERROR
+    await calls.wait_empty()
+
+
+async def test_an_agent_that_fails_ends_only_its_call() -> None:
+    async def broken(call: Call) -> None:
+        raise RuntimeError("a bug")
+
+    caller, calls = await dial(broken)
+    await caller.until(lambda: caller.ended is not None)
+    assert caller.ended is not None
+    assert caller.ended.code == SessionCode.AGENT_ERROR
+    assert "a bug" not in caller.ended.reason
+    await calls.wait_empty()
+
+
+async def test_a_format_nobody_has_is_refused_with_a_name() -> None:
+    agent = Held()
+    caller, calls = await dial(agent, hello(output=()))
+    await caller.until(lambda: caller.ended is not None)
+    assert caller.ended is not None
+    assert caller.ended.code == SessionCode.UNSUPPORTED_FORMAT
+    await calls.wait_empty()
+
+
+async def test_the_first_playable_format_is_taken() -> None:
+    agent = Held()
+    pcmu = AudioFormat("pcmu", 8_000)
+    await dial(agent, hello(output=(pcmu, PCM)))
+    assert (await agent.call).output_format == pcmu
+
+
+async def test_going_away_is_announced_and_then_done() -> None:
+    agent = Held()
+    caller, calls = await dial(agent)
+    await agent.call
+    calls.going_away(5)
+    await caller.until(lambda: caller.ended is not None)
+    assert caller.ended is not None
+    assert caller.ended.code == SessionCode.GOING_AWAY
+    agent.release.set()
+    await calls.wait_empty()
