@@ -30,7 +30,7 @@ class Piece(NamedTuple):
     text: str = ""
 
 
-async def pieces(content: Content, form: AudioFormat, voice: TextToSpeech | None) -> AsyncIterator[Piece]:
+async def pieces(content: Content, form: AudioFormat, voice: TextToSpeech | None) -> AsyncGenerator[Piece, None]:
     """Turn `content` into payloads of `form`, no faster than they are taken.
 
     Raises `AgentError` when the content or the voice does; other exceptions of the content come through.
@@ -55,7 +55,7 @@ async def pieces(content: Content, form: AudioFormat, voice: TextToSpeech | None
 
 async def _spoken(
     first: str, rest: AsyncIterator[object], coder: _Coder, voice: TextToSpeech | None
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     """Speak text that is still being written, sentence by sentence."""
     if voice is None:
         raise AgentError("the call has no voice: set call.voice to a TextToSpeech before saying text")

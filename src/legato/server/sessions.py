@@ -28,7 +28,8 @@ from legato.core.events import (
     ReplyCancelled,
     SessionEnded,
 )
-from legato.core.server_session import ServerSession, Terms
+from legato.core.server_session import ServerSession
+from legato.core.terms import Terms
 from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import Hello, Limits, Profile
 from legato.server.call import ServerCall

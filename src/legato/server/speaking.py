@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import structlog
@@ -164,7 +164,7 @@ class Speaker:
                 await source.aclose()
             self._finish(utterance, status)
 
-    async def _send(self, utterance: SpokenUtterance, source: AsyncIterator[Piece]) -> None:
+    async def _send(self, utterance: SpokenUtterance, source: AsyncGenerator[Piece, None]) -> None:
         session, driver, clock = self._session, self._driver, self._driver.clock
         generation: int | None = None
         in_a_row = 0

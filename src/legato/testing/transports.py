@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 
 from legato.transports.base import CloseSource, Handler, Transport
@@ -126,11 +127,15 @@ async def check_transport(make_pair: MakePair) -> None:
     """Put a transport to every case of the contract, each on a fresh pair."""
     for case in (_delivery, _both_ways, _reset, _stop, _pause, _datagrams, _draining, _close):
         heard = (Recorder(), Recorder())
-        near, far, release = await make_pair(lambda _, h=heard: h[0], lambda _, h=heard: h[1])
+        near, far, release = await make_pair(partial(_listener, heard[0]), partial(_listener, heard[1]))
         try:
             await case(_Pair(near, far, heard))
         finally:
             await release()
+
+
+def _listener(recorder: Recorder, _: Transport) -> Handler:
+    return recorder
 
 
 async def _delivery(pair: _Pair) -> None:
