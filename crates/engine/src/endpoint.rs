@@ -1,0 +1,233 @@
+//! An endpoint on real sockets: the front, the thread behind it, and their common end.
+//!
+//! Owns start and stop. Must not know what either side does.
+
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use quinn_proto::EndpointConfig;
+
+use crate::cid::PrefixedCids;
+use crate::command::NewPath;
+use crate::driver::Driver;
+use crate::error::EngineError;
+use crate::front::{Front, Ground, ServerSecrets};
+use crate::identity::{ConnectionIdLayout, EndpointKeys, Identity};
+use crate::reactor::{Doorbell, Reactor};
+use crate::readiness::Readiness;
+use crate::settings::Settings;
+use crate::shared::{lock, Shared};
+use crate::{socket, tls};
+
+struct SocketGround {
+    doorbell: Arc<Doorbell>,
+    readiness: Arc<Readiness>,
+    next_via: AtomicU32,
+}
+
+impl Ground for SocketGround {
+    fn path(&self, remote: SocketAddr, local: Option<SocketAddr>) -> Result<NewPath, EngineError> {
+        let socket = socket::client(remote, local)?;
+        let local = socket
+            .local_addr()
+            .map_err(|error| EngineError::Io(error.to_string()))?;
+        let via = self.next_via.fetch_add(1, Ordering::Relaxed);
+        Ok(NewPath {
+            via,
+            local,
+            remote,
+            socket: Some(socket),
+        })
+    }
+
+    fn wake(&self) {
+        self.doorbell.ring();
+    }
+
+    fn clear_readiness(&self) {
+        self.readiness.clear();
+    }
+}
+
+/// A server or client with a thread of its own.
+pub struct Endpoint {
+    front: Front,
+    readiness: Arc<Readiness>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    locals: Vec<SocketAddr>,
+}
+
+impl Endpoint {
+    /// Serve on these addresses. Port 0 picks a free one; `localhost` and wildcards mean both families.
+    pub fn listen(
+        addresses: &[(String, u16)],
+        identity: &Identity,
+        settings: Settings,
+        keys: &EndpointKeys,
+    ) -> Result<Self, EngineError> {
+        let secrets = ServerSecrets::new(keys)?;
+        let sockets = socket::listen(addresses)?;
+        Self::start(settings, keys, Some((identity, secrets)), sockets)
+    }
+
+    /// An endpoint that only connects; each connection gets a socket of its own.
+    pub fn client(settings: Settings) -> Result<Self, EngineError> {
+        Self::start(settings, &EndpointKeys::default(), None, Vec::new())
+    }
+
+    fn start(
+        settings: Settings,
+        keys: &EndpointKeys,
+        server: Option<(&Identity, ServerSecrets)>,
+        sockets: Vec<std::net::UdpSocket>,
+    ) -> Result<Self, EngineError> {
+        settings.validate()?;
+        let io =
+            |error: std::io::Error| EngineError::Io(format!("cannot start the engine: {error}"));
+        let settings = Arc::new(settings);
+        let shared = Arc::new(Shared::default());
+        let key_log = tls::key_log(&settings)?;
+        let is_server = server.is_some();
+        let (config, secrets) = match server {
+            Some((identity, secrets)) => (
+                Some(secrets.config(identity, &settings, key_log.clone())?),
+                Some(secrets),
+            ),
+            None => (None, None),
+        };
+        let driver = Driver::new(
+            endpoint_config(&settings, keys, None)?,
+            config,
+            settings.clone(),
+            shared.clone(),
+        );
+        let readiness = Arc::new(Readiness::new().map_err(io)?);
+        let mut reactor = Reactor::new(
+            shared.clone(),
+            readiness.clone(),
+            driver,
+            is_server,
+            settings.max_udp_payload(),
+        )
+        .map_err(io)?;
+        let mut locals = Vec::new();
+        for (via, socket) in sockets.into_iter().enumerate() {
+            let local = socket.local_addr().map_err(io)?;
+            locals.push(local);
+            let path = NewPath {
+                via: via as u32,
+                local,
+                remote: local,
+                socket: Some(socket),
+            };
+            reactor.add_listener(path).map_err(io)?;
+        }
+        let ground = SocketGround {
+            doorbell: reactor.doorbell(),
+            readiness: readiness.clone(),
+            next_via: AtomicU32::new(locals.len() as u32),
+        };
+        let thread = spawn(reactor, shared.clone(), readiness.clone(), is_server).map_err(io)?;
+        Ok(Self {
+            front: Front::new(shared, settings, Box::new(ground), secrets, key_log),
+            readiness,
+            thread: Mutex::new(Some(thread)),
+            locals,
+        })
+    }
+
+    /// Everything a caller can do.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
+    /// Descriptor that is readable while there is something to drain.
+    pub fn fd(&self) -> RawFd {
+        self.readiness.fd()
+    }
+
+    /// Addresses that a server listens on.
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.locals
+    }
+
+    /// Close every connection and end the thread; takes less than a second. Events stay to be drained. Idempotent.
+    pub fn shutdown(&self) {
+        let Some(thread) = lock(&self.thread).take() else {
+            return;
+        };
+        self.front.shut_down(0, "");
+        // A thread that has panicked has said so already, through `Shared::stop`.
+        let _ = thread.join();
+    }
+
+    /// Give the thread up without waiting for it, in a child process that has no such thread.
+    pub fn abandon(&self) {
+        std::mem::forget(lock(&self.thread).take());
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn spawn(
+    mut reactor: Reactor,
+    shared: Arc<Shared>,
+    readiness: Arc<Readiness>,
+    is_server: bool,
+) -> std::io::Result<JoinHandle<()>> {
+    let name = if is_server {
+        "legato-server"
+    } else {
+        "legato-client"
+    };
+    let run = move || {
+        let reason = match catch_unwind(AssertUnwindSafe(|| reactor.run())) {
+            Ok(Ok(())) => "the endpoint has been shut down".to_owned(),
+            Ok(Err(error)) => format!("the engine's thread failed: {error}"),
+            Err(_) => "the engine's thread panicked; this is a bug".to_owned(),
+        };
+        shared.stop(&reason);
+        readiness.set();
+    };
+    std::thread::Builder::new().name(name.into()).spawn(run)
+}
+
+/// Endpoint-wide parts of QUIC: connection IDs and the key of stateless resets.
+pub(crate) fn endpoint_config(
+    settings: &Settings,
+    keys: &EndpointKeys,
+    seed: Option<u64>,
+) -> Result<EndpointConfig, EngineError> {
+    let layout = keys
+        .connection_id
+        .clone()
+        .unwrap_or_else(|| ConnectionIdLayout {
+            length: settings.cid_length,
+            prefix: settings.cid_prefix.clone(),
+        });
+    if !(4..=20).contains(&layout.length) || layout.prefix.len() + 4 > layout.length {
+        return Err(EngineError::settings(
+            "connection IDs have 4 to 20 bytes, at least 4 of them random",
+        ));
+    }
+    let mut config = EndpointConfig::new(tls::reset_key(keys));
+    let factory = PrefixedCids::factory(layout, seed);
+    config.cid_generator(move || factory());
+    config
+        .max_udp_payload_size(settings.max_udp_payload())
+        .map_err(|error| EngineError::settings(format!("mtu_upper_bound: {error}")))?;
+    if let Some(seed) = seed {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        config.rng_seed(Some(bytes));
+    }
+    Ok(config)
+}

@@ -1,0 +1,346 @@
+//! The endpoint's thread: sockets, time and the two queues around one driver.
+//!
+//! Owns epoll, the sockets and the decision when to sleep. Never touches the interpreter: Python may be blocked for as long
+//! as it likes while packets are acknowledged here. Must not know what packets mean.
+
+use std::io::{self, IoSliceMut};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use quinn_proto::{EcnCodepoint, Transmit};
+use quinn_udp::RecvMeta;
+use rustc_hash::FxHashMap;
+
+use crate::command::{Command, NewPath, Via};
+use crate::driver::{Arrival, Driver, Outlet, Sent};
+use crate::readiness::Readiness;
+use crate::shared::Shared;
+use crate::socket::{is_unreachable, receive_buffer, Departure, Socket, RECEIVE_BATCH};
+
+const WAKE: Token = Token(usize::MAX);
+/// Receive calls on one socket before the others, and the commands, get their turn.
+const RECEIVE_ROUNDS: usize = 8;
+/// How long a socket that was migrated away from may still receive.
+const OLD_PATH: Duration = Duration::from_secs(3);
+/// How long a shutdown may take to get its last packets out.
+const SHUTDOWN: Duration = Duration::from_millis(500);
+
+/// Wakes the thread, but only if it sleeps.
+pub(crate) struct Doorbell {
+    waker: Waker,
+    asleep: AtomicBool,
+}
+
+impl Doorbell {
+    pub(crate) fn ring(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            // Fails only if the descriptor is gone, and then so is the thread.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// The sockets of an endpoint.
+struct Sockets {
+    registry: Registry,
+    sockets: FxHashMap<Via, Socket>,
+    unreachable: Vec<Via>,
+}
+
+impl Outlet for Sockets {
+    fn max_segments(&self, via: Via) -> usize {
+        self.sockets.get(&via).map_or(1, Socket::max_segments)
+    }
+
+    fn is_blocked(&self, via: Via) -> bool {
+        self.sockets.get(&via).is_some_and(Socket::is_blocked)
+    }
+
+    fn send(
+        &mut self,
+        via: Via,
+        source: Option<IpAddr>,
+        transmit: &Transmit,
+        payload: &[u8],
+    ) -> Sent {
+        let Some(socket) = self.sockets.get_mut(&via) else {
+            return Sent::Done;
+        };
+        match socket.send(source, transmit, payload) {
+            Departure::Done => Sent::Done,
+            Departure::Unreachable => {
+                self.unreachable.push(via);
+                Sent::Done
+            }
+            Departure::Blocked => {
+                // Writability is watched only while it is waited for: it would fire for every packet otherwise.
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                let _ = self
+                    .registry
+                    .reregister(&mut socket.io, token(via), interest);
+                Sent::Blocked
+            }
+        }
+    }
+}
+
+impl Sockets {
+    fn add(&mut self, via: Via, socket: std::net::UdpSocket) -> io::Result<()> {
+        let mut socket = Socket::new(socket)?;
+        self.registry
+            .register(&mut socket.io, token(via), Interest::READABLE)?;
+        self.sockets.insert(via, socket);
+        Ok(())
+    }
+
+    fn remove(&mut self, via: Via) {
+        if let Some(mut socket) = self.sockets.remove(&via) {
+            let _ = self.registry.deregister(&mut socket.io);
+        }
+    }
+
+    fn retry(&mut self, via: Via) -> bool {
+        let Some(socket) = self.sockets.get_mut(&via) else {
+            return true;
+        };
+        let free = socket.retry();
+        if free {
+            let _ = self
+                .registry
+                .reregister(&mut socket.io, token(via), Interest::READABLE);
+        }
+        free
+    }
+}
+
+fn token(via: Via) -> Token {
+    Token(via as usize)
+}
+
+/// The thread's state.
+pub(crate) struct Reactor {
+    poll: Poll,
+    doorbell: Arc<Doorbell>,
+    readiness: Arc<Readiness>,
+    shared: Arc<Shared>,
+    driver: Driver,
+    sockets: Sockets,
+    /// Sockets whose last receive left something behind.
+    unread: Vec<Via>,
+    old_paths: Vec<(Instant, Via)>,
+    is_server: bool,
+    memory: Vec<u8>,
+    buffer: usize,
+    deadline: Option<Instant>,
+}
+
+impl Reactor {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        readiness: Arc<Readiness>,
+        driver: Driver,
+        is_server: bool,
+        max_payload: u16,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let buffer = receive_buffer(max_payload);
+        Ok(Self {
+            doorbell: Arc::new(Doorbell {
+                waker,
+                asleep: AtomicBool::new(false),
+            }),
+            sockets: Sockets {
+                registry: poll.registry().try_clone()?,
+                sockets: FxHashMap::default(),
+                unreachable: Vec::new(),
+            },
+            poll,
+            readiness,
+            shared,
+            driver,
+            unread: Vec::new(),
+            old_paths: Vec::new(),
+            is_server,
+            memory: vec![0; buffer * RECEIVE_BATCH],
+            buffer,
+            deadline: None,
+        })
+    }
+
+    pub(crate) fn doorbell(&self) -> Arc<Doorbell> {
+        self.doorbell.clone()
+    }
+
+    /// Take a socket of a listening endpoint.
+    pub(crate) fn add_listener(&mut self, path: NewPath) -> io::Result<()> {
+        self.driver.add_local(path.via, path.local);
+        path.socket
+            .map_or(Ok(()), |socket| self.sockets.add(path.via, socket))
+    }
+
+    /// Work until the endpoint is shut down.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        let mut commands = Vec::new();
+        loop {
+            let now = Instant::now();
+            self.shared.commands.take(&mut commands);
+            for command in commands.drain(..) {
+                self.apply(now, command);
+            }
+            self.driver.handle_timeouts(now);
+            let more = self.driver.flush(now, &mut self.sockets);
+            for via in std::mem::take(&mut self.sockets.unreachable) {
+                self.driver.on_unreachable(now, via);
+            }
+            if self.driver.take_notify() {
+                self.readiness.set();
+            }
+            self.close_sockets(now);
+            if self
+                .deadline
+                .is_some_and(|deadline| now >= deadline || self.driver.is_idle())
+            {
+                return Ok(());
+            }
+            self.sleep(&mut events, more || !self.unread.is_empty())?;
+            self.receive(&events);
+        }
+    }
+
+    fn apply(&mut self, now: Instant, mut command: Command) {
+        match &mut command {
+            Command::Connect { attempt, .. } => {
+                for path in &mut attempt.paths {
+                    attach(&mut self.sockets, path);
+                }
+            }
+            Command::Migrate { path, .. } => attach(&mut self.sockets, path),
+            Command::Shutdown { .. } => self.deadline = Some(now + SHUTDOWN),
+            _ => {}
+        }
+        self.driver.apply(now, command);
+    }
+
+    fn sleep(&mut self, events: &mut Events, busy: bool) -> io::Result<()> {
+        let mut timeout = Some(Duration::ZERO);
+        if !busy {
+            self.doorbell.asleep.store(true, Ordering::SeqCst);
+            // A command that came before the flag was up did not ring.
+            if self.shared.commands.is_empty() && !self.driver.has_work() {
+                let next = [
+                    self.driver.next_timeout(),
+                    self.deadline,
+                    self.old_paths.first().map(|&(when, _)| when),
+                ];
+                let next = next.into_iter().flatten().min();
+                timeout = next.map(|when| round_up(when.saturating_duration_since(Instant::now())));
+            }
+        }
+        let polled = self.poll.poll(events, timeout);
+        self.doorbell.asleep.store(false, Ordering::SeqCst);
+        match polled {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn receive(&mut self, events: &Events) {
+        let now = Instant::now();
+        let mut ready = std::mem::take(&mut self.unread);
+        for event in events {
+            if event.token() == WAKE {
+                continue;
+            }
+            let via = event.token().0 as Via;
+            if event.is_writable() && self.sockets.is_blocked(via) && self.sockets.retry(via) {
+                self.driver.on_unblocked(via);
+            }
+            if (event.is_readable() || event.is_error()) && !ready.contains(&via) {
+                ready.push(via);
+            }
+        }
+        for via in ready {
+            if self.receive_from(now, via) {
+                self.unread.push(via);
+            }
+        }
+    }
+
+    /// Take what one socket holds; true if its turn ended before it was empty.
+    fn receive_from(&mut self, now: Instant, via: Via) -> bool {
+        let mut meta = [RecvMeta::default(); RECEIVE_BATCH];
+        for _ in 0..RECEIVE_ROUNDS {
+            let Some(socket) = self.sockets.sockets.get(&via) else {
+                return false;
+            };
+            let mut parts = self.memory.chunks_exact_mut(self.buffer);
+            let mut buffers: [IoSliceMut<'_>; RECEIVE_BATCH] =
+                std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
+            let count = match socket.receive(&mut buffers, &mut meta) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if is_unreachable(&error) => {
+                    self.driver.on_unreachable(now, via);
+                    continue;
+                }
+                Err(_) => return false,
+            };
+            for (index, meta) in meta.iter().take(count).enumerate() {
+                let start = index * self.buffer;
+                let arrival = Arrival {
+                    via,
+                    remote: meta.addr,
+                    local_ip: meta.dst_ip.filter(|_| self.is_server),
+                    ecn: meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
+                };
+                let data = &self.memory[start..start + meta.len.min(self.buffer)];
+                for datagram in data.chunks(meta.stride.max(1)) {
+                    self.driver
+                        .handle_datagram(now, arrival, BytesMut::from(datagram));
+                }
+            }
+            if count < RECEIVE_BATCH {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn close_sockets(&mut self, now: Instant) {
+        for (via, may_receive) in self.driver.take_released() {
+            if may_receive {
+                self.old_paths.push((now + OLD_PATH, via));
+            } else {
+                self.sockets.remove(via);
+            }
+        }
+        while self.old_paths.first().is_some_and(|&(when, _)| when <= now) {
+            let (_, via) = self.old_paths.remove(0);
+            self.sockets.remove(via);
+        }
+    }
+}
+
+fn attach(sockets: &mut Sockets, path: &mut NewPath) {
+    if let Some(socket) = path.socket.take() {
+        // Without its socket the path is silent and the connection times out, as on a dead network.
+        let _ = sockets.add(path.via, socket);
+    }
+}
+
+/// epoll counts whole milliseconds; rounding down would spin through the last one.
+fn round_up(wait: Duration) -> Duration {
+    if wait.is_zero() {
+        return wait;
+    }
+    wait + Duration::from_micros(999)
+}

@@ -1,0 +1,301 @@
+//! State that the calling thread and the endpoint's thread both see: two queues and a few numbers per session and stream.
+//!
+//! Owns every lock and atomic that the two sides meet at. No lock is held while anything else runs. Must not know QUIC.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+
+use crate::command::Command;
+use crate::event::{Event, EventKind};
+use crate::stats::SessionStats;
+
+/// What an event weighs against `event_buffer_bytes` besides its payload.
+const EVENT_WEIGHT: usize = 64;
+/// One event's worth of stream bytes at most, so that the reader gets pieces of moderate size.
+const CHUNK_LIMIT: usize = 64 << 10;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The data behind these locks is plain; a panic elsewhere does not make it inconsistent.
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Numbers of one stream.
+#[derive(Debug, Default)]
+pub struct StreamShared {
+    buffered: AtomicUsize,
+    was_high: AtomicBool,
+}
+
+impl StreamShared {
+    /// Bytes accepted from the caller that QUIC has not taken yet.
+    pub fn buffered(&self) -> usize {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
+    /// Count bytes in; returns the new sum. Above `high` the stream will be reported writable later.
+    pub(crate) fn add(&self, bytes: usize, high: usize) -> usize {
+        let sum = self.buffered.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if sum > high {
+            self.was_high.store(true, Ordering::Relaxed);
+        }
+        sum
+    }
+
+    /// Count bytes out; true if the stream has just become writable again.
+    pub(crate) fn remove(&self, bytes: usize, high: usize) -> bool {
+        let left = self.buffered.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        left < high.div_ceil(2) && self.was_high.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Figures of one session, renewed after every packet.
+#[derive(Debug, Default)]
+pub struct SessionShared {
+    stats: Mutex<SessionStats>,
+    max_datagram: AtomicUsize,
+}
+
+impl SessionShared {
+    /// The latest figures.
+    pub fn stats(&self) -> SessionStats {
+        *lock(&self.stats)
+    }
+
+    /// Largest datagram payload that can be sent now; 0 if none can.
+    pub fn max_datagram(&self) -> usize {
+        self.max_datagram.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn publish(&self, stats: SessionStats, max_datagram: usize) {
+        *lock(&self.stats) = stats;
+        self.max_datagram.store(max_datagram, Ordering::Relaxed);
+    }
+}
+
+/// Where the last bytes of a stream went: if that event is still waiting, more bytes join it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DataSlot {
+    batch: u64,
+    index: usize,
+}
+
+#[derive(Debug, Default)]
+struct EventBatch {
+    number: u64,
+    events: Vec<Event>,
+    finished_streams: Vec<u64>,
+}
+
+/// Everything taken by one drain.
+#[derive(Debug, Default)]
+pub(crate) struct Drained {
+    pub(crate) events: Vec<Event>,
+    pub(crate) finished_streams: Vec<u64>,
+}
+
+/// Events on their way to the caller. Unbounded by itself; the driver stops reading from peers when `bytes` is too high.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    batch: Mutex<EventBatch>,
+    bytes: AtomicUsize,
+    stalled: AtomicBool,
+}
+
+impl EventQueue {
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Note that the driver waits for room; the next drain reports it.
+    pub(crate) fn set_stalled(&self) {
+        self.stalled.store(true, Ordering::SeqCst);
+    }
+
+    /// Append an event; true if the queue was empty.
+    pub(crate) fn push(&self, event: Event) -> bool {
+        let payload = match &event.kind {
+            EventKind::Datagram(data) => data.len(),
+            _ => 0,
+        };
+        self.bytes
+            .fetch_add(EVENT_WEIGHT + payload, Ordering::Relaxed);
+        let mut batch = lock(&self.batch);
+        batch.events.push(event);
+        batch.events.len() == 1
+    }
+
+    /// Append bytes of a stream, joining those that wait in `slot`; true if the queue was empty.
+    pub(crate) fn push_data(
+        &self,
+        session: u64,
+        stream: u64,
+        slot: &mut DataSlot,
+        data: Bytes,
+    ) -> bool {
+        self.bytes.fetch_add(data.len(), Ordering::Relaxed);
+        let mut batch = lock(&self.batch);
+        if slot.batch == batch.number + 1 {
+            if let Some(Event {
+                kind: EventKind::StreamData(chunks),
+                ..
+            }) = batch.events.get_mut(slot.index)
+            {
+                if chunks.iter().map(Bytes::len).sum::<usize>() + data.len() <= CHUNK_LIMIT {
+                    chunks.push(data);
+                    return false;
+                }
+            }
+        }
+        // Batches are numbered from 1 in slots, so that a fresh slot matches none.
+        *slot = DataSlot {
+            batch: batch.number + 1,
+            index: batch.events.len(),
+        };
+        self.bytes.fetch_add(EVENT_WEIGHT, Ordering::Relaxed);
+        batch.events.push(Event {
+            session,
+            stream,
+            kind: EventKind::StreamData(vec![data]),
+        });
+        batch.events.len() == 1
+    }
+
+    /// Note a stream that is over in both directions.
+    pub(crate) fn push_finished(&self, stream: u64) {
+        lock(&self.batch).finished_streams.push(stream);
+    }
+
+    /// Take everything; the flag tells whether the driver waits for room.
+    pub(crate) fn drain(&self) -> (Drained, bool) {
+        let mut batch = lock(&self.batch);
+        batch.number += 1;
+        let drained = Drained {
+            events: std::mem::take(&mut batch.events),
+            finished_streams: std::mem::take(&mut batch.finished_streams),
+        };
+        self.bytes.store(0, Ordering::Relaxed);
+        drop(batch);
+        (drained, self.stalled.swap(false, Ordering::SeqCst))
+    }
+}
+
+/// Commands on their way to the driver.
+#[derive(Debug, Default)]
+pub(crate) struct CommandQueue {
+    commands: Mutex<Vec<Command>>,
+}
+
+impl CommandQueue {
+    pub(crate) fn push(&self, command: Command) {
+        lock(&self.commands).push(command);
+    }
+
+    /// Swap the waiting commands with an empty vector, whose memory is used again.
+    pub(crate) fn take(&self, into: &mut Vec<Command>) {
+        std::mem::swap(&mut *lock(&self.commands), into);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.commands).is_empty()
+    }
+}
+
+/// All that is shared between the two sides of one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) commands: CommandQueue,
+    pub(crate) events: EventQueue,
+    next_handle: AtomicU64,
+    stopped: Mutex<Option<String>>,
+    is_stopped: AtomicBool,
+}
+
+impl Shared {
+    /// A handle for a session or stream, from 1, used once.
+    pub(crate) fn new_handle(&self) -> u64 {
+        self.next_handle.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether this handle was ever given out.
+    pub(crate) fn knows(&self, handle: u64) -> bool {
+        (1..=self.next_handle.load(Ordering::Relaxed)).contains(&handle)
+    }
+
+    /// Declare the endpoint dead. The first reason stays.
+    pub(crate) fn stop(&self, reason: &str) {
+        lock(&self.stopped).get_or_insert_with(|| reason.to_owned());
+        self.is_stopped.store(true, Ordering::Release);
+    }
+
+    /// Why the endpoint is dead, if it is.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        if !self.is_stopped.load(Ordering::Acquire) {
+            return None;
+        }
+        lock(&self.stopped).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(queue: &EventQueue, slot: &mut DataSlot, bytes: &'static [u8]) -> bool {
+        queue.push_data(1, 2, slot, Bytes::from_static(bytes))
+    }
+
+    #[test]
+    fn consecutive_chunks_join_until_drained() {
+        let queue = EventQueue::default();
+        let mut slot = DataSlot::default();
+        assert!(data(&queue, &mut slot, b"a"));
+        assert!(!queue.push(Event {
+            session: 1,
+            stream: 0,
+            kind: EventKind::SessionDraining
+        }));
+        assert!(!data(&queue, &mut slot, b"b"));
+        let (drained, _) = queue.drain();
+        assert_eq!(drained.events.len(), 2);
+        assert!(
+            matches!(&drained.events[0].kind, EventKind::StreamData(chunks) if chunks.concat() == b"ab")
+        );
+        assert!(
+            data(&queue, &mut slot, b"c"),
+            "a drained event takes no more bytes"
+        );
+        assert_eq!(queue.drain().0.events.len(), 1);
+    }
+
+    #[test]
+    fn a_fresh_slot_joins_nothing() {
+        let queue = EventQueue::default();
+        data(&queue, &mut DataSlot::default(), b"a");
+        data(&queue, &mut DataSlot::default(), b"b");
+        assert_eq!(queue.drain().0.events.len(), 2);
+    }
+
+    #[test]
+    fn a_stream_becomes_writable_once_per_excursion() {
+        let stream = StreamShared::default();
+        assert_eq!(stream.add(90, 100), 90);
+        assert!(!stream.remove(90, 100), "never was above the mark");
+        stream.add(150, 100);
+        assert!(!stream.remove(100, 100), "exactly half is not below half");
+        assert!(stream.remove(1, 100));
+        assert!(!stream.remove(49, 100));
+    }
+
+    #[test]
+    fn handles_begin_at_one() {
+        let shared = Shared::default();
+        assert!(!shared.knows(1));
+        assert_eq!(shared.new_handle(), 1);
+        assert!(shared.knows(1) && !shared.knows(0) && !shared.knows(2));
+    }
+}
