@@ -1,9 +1,9 @@
 """legato: voice AI over QUIC.
 
-The public door. Everything an application or an agent needs is here by name; `legato.agents`, `legato.audio`,
-`legato.core`, `legato.transports` and `legato.testing` are the second doors for those who build on the parts.
+The public door. Everything an application or an agent needs is here by name; `legato.agents`, `legato.core`,
+`legato.audio`, `legato.transports` and `legato.testing` are the second doors for who builds on the parts.
 
-Names are loaded when first used: who embeds the core, or prints a version, does not pay for server and engine.
+Names are loaded when first used: who embeds the core, or prints a version, pays for no server and no engine.
 """
 
 from importlib import import_module
