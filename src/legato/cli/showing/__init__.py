@@ -1,5 +1,4 @@
-"""What `legato demo` is made of: a simulated microphone, a script of questions, and an account of the
-answers.
+"""What `legato demo` is made of: a script of questions, and an account of the answers.
 
-Owns the demonstration; must not know how a call moves bytes. Turns are counted by `legato.cli.talking`.
+Owns the demonstration; must not know how a call moves bytes. Conversations are held by `legato.cli.talking`.
 """

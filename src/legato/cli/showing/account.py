@@ -6,6 +6,7 @@ Owns words, layout and file names; must not know how a conversation is held.
 from __future__ import annotations
 
 import array
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -23,14 +24,15 @@ class Recorder:
     """Keeps what the loudspeaker played, by turn."""
 
     def __init__(self) -> None:
-        """Start without anything."""
-        self.turn: Turn | None = None
+        """Start without anything; `turns` are those of the conversation."""
+        self.turns: Sequence[Turn] = ()
         self._heard: dict[int, bytearray] = {}
 
     def record(self, pcm: bytes) -> None:
-        """Take one block as heard; it belongs to the turn whose reply came last."""
-        if self.turn is not None:
-            self._heard.setdefault(self.turn.number, bytearray()).extend(pcm)
+        """Take one block as heard; it belongs to the turn whose reply began last."""
+        turn = next((turn for turn in reversed(self.turns) if turn.parts), None)
+        if turn is not None:
+            self._heard.setdefault(turn.number, bytearray()).extend(pcm)
 
     def reply(self, turn: Turn) -> bytes:
         """Return what was heard of a turn's reply, without the silence around it."""
@@ -48,6 +50,7 @@ class Account:
         self._console = console
         self._recorder = recorder
         self._folder = folder
+        self._answered = 0
 
     def show(self, news: News) -> None:
         """Print the connection and finished turns."""
@@ -60,6 +63,15 @@ class Account:
     def stop(self) -> None:
         """Do nothing: nothing is drawn in place."""
 
+    def sum_up(self, questions: int) -> bool:
+        """Print the last line; returns whether every question was understood and answered aloud."""
+        self._console.print()
+        if self._answered == questions:
+            self._console.print(f"[green]{questions} turns, all answered[/]; replies are in {self._folder}/")
+        else:
+            self._console.print(f"[red]{questions - self._answered} of {questions} got no answer[/]")
+        return self._answered == questions
+
     def _print(self, turn: Turn) -> None:
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
@@ -67,6 +79,8 @@ class Account:
         for name, value in _facts(turn):
             facts.add_row(name, Text(value))
         pcm = self._recorder.reply(turn)
+        if pcm and turn.heard and turn.answer:
+            self._answered += 1
         if pcm:
             path = self._folder / f"reply-{turn.number}.wav"
             write_wav(path, pcm, turn.rate)
