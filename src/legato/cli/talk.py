@@ -196,13 +196,10 @@ def _format(flag: str, text: str) -> "AudioFormat":
 
 def _hash(text: str) -> bytes:
     """32 bytes written as hex, with or without colons, or as base64."""
-    for decode in (
-        lambda: bytes.fromhex(text.replace(":", "")),
-        lambda: base64.b64decode(text, validate=True),
-    ):
+    for decode in (_from_hex, _from_base64):
         try:
-            digest = decode()
-        except (ValueError, binascii.Error):
+            digest = decode(text)
+        except ValueError:
             continue
         if len(digest) == 32:
             return digest

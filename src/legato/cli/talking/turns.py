@@ -22,6 +22,8 @@ from legato.client.events import (
     ServerLeaving,
 )
 
+_TRANSCRIPTION = "conversation.item.input_audio_transcription."
+
 
 @dataclass(slots=True)
 class Part:
@@ -193,12 +195,12 @@ class TurnLog:
         if self.automatic and kind.startswith("input_audio_buffer.speech_"):
             self._voice_activity(kind, event, at_us)
             return
-        turn = self._by_response.get(_response_id(event)) or self.current
-        if turn is None:
-            turn = self.begin("", at_us)
-        if kind.startswith("conversation.item.input_audio_transcription."):
-            self._transcript(turn, kind.rpartition(".")[2], event, at_us)
-        elif kind.startswith("response."):
+        if not kind.startswith((_TRANSCRIPTION, "response.")):
+            return
+        turn = self._by_response.get(_response_id(event)) or self.current or self.begin("", at_us)
+        if kind.startswith(_TRANSCRIPTION):
+            self._transcript(turn, kind.removeprefix(_TRANSCRIPTION), event, at_us)
+        else:
             self._response(turn, kind, event)
 
     def _voice_activity(self, kind: str, event: dict[str, Any], at_us: int) -> None:
@@ -267,7 +269,7 @@ class TurnLog:
     def _interrupted(self, event: Interrupted) -> None:
         for generation, turn in self._by_generation.items():
             part = turn.parts[generation]
-            if generation <= event.generation and not part.over:
+            if event.first <= generation <= event.last and not part.over:
                 part.over = True
                 turn.interrupted_us = turn.interrupted_us or event.at_us
 

@@ -105,7 +105,10 @@ class JsonView:
         """Write a line for all news but `Ahead`, which every turn sums up."""
         match news:
             case Connected() | Leaving() | Closed():
-                self._line(type(news).__name__.lower(), **asdict(news))
+                fields = asdict(news)
+                if isinstance(news, Connected):
+                    fields["connect_ms"] = _ms(news.connect_ms)
+                self._line(type(news).__name__.lower(), **fields)
             case Speaking(turn):
                 self._line("speaking", turn=turn.number, said=turn.said)
             case Understood(turn, final):
