@@ -72,7 +72,10 @@ def test_a_server_that_is_not_there(wav: str) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     done = subprocess.run(
-        [sys.executable, "-m", "legato", "talk", wav, "--url", f"https://127.0.0.1:{port}"],
+        [
+            *(sys.executable, "-m", "legato", "talk", wav, "--url", f"https://127.0.0.1:{port}"),
+            *("--connect-timeout", "0.5"),
+        ],
         capture_output=True,
         text=True,
         env=dict(os.environ),

@@ -93,7 +93,7 @@ class TestAnswers:
         assert answer.json() == {"error": "Not Found", "path": "/nowhere"}
         refused = await client.post("/healthz")
         assert refused.status_code == 405
-        assert refused.headers["allow"] == "GET, HEAD"
+        assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
     async def test_a_failure_tells_the_caller_nothing(self) -> None:
         def broken() -> Description:

@@ -5,7 +5,7 @@ Owns the flags and what they mean; the conversation itself is in `talking/`.
 
 import base64
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +64,9 @@ def command(  # noqa: PLR0913 - one parameter per flag
     output_format: Annotated[
         str | None, typer.Option(help="How answers are sent, such as pcm16/24000.")
     ] = None,
+    connect_timeout: Annotated[
+        float, typer.Option(help="Seconds to wait for the server to take the call.", min=0.1)
+    ] = 10.0,
     patience: Annotated[float, typer.Option(help="Seconds to wait for an answer.", min=0.1)] = 20.0,
 ) -> int:
     """Talk to a voice server.
@@ -73,7 +76,9 @@ def command(  # noqa: PLR0913 - one parameter per flag
     from legato.cli.talking.conversation import Line, Plan
     from legato.cli.talking.speech import load_recording
 
-    settings = client_settings(cert_hash or [], input_format, output_format)
+    settings = replace(
+        client_settings(cert_hash or [], input_format, output_format), connect_timeout_s=connect_timeout
+    )
     rate = settings.input.rate
     lines = [Line(load_recording(path, rate)) for path in files or []]
     if barge_in_after is not None:

@@ -122,9 +122,14 @@ class Limits(Group):
 class Engine(Group):
     """How QUIC behaves; the defaults suit voice, and few installations have a reason to touch them."""
 
-    max_idle_ms: int = Field(default=30_000, ge=1000, description="A connection this long silent is over.")
+    max_idle_ms: int = Field(
+        default=30_000, ge=1000, description="A connection silent for this long is over."
+    )
     keep_alive_ms: int = Field(
         default=0, ge=0, description="Send a ping after this much silence; 0 leaves that to the client."
+    )
+    handshake_timeout_ms: int = Field(
+        default=10_000, ge=100, description="Time a new connection has until it asks for a session."
     )
     initial_mtu: int = Field(
         default=1200, ge=1200, le=65_527, description="First guess of the packet size, in bytes."
@@ -136,13 +141,13 @@ class Engine(Group):
         default=8 << 20, ge=1 << 16, description="Bytes in flight towards us per connection."
     )
     stream_receive_window: int = Field(
-        default=1 << 20, ge=1 << 14, description="Bytes in flight towards us per stream."
+        default=2 << 20, ge=1 << 14, description="Bytes in flight towards us per stream."
     )
     send_buffer_limit: int = Field(
-        default=64 << 20, ge=1 << 18, description="Unsent bytes per connection above which it is closed."
+        default=64 << 20, ge=1 << 18, description="Unsent bytes a stream may hold."
     )
     congestion: Literal["cubic", "newreno"] = Field(default="cubic", description="Congestion controller.")
-    max_connections: int = Field(default=4096, ge=1, description="QUIC connections at once, calls or not.")
+    max_connections: int = Field(default=10_000, ge=1, description="QUIC connections at once, calls or not.")
     retry_threshold: int = Field(
         default=256,
         ge=0,

@@ -13,7 +13,7 @@ from legato.cli.talking import conversation
 from legato.cli.talking.conversation import Conversation, Line, Plan
 from legato.cli.talking.speech import Recording
 from legato.cli.talking.turns import TurnLog
-from legato.cli.talking.view import News, TurnOver
+from legato.cli.talking.view import Answered, News, TurnOver
 from legato.client.events import (
     ClientEvent,
     Interrupted,
@@ -54,12 +54,6 @@ class ScriptedCall:
         if voiced != self._voiced:
             self._voiced = voiced
             self._react(self, "began" if voiced else "ended")
-
-    async def wait_closed(self) -> SessionClosed:
-        async for _ in self.events:
-            pass
-        assert self.ended is not None
-        return self.ended
 
     def tell(self, kind: str, **fields: Any) -> None:
         self.events.put(ServerEvent({"type": kind, **fields}, self.now_us()))
@@ -195,6 +189,21 @@ async def test_listening_ends_with_the_call(code: int) -> None:
     listening = Conversation(cast(RealtimeSession, call), TurnLog(Remembering(), OUT)).listen()
     with pytest.raises(SessionClosed) if code else contextlib.nullcontext():
         await listening
+
+
+async def test_a_view_that_fails_ends_the_conversation() -> None:
+    class Broken(Remembering):
+        def show(self, news: News) -> None:
+            if isinstance(news, Answered):
+                raise BrokenPipeError
+
+    def react(call: ScriptedCall, what: str) -> None:
+        if what == "ended":
+            call.begin_reply("Yes. ")
+
+    log = TurnLog(Broken(), OUT)
+    with pytest.raises(BrokenPipeError):
+        await Conversation(cast(RealtimeSession, ScriptedCall(react)), log).hold(Plan((line("a.wav"),)))
 
 
 async def test_cancelling_leaves_no_task_behind() -> None:

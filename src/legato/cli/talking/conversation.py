@@ -6,13 +6,13 @@ shown that of the views.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
 from legato.cli.talking.speech import Mouth, Recording
 from legato.cli.talking.turns import Turn, TurnLog
 from legato.client.session import RealtimeSession
-from legato.core.errors import AgentError
+from legato.core.errors import AgentError, SessionClosed
 
 POLL_S = 0.05
 """How often the lead over playback is looked at."""
@@ -48,6 +48,7 @@ class Conversation:
         self._session = session
         self._log = log
         self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._last_us = session.now_us()
 
     async def hold(self, plan: Plan) -> list[Turn]:
@@ -58,44 +59,45 @@ class Conversation:
         """
         async with self._listening():
             mouth = Mouth(self._session.send_audio, self._session.settings.input.rate, self._session.now_us)
-            speaking = asyncio.create_task(mouth.run(), name="mouth")
-            try:
-                for line, following in zip(plan.lines, (*plan.lines[1:], None), strict=True):
-                    await self._say(mouth, line, plan.patience_s)
-                    if following is None or following.barge_in_s is None:
-                        await self._answered(plan.patience_s)
-            finally:
-                speaking.cancel()
-                # A call that ended has stopped the mouth already, and is reported as such.
-                await asyncio.gather(speaking, return_exceptions=True)
+            self._beside(mouth.run())
+            for line, following in zip(plan.lines, (*plan.lines[1:], None), strict=True):
+                await self._say(mouth, line, plan.patience_s)
+                if following is None or following.barge_in_s is None:
+                    await self._answered(plan.patience_s)
         return self._log.turns
 
     async def listen(self) -> None:
         """Follow a call in which somebody else speaks, until it ends. Raises `SessionClosed` if it failed."""
         async with self._listening():
-            ended = await self._session.wait_closed()
-            if ended.code:
-                raise ended
+            try:
+                await self._until(lambda: False)
+            except SessionClosed as ended:
+                if ended.code:
+                    raise
 
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(self._read(), name="events"),
-            asyncio.create_task(self._measure(), name="lead"),
-        ]
+        self._beside(self._read())
+        self._beside(self._measure())
         try:
             yield
         finally:
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            # What they failed of was raised where the conversation waited.
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._tasks.clear()
+
+    def _beside(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._changed.set())
+        self._tasks.append(task)
 
     async def _read(self) -> None:
         async for event in self._session.events:
             self._last_us = self._session.now_us()
             self._log.feed(event)
             self._changed.set()
-        self._changed.set()
 
     async def _measure(self) -> None:
         while True:
@@ -159,5 +161,8 @@ class Conversation:
         while not condition():
             if self._session.ended is not None:
                 raise self._session.ended
+            for task in self._tasks:
+                if task.done() and (error := task.exception()) is not None:
+                    raise error
             self._changed.clear()
             await self._changed.wait()
