@@ -215,11 +215,10 @@ class ClientSession(Session):
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "the first event is not legato.welcome")
         if message.input != self.hello.input or message.output not in self.hello.output:
             raise RemoteProtocolError(SessionCode.UNSUPPORTED_FORMAT, "welcome with a format not offered")
-        if message.uplink_offset != self._start:
-            raise RemoteProtocolError(
-                SessionCode.PROTOCOL_VIOLATION,
-                f"welcome wants audio from {message.uplink_offset}, it starts at {self._start}",
-            )
+        if not message.resumed and message.uplink_offset != self._start:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "welcome starts where no call was")
+        if message.resumed and self.hello.resume is None:
+            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "welcome to a call nobody resumed")
         self._state = session_after(self._state, SessionCause.WELCOME)
         self._phase_deadline = None
         self._control_limit = message.limits.control_record_bytes
@@ -228,7 +227,7 @@ class ClientSession(Session):
         self._events.append(Welcomed(message))
         self._events.extend(self._early)
         self._early.clear()
-        self._uplink.pump()
+        self._uplink.start_from(message.uplink_offset)
 
     def _take_flush(self, first: int, last: int) -> None:
         if not self._replies.flush(first, last):

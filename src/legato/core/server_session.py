@@ -299,3 +299,5 @@ class ServerSession(Session):
         self._audio.clear()
         self._early.clear()
         self._downlink.release()
+        if self._uplink is not None:
+            self._uplink.take_ack()

@@ -25,6 +25,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
         No call is resumed: positions go on where the client says that its audio begins.
         """
+        if self.lead_ms < 1:
+            raise LocalProtocolError("replies need some lead; set lead_ms to at least 1")
         if self.output not in hello.output:
             raise LocalProtocolError(f"the client cannot play {self.output}; take one of hello.output")
         return Welcome(

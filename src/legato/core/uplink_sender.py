@@ -172,6 +172,21 @@ class UplinkSender:
             self._unacked_groups.popleft()
         self.pump()
 
+    def start_from(self, offset: int) -> None:
+        """The server has everything before `offset`, perhaps from an earlier connection.
+
+        Raises RemoteProtocolError if that audio was acknowledged before or never captured.
+        """
+        if not self.acked <= offset <= self.captured:
+            raise RemoteProtocolError(
+                SessionCode.PROTOCOL_VIOLATION, f"welcome wants audio from {offset}, which is not to be had"
+            )
+        while self._unsent and self._unsent[0].stop <= offset:
+            self._bytes -= _cost(self._unsent.popleft())
+        self.sent = max(self.sent, offset)
+        self.acknowledge(offset)
+        self.pump()
+
     def pump(self) -> None:
         """Send what the window has room for."""
         while self._unsent:

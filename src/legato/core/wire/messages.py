@@ -105,7 +105,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="legato.welcome"):
     input: AudioFormat
     output: AudioFormat
     profile: Profile
-    lead_ms: Count
+    lead_ms: Size
     server_time_us: int
     limits: Limits
     resume_ticket: str | None = None
