@@ -3,31 +3,36 @@
 Owns how a changing hypothesis becomes text that only grows. It must not know what is answered.
 """
 
+from collections import deque
+
 from legato.agents.base import Call
 from legato.agents.listener import Heard, PartlyRecognised, Recognised, SpeechStarted, SpeechStopped
 
 __all__ = ["TranscriptEvents"]
 
+_AGREEING = 3
 _PREFIX = "conversation.item.input_audio_transcription"
 
 
 class _Growing:
-    """A hypothesis over time; words count as settled once two hypotheses in a row begin with them."""
+    """A hypothesis over time. Words count as settled when the last `_AGREEING` hypotheses begin with them and
+    go on behind them, because the newest word is often still the beginning of another."""
 
     def __init__(self) -> None:
-        self._words: list[str] = []
+        self._recent: deque[list[str]] = deque(maxlen=_AGREEING)
         self._told: list[str] = []
 
     def grow(self, text: str) -> str:
         """What can be told now beyond what was told before."""
-        words = text.split()
-        settled = 0
-        for old, new in zip(self._words, words, strict=False):
-            if old != new:
+        self._recent.append(text.split())
+        if len(self._recent) < _AGREEING:
+            return ""
+        settled: list[str] = []
+        for words in zip(*(hypothesis[:-1] for hypothesis in self._recent), strict=False):
+            if len(set(words)) > 1:
                 break
-            settled += 1
-        self._words = words
-        return self._tell(words[:settled])
+            settled.append(words[0])
+        return self._tell(settled)
 
     def finish(self, text: str) -> str:
         """The rest, if the final text continues what was told."""

@@ -221,6 +221,11 @@ class MemoryCall:
         await self.until(lambda: len(self.utterances) >= count)
         return self.utterances[count - 1]
 
+    @property
+    def saying(self) -> bool:
+        """Whether something is being made right now."""
+        return self._saying is not None
+
     def stop(self, utterance: MemoryUtterance) -> None:
         """Flush one utterance."""
         if utterance.settled:
@@ -243,6 +248,7 @@ class MemoryCall:
     def _said(self, task: asyncio.Task[None]) -> None:
         self._saying = self._now = None
         self._next()
+        self._change()
 
     async def _say(self, utterance: MemoryUtterance, pieces: AsyncGenerator[Any, None]) -> None:
         try:

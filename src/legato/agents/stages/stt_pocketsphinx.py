@@ -107,13 +107,22 @@ class PocketsphinxSpeechToText:
     async def take(self) -> _Decoder:
         """A free decoder, when it is this caller's turn; give it back with `give_back`."""
         await self._free.acquire()
+        if self._idle:
+            return self._idle.pop()
+        starting = self.spawn(self._start())
         try:
-            if self._closed:
-                raise AgentError("speech recognition has been closed")
-            return self._idle.pop() if self._idle else await self._start()
-        except BaseException:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._started_for_nobody)
+            raise
+        except AgentError:
             self._free.release()
             raise
+
+    def _started_for_nobody(self, starting: "asyncio.Task[_Decoder]") -> None:
+        if not starting.cancelled() and starting.exception() is None:
+            self._idle.append(starting.result())
+        self._free.release()
 
     async def give_back(self, decoder: _Decoder) -> None:
         """Return a decoder after whatever it is doing; a broken one is not used again."""
@@ -139,10 +148,11 @@ class PocketsphinxSpeechToText:
     async def close(self) -> None:
         """End every decoder."""
         self._closed = True
-        await asyncio.gather(*(decoder.stop() for decoder in list(self._running)))
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
-        self._running.clear()
+        while self._tasks or self._running:
+            running, self._running = self._running, set()
+            await asyncio.gather(*(decoder.stop() for decoder in running))
+            if self._tasks:
+                await asyncio.wait(list(self._tasks))
         self._idle.clear()
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
@@ -151,6 +161,8 @@ class PocketsphinxSpeechToText:
             task.exception()  # whoever waited has seen it
 
     async def _start(self) -> _Decoder:
+        if self._closed:
+            raise AgentError("speech recognition has been closed")
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", str(_WORKER), self._grammar, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
@@ -161,9 +173,9 @@ class PocketsphinxSpeechToText:
         self._running.add(decoder)
         try:
             await decoder.answer()
-        except BaseException:
+        except AgentError:
             self._running.discard(decoder)
-            self.spawn(decoder.stop())
+            await decoder.stop()
             raise
         return decoder
 
