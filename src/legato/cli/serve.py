@@ -66,9 +66,9 @@ async def _serve(settings: "ServerSettings") -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _in_turn(first, second))
+    if not await _before(first, server.start()):
+        return INTERRUPTED
     try:
-        if not await _before(first, server.start()):
-            return INTERRUPTED
         if sys.stdout.isatty():
             _announce(server)
         await first.wait()
