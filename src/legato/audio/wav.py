@@ -6,8 +6,9 @@ Reads uncompressed 16-bit PCM with any number of channels, which are averaged.
 import sys
 import wave
 from array import array
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from legato.core.errors import SettingsError
 
@@ -36,7 +37,7 @@ def read_wav(source: str | Path | BinaryIO) -> Wav:
     used."""
     name = str(getattr(source, "name", "the input")) if not isinstance(source, str | Path) else str(source)
     try:
-        with wave.open(str(source) if isinstance(source, Path) else source, "rb") as file:
+        with _opened(source, "rb") as opened, wave.open(opened, "rb") as file:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
             if width != 2:
                 raise SettingsError(f"{name} has {8 * width}-bit samples; convert it to 16-bit PCM")
@@ -60,13 +61,17 @@ def read_wav(source: str | Path | BinaryIO) -> Wav:
 def write_wav(target: str | Path | BinaryIO, pcm: bytes, rate: int) -> None:
     """Write mono s16le as a WAV file. Raises `SettingsError` if the file cannot be written."""
     try:
-        with wave.open(str(target) if isinstance(target, Path) else target, "wb") as file:
+        with _opened(target, "wb") as opened, wave.open(opened, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(rate)
             file.writeframes(pcm)
     except OSError as error:
         raise SettingsError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _opened(place: str | Path | BinaryIO, mode: Literal["rb", "wb"]) -> AbstractContextManager[BinaryIO]:
+    return open(place, mode) if isinstance(place, str | Path) else nullcontext(place)
 
 
 def _mono(data: bytes, channels: int) -> bytes:
