@@ -58,7 +58,7 @@ class ClientSession(Session):
         self._early_bytes = 0
         self._replies = ReplyRegister()
         self._start = hello.resume.uplink_offset if hello.resume is not None else 0
-        self._uplink = UplinkSender(hello.input, settings or UplinkSettings(), Limits(), self._start, self)
+        self._uplink = UplinkSender(hello.input, settings or UplinkSettings(), self._start, self)
         self._control_key = self._take_key()
         self._outputs.append(OpenStream(self._control_key, True, Priority.CONTROL))
         self._say_message(hello)

@@ -34,13 +34,15 @@ class UplinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a client sends and keeps its audio.
 
     `group_us`: how much audio shares a stream; `ring_us`: how much is kept for a resume at least, longer if
-    the server's resume time is longer but at most `ring_max_us`; `ring_bytes`: the memory bound.
+    the server's resume time is longer but at most `ring_max_us`; `ring_bytes`: the memory bound; `assumed`:
+    what the server is taken to accept until its welcome tells.
     """
 
     group_us: int = 10_000_000
     ring_us: int = 60_000_000
     ring_max_us: int = 300_000_000
     ring_bytes: int = 32 << 20
+    assumed: Limits = Limits()
 
 
 class UplinkStreams(Protocol):
@@ -67,12 +69,7 @@ class UplinkSender:
     """The client's half of lossless audio."""
 
     def __init__(
-        self,
-        form: AudioFormat,
-        settings: UplinkSettings,
-        limits: Limits,
-        start: int,
-        streams: UplinkStreams,
+        self, form: AudioFormat, settings: UplinkSettings, start: int, streams: UplinkStreams
     ) -> None:
         self.format = form
         self.captured = start
@@ -91,7 +88,7 @@ class UplinkSender:
         self._group_start = start
         self._group_ends: set[int] = set()
         self._unacked_groups: deque[int] = deque()
-        self.limits = limits
+        self.limits = settings.assumed
 
     @property
     def limits(self) -> Limits:
