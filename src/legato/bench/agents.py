@@ -9,18 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from legato.agents.base import Agent, Call, Speech
+from legato.agents.base import Agent, Call
 from legato.agents.settings import AssistantSettings
+from legato.core.audio import AudioFormat, AudioFrame
 
-__all__ = ["BULK_BYTES", "BULK_RATE", "FIRST_AUDIO", "bulk", "first_audio"]
+__all__ = ["BULK_BYTES", "BULK_FORMAT", "FIRST_AUDIO", "bulk", "first_audio"]
 
 FIRST_AUDIO = "bench.first_audio"
 """Type of the event that tells when the first audio came: `at_ns` on CLOCK_MONOTONIC."""
 
 BULK_BYTES = 20_000_000
-BULK_RATE = 24_000
+BULK_FORMAT = AudioFormat("pcm16", 24_000)
 _PIECE = bytes(48_000)
-"""One second of speech, as a fast voice delivers it."""
+"""One second of speech."""
 
 
 def first_audio(settings: AssistantSettings) -> Agent:
@@ -39,9 +40,10 @@ def first_audio(settings: AssistantSettings) -> Agent:
 def bulk(settings: AssistantSettings) -> Agent:
     """Build an agent that says 20 MB of PCM each time the caller sends a `bench.more` event."""
 
-    async def speech() -> AsyncIterator[Speech]:
-        for _ in range(0, BULK_BYTES, len(_PIECE)):
-            yield Speech(_PIECE, BULK_RATE)
+    async def speech() -> AsyncIterator[AudioFrame]:
+        for start in range(0, BULK_BYTES, len(_PIECE)):
+            piece = _PIECE[: BULK_BYTES - start]
+            yield AudioFrame(start // 2, 0, piece, BULK_FORMAT)
 
     async def agent(call: Call) -> None:
         async for event in call.events:

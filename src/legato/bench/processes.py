@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -157,12 +158,22 @@ def free_port() -> int:
 
 
 def wait_for_port(server: Child, port: int) -> None:
-    """Return once 127.0.0.1:`port` accepts TCP; raises `BenchError` if the server ends or takes too long."""
+    """Return once 127.0.0.1:`port` answers a TLS handshake: the server's loop runs, so UDP is up too.
+
+    Raises `BenchError` if the server ends or takes too long.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     give_up = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < give_up:
         if server.process.poll() is not None:
             raise BenchError(f"{server.name} did not start: {server.last_words()}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), 1) as tcp,
+            context.wrap_socket(tcp),
+        ):
             return
         time.sleep(0.02)
     raise BenchError(f"{server.name} was not ready within {START_TIMEOUT_S:.0f} s: {server.last_words()}")

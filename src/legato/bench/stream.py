@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from legato.bench.agents import BULK_BYTES, BULK_RATE
+from legato.bench.agents import BULK_BYTES, BULK_FORMAT
 from legato.bench.figures import Figure, Report
 from legato.bench.native_caller import NativeCall, NativeCalls
 from legato.bench.processes import (
@@ -28,13 +28,11 @@ from legato.bench.processes import (
 )
 from legato.bench.serving import serve_command
 from legato.bench.websocket_caller import WebSocketCaller
-from legato.core.audio import AudioFormat
 from legato.core.wire.messages import Capabilities, Hello
 
 __all__ = ["LIMIT_MB_PER_CPU_SECOND", "stream"]
 
 LIMIT_MB_PER_CPU_SECOND = 300
-PCM = AudioFormat("pcm16", BULK_RATE)
 LEAD_MS = 600_000
 """Further ahead than the reply is long, so that playback does not slow it down."""
 
@@ -66,8 +64,8 @@ def _native(identity: Identity, repeats: int) -> list[Delivery]:
     with child("the server", command, LEGATO_LEAD_MS=str(LEAD_MS)) as server:
         wait_for_port(server, port)
         hello = Hello(
-            input=PCM,
-            output=(PCM,),
+            input=BULK_FORMAT,
+            output=(BULK_FORMAT,),
             lead_ms=LEAD_MS,
             capabilities=Capabilities(playback_reports=True),
             client="legato bench",
@@ -159,7 +157,7 @@ def _report(ours: list[Delivery], theirs: list[Delivery]) -> Report:
         else None,
     }
     notes = [
-        f"median of {len(ours)} replies of {BULK_BYTES // 10**6} MB over one call",
+        f"median of {len(ours)} replies of {BULK_BYTES // 10**6} MB of PCM over one call, a second to a record",
         "baseline: websockets and TLS; TCP work that the kernel does elsewhere is not charged to it",
     ]
     return Report(
