@@ -192,9 +192,9 @@ impl Endpoint {
         self.front(py, |front| front.reject(session, status, headers))
     }
 
-    #[pyo3(signature = (session, code=0, reason=String::new()))]
-    fn close(&self, py: Python<'_>, session: u64, code: u32, reason: String) -> PyResult<()> {
-        self.front(py, |front| front.close(session, code, reason))
+    #[pyo3(signature = (session, code=0, reason=""))]
+    fn close(&self, py: Python<'_>, session: u64, code: u32, reason: &str) -> PyResult<()> {
+        self.front(py, |front| front.close(session, code, reason.to_owned()))
     }
 
     fn drain_session(&self, py: Python<'_>, session: u64) -> PyResult<()> {

@@ -1,0 +1,322 @@
+"""The packet engine: QUIC v1, HTTP/3 and WebTransport, with a thread of its own per endpoint.
+
+Owns packets, connections, sessions and streams. It must not know what travels on a stream.
+
+Three rules hold for everything here. No method waits: requests are queued for the engine's thread, and what comes
+of them is an event. Events come in batches: `Endpoint.fileno` becomes readable with the first event after a drain,
+and `Endpoint.drain` takes them all, in order. Sessions and streams are named by numbers that are unique within an
+endpoint, from 1, never used twice and known at once.
+
+An event is a tuple `(kind, session, stream, payload)`; `stream` is 0 where none is concerned:
+
+    SESSION_REQUESTED  SessionRequest             server: answer with `accept` or `reject`
+    SESSION_OPENED     (status, headers)          client: the server agreed
+    SESSION_REFUSED    (status, headers)          client: the server did not; the session is over
+    CONNECT_FAILED     (reason, kind)             client: no answer; the session is over. kind: timeout, refused,
+                                                  certificate, tls, protocol, closed
+    STREAM_OPENED      bool                       the peer opened a stream; true if it goes both ways
+    STREAM_DATA        bytes                      never empty, in order, 64 KiB or one packet at most
+    STREAM_FIN         None                       the peer has finished sending
+    STREAM_RESET       int                        the peer abandoned sending, with this code
+    STREAM_STOPPED     int                        the peer wants no more; what was queued is dropped
+    STREAM_WRITABLE    None                       the queue was above `send_buffer_high` and is below half of it
+    DATAGRAM           bytes                      unreliable, unordered
+    SESSION_DRAINING   None                       the peer wishes the session to end soon
+    SESSION_CLOSED     (by, code, reason)         by: peer, local, transport; nothing follows for this session
+    PATH_CHANGED       (host, port)               the peer is now reached at this address
+
+Nothing is dropped but datagrams: when `event_buffer_bytes` wait undrained, no stream is read until they are taken,
+and QUIC flow control holds the peers back. Packets are acknowledged meanwhile.
+
+Errors are those of `legato.core.errors`: `LocalProtocolError` for requests that make no sense (an unknown number, a
+finished stream), `SettingsError`, `ConnectError`, `TransportError` (a port in use; the endpoint is shut down). A
+request for a session or stream that is over but of which the caller may not have heard does nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+from typing_extensions import Buffer, disjoint_base
+
+__all__ = [
+    "CONNECT_FAILED",
+    "DATAGRAM",
+    "ENGINE_VERSION",
+    "PATH_CHANGED",
+    "SESSION_CLOSED",
+    "SESSION_DRAINING",
+    "SESSION_OPENED",
+    "SESSION_REFUSED",
+    "SESSION_REQUESTED",
+    "STREAM_DATA",
+    "STREAM_FIN",
+    "STREAM_OPENED",
+    "STREAM_RESET",
+    "STREAM_STOPPED",
+    "STREAM_WRITABLE",
+    "ConnectTarget",
+    "Endpoint",
+    "EndpointKeys",
+    "Identity",
+    "InlineEndpoint",
+    "SessionRequest",
+    "SessionStats",
+]
+
+ENGINE_VERSION: str
+SESSION_REQUESTED: int
+SESSION_OPENED: int
+SESSION_REFUSED: int
+CONNECT_FAILED: int
+STREAM_OPENED: int
+STREAM_DATA: int
+STREAM_FIN: int
+STREAM_RESET: int
+STREAM_STOPPED: int
+STREAM_WRITABLE: int
+DATAGRAM: int
+SESSION_DRAINING: int
+SESSION_CLOSED: int
+PATH_CHANGED: int
+
+@final
+class Identity:
+    """Certificates, leaf first, and private key (PKCS #8, PKCS #1 or SEC 1) of a server, all in DER."""
+
+    def __new__(cls, certificate_chain_der: Sequence[bytes], private_key_der: bytes) -> Identity: ...
+
+@final
+class EndpointKeys:
+    """Secrets that the servers of a fleet share; what is missing is random. Keys have 32 bytes.
+
+    `reset_key`: stateless resets (RFC 9000 §10.3). `token_key`: Retry and NEW_TOKEN (§8.1). `ticket_key`: TLS session
+    tickets. `connection_id`: length (4 to 20) and first bytes of our connection IDs; it overrides the settings.
+    """
+
+    def __new__(
+        cls,
+        reset_key: bytes | None = None,
+        token_key: bytes | None = None,
+        ticket_key: bytes | None = None,
+        connection_id: tuple[int, bytes] | None = None,
+    ) -> EndpointKeys: ...
+
+@final
+class ConnectTarget:
+    """A server, a request and whom to trust.
+
+    `addresses` are IP addresses (or `localhost`), tried in order, the next one when nobody answers for 300 ms.
+    If there are `certificate_hashes` (SHA-256 of acceptable leaf certificates in DER) nothing else is trusted and the
+    name is not looked at; the validity period is. Otherwise `roots` (DER) and, if asked for, those of the system.
+    """
+
+    def __new__(
+        cls,
+        addresses: Sequence[tuple[str, int]],
+        server_name: str,
+        authority: str,
+        path: str,
+        origin: str | None = None,
+        headers: Sequence[tuple[str, str]] = ...,
+        certificate_hashes: Sequence[bytes] = ...,
+        roots: Sequence[bytes] | None = None,
+        system_roots: bool = False,
+    ) -> ConnectTarget: ...
+
+@final
+class SessionRequest:
+    """What a client asks for. Field names are lower case."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def authority(self) -> str: ...
+    @property
+    def origin(self) -> str | None: ...
+    @property
+    def headers(self) -> list[tuple[str, str]]: ...
+    @property
+    def remote(self) -> tuple[str, int]: ...
+    @property
+    def local(self) -> tuple[str, int]: ...
+
+@final
+class SessionStats:
+    """Figures of the connection under a session since it began, as of its last packet. Times in microseconds."""
+
+    @property
+    def rtt_us(self) -> int: ...
+    @property
+    def min_rtt_us(self) -> int: ...
+    @property
+    def congestion_window(self) -> int: ...
+    @property
+    def congestion_events(self) -> int: ...
+    @property
+    def lost_packets(self) -> int: ...
+    @property
+    def lost_bytes(self) -> int: ...
+    @property
+    def sent_packets(self) -> int: ...
+    @property
+    def bytes_sent(self) -> int: ...
+    @property
+    def bytes_received(self) -> int: ...
+    @property
+    def datagrams_sent(self) -> int: ...
+    @property
+    def datagrams_received(self) -> int: ...
+    @property
+    def mtu(self) -> int: ...
+    @property
+    def path_changes(self) -> int: ...
+    @property
+    def local(self) -> tuple[str, int]: ...
+    @property
+    def remote(self) -> tuple[str, int]: ...
+
+@disjoint_base
+class Endpoint:
+    """A server or a client with a thread of its own.
+
+    `settings` is any object with attributes; those it lacks keep their defaults: max_idle_ms 30000, keep_alive_ms 0,
+    handshake_timeout_ms 10000, initial_mtu 1200, mtu_upper_bound 1452, receive_window 8 MiB, stream_receive_window
+    2 MiB, send_window 4 MiB, send_buffer_high 256 KiB, send_buffer_limit 64 MiB, event_buffer_bytes 8 MiB,
+    max_bidi_streams 16, max_uni_streams 64, max_sessions 8 (per connection), datagram_bytes 64 KiB, congestion
+    "cubic" ("newreno"), max_connections 10000, retry_threshold 256, initial_rtt_ms 333, qlog_dir None,
+    key_log_path None, alpn ["h3"], cid_length 8, cid_prefix b"".
+
+    Dropping an endpoint shuts it down. In a forked child every method raises LocalProtocolError.
+    """
+
+    @staticmethod
+    def listen(
+        addresses: Sequence[tuple[str, int]],
+        identity: Identity,
+        settings: object,
+        keys: EndpointKeys | None = None,
+    ) -> Endpoint:
+        """Serve on these addresses and start the thread.
+
+        `localhost` means both loopback addresses; an empty host, `*` and `::` mean all interfaces of both families.
+        With port 0 all addresses of a host get one and the same free port. Raises TransportError for a port in use,
+        SettingsError for a certificate, key or setting that cannot be used.
+        """
+
+    @staticmethod
+    def client(settings: object) -> Endpoint:
+        """Start an endpoint that only connects; each connection has a UDP socket of its own."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while there is something to drain."""
+
+    def drain(self) -> list[tuple[int, int, int, Any]]:
+        """Take all events. Raises TransportError when nothing is left and the endpoint is shut down or dead."""
+
+    def local_addresses(self) -> list[tuple[str, int]]:
+        """Return the addresses a server listens on."""
+
+    def connect(self, target: ConnectTarget) -> int:
+        """Start a connection with one session on it and return the session at once.
+
+        Streams may be opened and written immediately: their bytes leave right behind the request, in the first
+        flight after the handshake.
+        """
+
+    def accept(self, session: int, headers: Sequence[tuple[str, str]] = ...) -> None:
+        """Agree to a requested session. Streams that came early are reported now."""
+
+    def reject(self, session: int, status: int, headers: Sequence[tuple[str, str]] = ...) -> None:
+        """Answer a request with a status of 300 to 599. No event follows."""
+
+    def close(self, session: int, code: int = 0, reason: str = "") -> None:
+        """End a session with a code and at most 1024 bytes of reason.
+
+        Streams that were finished before are still delivered, others are reset. SESSION_CLOSED("local") follows.
+        """
+
+    def drain_session(self, session: int) -> None:
+        """Ask the peer to end a session soon."""
+
+    def open_stream(self, session: int, bidirectional: bool) -> int:
+        """Open a stream and return it at once; it waits if the peer allows no more streams now."""
+
+    def send(self, stream: int, data: Buffer, fin: bool = False) -> int:
+        """Queue a copy of any C-contiguous buffer, and with `fin` the end; return the bytes that wait on the stream.
+
+        Raises LocalProtocolError when more than `send_buffer_limit` bytes would wait, and after `fin` or `reset`.
+        """
+
+    def reset(self, stream: int, code: int) -> None:
+        """Abandon sending with an application code; what waits is dropped. Also after `fin`."""
+
+    def stop(self, stream: int, code: int) -> None:
+        """Ask the peer to stop sending; nothing more of the stream is read."""
+
+    def set_priority(self, stream: int, priority: int) -> None:
+        """Let streams of a connection with higher numbers go first; 0 at the start."""
+
+    def pause(self, stream: int) -> None:
+        """Stop reading a stream; what is undrained already still comes."""
+
+    def resume(self, stream: int) -> None:
+        """Read a paused stream again."""
+
+    def send_datagram(self, session: int, data: Buffer) -> None:
+        """Send an unreliable message. Raises LocalProtocolError if it is larger than `max_datagram_size`."""
+
+    def max_datagram_size(self, session: int) -> int:
+        """Return the largest datagram payload now; 0 before the handshake and if the peer takes none."""
+
+    def migrate(self, session: int, local_address: tuple[str, int] | None = None) -> None:
+        """Go on from another local address, or a fresh port, without a reconnect. Client only."""
+
+    def stats(self, session: int) -> SessionStats:
+        """Return the figures of the connection under a session."""
+
+    def set_identity(self, identity: Identity) -> None:
+        """Present this certificate to new connections. Server only."""
+
+    def refuse_new(self, status: int | None = 503) -> None:
+        """Answer all further requests with this status (300 to 599); None: take them again."""
+
+    def shutdown(self) -> None:
+        """Close all connections and end the thread, within a second. Idempotent; the last events can be drained."""
+
+@final
+class InlineEndpoint(Endpoint):
+    """The same endpoint without sockets, thread and clock: its caller steps it and carries its datagrams.
+
+    Times are microseconds and must not go back. `fileno` and `shutdown` raise LocalProtocolError.
+    """
+
+    @staticmethod
+    def server(
+        addresses: Sequence[tuple[str, int]],
+        identity: Identity,
+        settings: object,
+        keys: EndpointKeys | None = None,
+        seed: int = 0,
+    ) -> InlineEndpoint:
+        """Make a server with these virtual addresses."""
+
+    @staticmethod
+    def client(settings: object, seed: int = 0) -> InlineEndpoint:  # type: ignore[override]
+        """Make a client; its paths begin at 10.0.0.2 with ports from 40000."""
+
+    def handle_datagram(
+        self, now_us: int, source: tuple[str, int], destination: tuple[str, int], data: bytes
+    ) -> None:
+        """Deliver a datagram; one for an address that the endpoint does not have is lost."""
+
+    def poll_transmit(self, now_us: int) -> list[tuple[tuple[str, int], tuple[str, int], bytes]]:
+        """Carry out what was asked for and take the datagrams that leave: source, destination, payload."""
+
+    def next_timeout(self) -> int | None:
+        """Return when `handle_timeout` is due if nothing arrives."""
+
+    def handle_timeout(self, now_us: int) -> None:
+        """Let deadlines up to now pass."""
+
+    def shutdown_at(self, now_us: int) -> None:
+        """Close all connections; take the last datagrams with `poll_transmit`."""
