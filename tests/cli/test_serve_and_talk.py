@@ -23,6 +23,9 @@ from legato.trust import DEVELOPMENT_CERTIFICATE
 
 PROGRAM = (sys.executable, "-m", "legato")
 
+ONE_FORMAT = ("--input-format", "pcm16/16000", "--output-format", "pcm16/16000")
+"""An echo comes back in the format in which it was sent."""
+
 
 class Serving:
     """A running `legato serve` whose log is read as JSON."""
@@ -77,7 +80,7 @@ def wav(tmp_path: Path) -> Path:
 
 def talk(environment: dict[str, str], *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*PROGRAM, "talk", *words],
+        [*PROGRAM, "talk", *ONE_FORMAT, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -163,6 +163,16 @@ async def test_no_answer_is_a_failure_with_a_name() -> None:
         await hold(ScriptedCall(lambda call, what: None), line("a.wav"), patience_s=0.1)
 
 
+async def test_a_failed_answer_is_a_failure_at_once() -> None:
+    def react(call: ScriptedCall, what: str) -> None:
+        if what == "ended":
+            call.tell("response.created", response={"id": "r1"})
+            call.tell("response.done", response={"id": "r1", "status": "failed"})
+
+    with pytest.raises(AgentError, match=r"could not answer a\.wav"):
+        await hold(ScriptedCall(react), line("a.wav"))
+
+
 async def test_an_answer_that_stops_coming_ends_the_wait() -> None:
     def react(call: ScriptedCall, what: str) -> None:
         if what == "ended":

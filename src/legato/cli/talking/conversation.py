@@ -148,7 +148,10 @@ class Conversation:
         await self._until(over)
         self._log.report(turn)
         if not turn.parts:
-            raise AgentError(f"no answer to {turn.said or 'what was said'} within {patience_s:g} s")
+            said = turn.said or "what was said"
+            if turn.settled:
+                raise AgentError(f"the server could not answer {said}; its log says why")
+            raise AgentError(f"no answer to {said} within {patience_s:g} s")
 
     def _echoed(self, turn: Turn, now: int) -> bool:
         end = turn.speech_end_us
