@@ -73,31 +73,35 @@ def command(  # noqa: PLR0913 - one parameter per flag
 
     Files are said in real time. The answer to each is played to its end before the next is said.
     """
-    from legato.cli.talking.conversation import Line, Plan
-    from legato.cli.talking.speech import load_recording
-
     settings = replace(
         client_settings(cert_hash or [], input_format, output_format), connect_timeout_s=connect_timeout
     )
-    rate = settings.input.rate
-    lines = [Line(load_recording(path, rate)) for path in files or []]
-    if barge_in_after is not None:
-        seconds, path = barge_in_after
-        if not lines:
-            raise SettingsError("--barge-in-after needs a FILE whose answer it barges into")
-        lines.append(Line(load_recording(path, rate), barge_in_s=seconds))
     if save is not None and not save.parent.is_dir():
         raise SettingsError(f"--save {save} cannot be written: there is no directory {save.parent}")
-    own_voice = microphone or not lines
+    plan = _plan(files or [], barge_in_after, settings.input.rate, patience)
+    own_voice = microphone or not plan.lines
     wish = Wish(
         url=url,
         settings=settings,
-        plan=Plan(tuple(lines), patience),
+        plan=plan,
         microphone=own_voice,
         loudspeaker=play or own_voice,
         save=save,
     )
     return run(_talk(wish, _view(as_json)))
+
+
+def _plan(files: list[Path], barge_in: tuple[float, Path] | None, rate: int, patience: float) -> "Plan":
+    from legato.cli.talking.conversation import Line, Plan
+    from legato.cli.talking.speech import load_recording
+
+    lines = [Line(load_recording(path, rate)) for path in files]
+    if barge_in is not None:
+        seconds, path = barge_in
+        if not lines:
+            raise SettingsError("--barge-in-after needs a FILE whose answer it barges into")
+        lines.append(Line(load_recording(path, rate), barge_in_s=seconds))
+    return Plan(tuple(lines), patience)
 
 
 def client_settings(
