@@ -207,7 +207,7 @@ impl Connection {
         true
     }
 
-    /// The peer asked to stop sending on the control stream or a CONNECT stream. True: it was known here.
+    /// The peer asked to stop sending on the control stream, a CONNECT stream or a held one. True: it was known here.
     pub fn stream_stopped(&mut self, stream: u64, code: u64) -> bool {
         if self.over {
             return false;
@@ -216,16 +216,21 @@ impl Connection {
             self.handle(stream, CRITICAL_CLOSED);
             return true;
         }
-        if !self.streams.contains_key(&stream) {
-            return false;
-        }
-        self.outputs.push_back(Output::Reset { stream, code });
-        if self.break_off(stream, code) {
-            self.streams.remove(&stream);
-            self.outputs.push_back(Output::Stop {
-                stream,
-                code: H3_REQUEST_CANCELLED,
-            });
+        match self.streams.get(&stream) {
+            Some(Stream::Exchange(_)) => {
+                self.streams.remove(&stream);
+                self.outputs.push_back(Output::Reset { stream, code });
+                self.outputs.push_back(Output::Stop {
+                    stream,
+                    code: H3_REQUEST_CANCELLED,
+                });
+                self.break_off(stream, code);
+            }
+            Some(Stream::Held { .. } | Stream::Discard) => {
+                self.outputs.push_back(Output::Reset { stream, code });
+            }
+            // Not told apart yet: what the peer sends may still matter.
+            _ => return false,
         }
         true
     }

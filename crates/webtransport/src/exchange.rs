@@ -67,6 +67,9 @@ impl Exchange {
     }
 }
 
+/// draft-ietf-webtrans-http3-15 §6: nothing but the end of the stream follows a close.
+const BEHIND_CLOSE: Fault = Fault::stream(H3_MESSAGE_ERROR);
+
 fn policy(
     kind: u64,
     length: u64,
@@ -75,7 +78,7 @@ fn policy(
 ) -> Result<Treatment, Fault> {
     match kind {
         DATA if stage == Stage::Capsules => Ok(Treatment::Pieces),
-        DATA if stage == Stage::Closed => Err(Fault::stream(H3_MESSAGE_ERROR)),
+        DATA if stage == Stage::Closed => Err(BEHIND_CLOSE),
         HEADERS if stage == Stage::Headers => {
             if length > connection.config.max_header_block as u64 {
                 return Err(Fault::HeaderBlockTooLarge);
@@ -141,6 +144,8 @@ impl Connection {
             let judge = |kind, length| policy(kind, length, stage, self);
             match exchange.frames.next(chunk, judge)? {
                 None => return Ok(()),
+                // The rest of a DATA frame that began before the close.
+                Some(Piece::Part(_)) if stage == Stage::Closed => return Err(BEHIND_CLOSE),
                 Some(Piece::Part(data)) => self.capsules(id, exchange, data)?,
                 Some(Piece::Whole(_, block)) if self.role == Role::Server => {
                     self.request(id, exchange, block)?;
@@ -162,10 +167,11 @@ impl Connection {
                 Capsule::Close { code, reason } => {
                     exchange.stage = Stage::Closed;
                     self.closed_by_peer(id, code, reason);
-                    if !data.is_empty() {
-                        return Err(Fault::stream(H3_MESSAGE_ERROR));
-                    }
-                    return Ok(());
+                    return if data.is_empty() {
+                        Ok(())
+                    } else {
+                        Err(BEHIND_CLOSE)
+                    };
                 }
             }
         }

@@ -450,6 +450,29 @@ fn how_sessions_break() {
 }
 
 #[test]
+fn bytes_behind_a_close_in_a_later_packet() {
+    let mut server = server_with_session();
+    let longer = [&CLOSE[..1], &[0x0b], &CLOSE[2..]].concat();
+    assert_eq!(feed(&mut server, 0, &longer), Routed::Consumed);
+    assert_eq!(feed(&mut server, 0, &[0]), Routed::Ignored);
+    assert_eq!(
+        stream_codes(&mut server, 0).1,
+        Some(error::H3_MESSAGE_ERROR)
+    );
+}
+
+#[test]
+fn stopped_before_an_answer() {
+    let mut server = server_with_session();
+    assert!(!server.stream_stopped(4, 5), "nothing was read of it yet");
+    feed(&mut server, 4, &GET[..1]);
+    assert!(server.stream_stopped(4, 5));
+    let cancelled = Some(error::H3_REQUEST_CANCELLED);
+    assert_eq!(stream_codes(&mut server, 4), (Some(5), cancelled));
+    assert_eq!(events(&mut server), []);
+}
+
+#[test]
 fn draining_is_told_and_asked() {
     let mut server = server_with_session();
     feed(&mut server, 0, DRAIN);
