@@ -181,6 +181,11 @@ impl Peer {
                     }
                 }
                 Ok(None) => break Some(EventKind::StreamFin),
+                // The session is ending: its own end is the news, and it follows.
+                Err(ReadError::Reset(code)) if session_is_gone(code) => {
+                    stream.receiving = false;
+                    break None;
+                }
                 Err(ReadError::Reset(code)) => {
                     break Some(EventKind::StreamReset(application_code(code)));
                 }
@@ -365,11 +370,13 @@ impl Peer {
         if stream.sending != Sending::Done {
             // RFC 9000 §3.5: STOP_SENDING is answered with RESET_STREAM, usually with the same code.
             stream.reset(&mut self.quic, code);
-            ctx.emit(
-                stream.session,
-                handle,
-                EventKind::StreamStopped(application_code(code)),
-            );
+            if !session_is_gone(code) {
+                ctx.emit(
+                    stream.session,
+                    handle,
+                    EventKind::StreamStopped(application_code(code)),
+                );
+            }
         }
         self.forget_if_done(handle, ctx);
     }
@@ -493,6 +500,11 @@ fn http3_code(code: u32) -> VarInt {
 }
 
 /// The application's code, or 0 for a code that HTTP/3 itself uses.
+/// Whether a stream is abandoned because its session ended (draft-ietf-webtrans-http3, section 4.2).
+fn session_is_gone(code: VarInt) -> bool {
+    code.into_inner() == web::error::SESSION_GONE
+}
+
 fn application_code(code: VarInt) -> u32 {
     web::error::from_http3(code.into_inner()).unwrap_or(0)
 }

@@ -1,0 +1,223 @@
+"""Whole calls over real sockets: every sample arrives, replies come in bursts, addresses change."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.end_to_end.conftest import StartServer
+
+from legato import AudioFormat, AudioFrame, Call, ClientSettings, ConnectError, Server, Speech, connect
+from legato.client.events import PlaybackChanged, ReplyArrived, ReplyBegan, ServerEvent
+from legato.client.session import RealtimeSession
+
+PCM16K = AudioFormat("pcm16", 16_000)
+PCM24K = AudioFormat("pcm16", 24_000)
+PLAIN = ClientSettings(input=PCM16K, output=(PCM24K,))
+BLOCK = 640
+
+
+def noise(seconds: float, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(2 * round(16_000 * seconds))
+
+
+def url(server: Server) -> str:
+    return f"https://127.0.0.1:{server.port}"
+
+
+class Recorder:
+    """An agent that keeps what it hears until `wanted` bytes are here."""
+
+    def __init__(self, wanted: int) -> None:
+        self.heard = bytearray()
+        self.done = asyncio.Event()
+        self.calls = 0
+        self._wanted = wanted
+
+    async def __call__(self, call: Call) -> None:
+        self.calls += 1
+        async for frame in call.audio:
+            assert isinstance(frame, AudioFrame), "broken promise: a gap"
+            assert frame.offset == len(self.heard) // 2
+            self.heard += frame.payload
+            if len(self.heard) >= self._wanted:
+                self.done.set()
+
+
+def speak(session: RealtimeSession, pcm: bytes) -> None:
+    for start in range(0, len(pcm), BLOCK):
+        session.send_audio(pcm[start : start + BLOCK])
+
+
+async def test_every_sample_arrives(start_server: StartServer) -> None:
+    said = noise(5)
+    agent = Recorder(len(said))
+    server = await start_server(agent)
+    async with connect(url(server), PLAIN) as session:
+        speak(session, said)
+        await asyncio.wait_for(agent.done.wait(), 10)
+    assert bytes(agent.heard) == said
+
+
+async def test_what_is_said_while_connecting_arrives_too(start_server: StartServer) -> None:
+    said = noise(1)
+    agent = Recorder(len(said))
+    server = await start_server(agent)
+    session = connect(url(server), PLAIN)
+    speak(session, said)
+    await asyncio.wait_for(agent.done.wait(), 10)
+    await session.close()
+    assert bytes(agent.heard) == said
+
+
+async def test_a_change_of_port_and_address_in_mid_utterance_loses_nothing(start_server: StartServer) -> None:
+    said = noise(6)
+    agent = Recorder(len(said))
+    server = await start_server(agent)
+    async with connect(url(server), PLAIN) as session:
+        third = len(said) // 3 // BLOCK * BLOCK
+        speak(session, said[:third])
+        session.migrate()
+        speak(session, said[third : 2 * third])
+        session.migrate(("127.0.0.2", 0))
+        speak(session, said[2 * third :])
+        await asyncio.wait_for(agent.done.wait(), 15)
+        statistics = session.statistics()
+        assert session.ended is None
+    assert bytes(agent.heard) == said
+    assert agent.calls == 1, "the call was not made anew"
+    assert statistics is not None
+
+
+async def test_a_reply_of_eight_seconds_is_here_within_two(start_server: StartServer) -> None:
+    async def talkative(call: Call) -> None:
+        async def speech() -> AsyncIterator[Speech]:
+            for second in range(8):
+                yield Speech(bytes(48_000), 24_000, f"Second {second}.")
+
+        call.say(speech())
+        await asyncio.Event().wait()
+
+    server = await start_server(talkative)
+    async with connect(url(server), PLAIN) as session:
+        began = arrived = None
+        async for event in session.events:
+            if isinstance(event, ReplyBegan):
+                began = event.at_us
+            elif isinstance(event, ReplyArrived):
+                arrived = event
+                break
+        assert began is not None
+        assert arrived is not None
+        assert arrived.samples == 8 * 24_000
+        assert arrived.at_us - began < 2_000_000
+        current = session.playback.current
+        assert current is not None
+        assert current.played < 3 * 24_000, "playback keeps the pace of a person's ear"
+
+
+async def test_interrupting_is_exact_on_both_sides(start_server: StartServer) -> None:
+    heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def talkative(call: Call) -> None:
+        async def speech() -> AsyncIterator[Speech]:
+            yield Speech(bytes(48_000 * 8), 24_000, "A long story.")
+
+        utterance = call.say(speech())
+        await utterance.finished
+        heard.set_result(utterance.heard_ms)
+        await asyncio.Event().wait()
+
+    server = await start_server(talkative)
+    async with connect(url(server), PLAIN) as session:
+        stopped = None
+        async for event in session.events:
+            if isinstance(event, PlaybackChanged):
+                if event.state == "stopped":
+                    stopped = event
+                    break
+                if event.played >= 4800:
+                    session.interrupt()
+        assert stopped is not None
+        assert session.playback.buffered == 0
+        assert await asyncio.wait_for(heard, 5) == stopped.played * 1000 // 24_000
+
+
+async def test_statistics_and_events(start_server: StartServer) -> None:
+    async def friendly(call: Call) -> None:
+        async for event in call.events:
+            call.send({"type": "conversation.item.added", "echo": event})
+
+    server = await start_server(friendly)
+    async with connect(url(server), PLAIN) as session:
+        session.send({"type": "session.update", "session": {"instructions": "be kind"}})
+        event = await anext(session.events)
+        assert isinstance(event, ServerEvent)
+        assert event.event["echo"]["session"] == {"instructions": "be kind"}
+        statistics = session.statistics()
+        assert statistics is not None
+        assert statistics.bytes_sent > 0
+        assert session.welcome is not None
+        assert session.welcome.session_id.startswith("call_")
+
+
+async def test_a_wrong_path_is_a_clear_error(start_server: StartServer) -> None:
+    server = await start_server(Recorder(1))
+    with pytest.raises(ConnectError, match="404"):
+        async with connect(f"{url(server)}/wrong", PLAIN):
+            pass
+
+
+async def test_a_wrong_certificate_is_a_clear_error(start_server: StartServer) -> None:
+    server = await start_server(Recorder(1))
+    settings = ClientSettings(input=PCM16K, output=(PCM24K,), certificate_hashes=(bytes(32),))
+    with pytest.raises(ConnectError, match="certificate"):
+        async with connect(url(server), settings):
+            pass
+
+
+async def test_nobody_there_is_a_clear_error() -> None:
+    settings = ClientSettings(input=PCM16K, output=(PCM24K,), certificate_hashes=(bytes(32),))
+    with pytest.raises(ConnectError, match="nobody listens"):
+        async with connect("https://127.0.0.1:9", settings):
+            pass
+
+
+async def test_silence_from_the_other_end_is_a_clear_error() -> None:
+    settings = ClientSettings(
+        input=PCM16K, output=(PCM24K,), connect_timeout_s=0.3, certificate_hashes=(bytes(32),)
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectError, match="is a server running"):
+            async with connect(f"https://127.0.0.1:{silent.getsockname()[1]}", settings):
+                pass
+
+
+async def test_too_many_calls_are_turned_away(start_server: StartServer) -> None:
+    server = await start_server(Recorder(1), limits={"calls": 1})
+    async with connect(url(server), PLAIN):
+        with pytest.raises(ConnectError, match="429"):
+            async with connect(url(server), PLAIN):
+                pass
+
+
+async def test_draining_lets_calls_end_and_takes_no_new_ones(start_server: StartServer) -> None:
+    leave = asyncio.Event()
+
+    async def patient(call: Call) -> None:
+        await leave.wait()
+
+    server = await start_server(patient)
+    async with connect(url(server), PLAIN) as session:
+        draining = asyncio.create_task(server.drain(5))
+        event = await anext(session.events)
+        assert type(event).__name__ == "ServerLeaving"
+        with pytest.raises(ConnectError, match="503"):
+            async with connect(url(server), PLAIN):
+                pass
+        leave.set()
+        await asyncio.wait_for(draining, 5)
+        ended = await session.wait_closed()
+        assert ended.code == 0
