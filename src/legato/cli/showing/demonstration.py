@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages import tts_flite
 from legato.audio.resample import Resampler
-from legato.bench.processes import child, free_port, temporary_identity, wait_for_port
+from legato.bench.processes import Child, child, free_port, temporary_identity, wait_for_port
 from legato.bench.serving import serve_command
 from legato.cli.showing.account import Account, Recorder
 from legato.cli.talking.conversation import Conversation, Line, Plan
@@ -27,7 +28,7 @@ from legato.client.devices import VirtualSpeaker
 from legato.client.session import RealtimeSession, connect
 from legato.client.settings import ClientSettings
 from legato.core.audio import AudioFormat
-from legato.core.errors import AgentError
+from legato.core.errors import AgentError, LegatoError
 
 __all__ = ["SCRIPT", "Question", "demonstrate"]
 
@@ -53,7 +54,7 @@ async def demonstrate(folder: Path, script: tuple[Question, ...] = SCRIPT) -> bo
     console = Console(highlight=False)
     rate = ClientSettings().input.rate
     lines = [Line(await _spoken(question.text, rate), question.barge_in_s) for question in script]
-    async with _server() as (url, settings):
+    async with _server() as (server, url, settings):
         recorder = Recorder()
         account = Account(console, recorder, folder)
         log = TurnLog(account, settings.output[0].rate)
@@ -64,8 +65,9 @@ async def demonstrate(folder: Path, script: tuple[Question, ...] = SCRIPT) -> bo
             async with session:
                 account.show(_connected(session, started_us))
                 await Conversation(session, log).hold(Plan(tuple(lines)))
-        except AgentError as error:
-            console.print(f"[red]{error}[/]")
+        except LegatoError as error:
+            console.print(Text(str(error), "red"))
+            console.print(Text(f"the server's last words: {server.last_words()}", "dim"))
         finally:
             log.finish()
     return account.sum_up(len(script))
@@ -99,11 +101,12 @@ async def _spoken(text: str, rate: int) -> Recording:
 
 
 @contextlib.asynccontextmanager
-async def _server() -> AsyncIterator[tuple[str, ClientSettings]]:
-    """Run `legato serve` with the assistant; gives its address and whom to trust."""
+async def _server() -> AsyncIterator[tuple[Child, str, ClientSettings]]:
+    """Run `legato serve` with the assistant; gives it, its address and whom to trust."""
     port = free_port()
     with temporary_identity() as identity:
         command = serve_command(port, identity, "assistant")
         with child("the server", command) as server:
             await asyncio.to_thread(wait_for_port, server, port)
-            yield f"https://127.0.0.1:{port}", ClientSettings(certificate_hashes=(identity.sha256,))
+            settings = ClientSettings(certificate_hashes=(identity.sha256,))
+            yield server, f"https://127.0.0.1:{port}", settings

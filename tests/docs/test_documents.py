@@ -1,0 +1,145 @@
+"""What the documents say is true: commands run, Python runs, links lead somewhere, the reference is current.
+
+Every document is one test: its blocks run in order in one folder, against one server with the assistant.
+Addresses are the only thing that is changed. A command that no rule here knows fails the test.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.docs.blocks import Block, blocks, links
+
+from legato.bench.processes import child, free_port, wait_for_port
+
+ROOT = Path(__file__).parent.parent.parent
+LEGATO = str(Path(sys.executable).with_name("legato"))
+DOCUMENTS = [
+    path
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if "reference" not in path.parts
+]
+RUNNABLE = [path for path in DOCUMENTS if any(block.language in ("sh", "python") for block in blocks(path))]
+ADDRESS = "https://localhost:4433"
+LIMIT_S = 30
+
+
+def named(path: Path) -> str:
+    """A document's path for test names."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where server and clients keep and find the development certificate."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def server(state: Path) -> Iterator[str]:
+    """The address of a server with the assistant, trusted as on one's own machine."""
+    port = free_port()
+    command = [LEGATO, "serve", "--port", str(port), "--drain-seconds", "0"]
+    with child("the server", command, XDG_STATE_HOME=str(state)) as process:
+        wait_for_port(process, port)
+        yield f"https://localhost:{port}"
+
+
+class Reader:
+    """Does what a document says, in a folder of its own."""
+
+    def __init__(self, folder: Path, server: str, state: Path) -> None:
+        self.folder = folder
+        self.server = server
+        self.environment = {**os.environ, "XDG_STATE_HOME": str(state), "PYTHONPATH": str(folder)}
+
+    def follow(self, block: Block) -> None:
+        """Do what one block says."""
+        if block.name is not None:
+            (self.folder / block.name).write_text(block.text)
+        elif block.language == "python":
+            self.run([sys.executable, "-c", block.text.replace(ADDRESS, self.server)])
+        elif block.language == "sh":
+            for line in block.text.splitlines():
+                self.type(shlex.split(line))
+
+    def type(self, words: list[str]) -> None:
+        """Do what one command line says."""
+        match words:
+            case ["make", target]:
+                assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
+            case ["flite", *_]:
+                self.run(words, silent=True)
+            case ["curl", "--insecure", url]:
+                assert httpx.get(url.replace(ADDRESS, self.server), verify=False).is_success
+            case ["legato", "serve", *flags]:
+                self.serve(flags)
+            case ["legato", "talk", *flags]:
+                self.run([LEGATO, "talk", *flags, "--url", self.server])
+            case ["legato", "settings", *flags]:
+                self.run([LEGATO, "settings", *flags])
+            case _:
+                pytest.fail(f"no rule for the command {shlex.join(words)}")
+
+    def serve(self, flags: list[str]) -> None:
+        """Start a server as told, but on a free port, and see that it takes calls."""
+        port = free_port()
+        command = [LEGATO, "serve", *flags, "--port", str(port), "--drain-seconds", "0"]
+        with child(
+            "a server", command, XDG_STATE_HOME=str(self.folder), PYTHONPATH=str(self.folder)
+        ) as process:
+            wait_for_port(process, port)
+            assert httpx.get(f"https://localhost:{port}/readyz", verify=False).is_success
+
+    def run(self, words: list[str], *, silent: bool = False) -> None:
+        """Run a program to its good end; unless it is `silent` it has something to say."""
+        done = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
+        assert silent or done.stdout.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("document", RUNNABLE, ids=named)
+def test_a_document_does_what_it_says(document: Path, tmp_path: Path, server: str, state: Path) -> None:
+    reader = Reader(tmp_path, server, state)
+    if document.name == "python-client.md":
+        reader.type(["flite", "-voice", "rms", "-t", "what is two plus two", "-o", "question.wav"])
+    for block in blocks(document):
+        reader.follow(block)
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "SECURITY.md"], ids=named)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in links(document):
+        if "://" not in target:
+            path = document.parent / target.partition("#")[0] if not target.startswith("#") else document
+            assert path.exists(), f"{named(document)} links to {target}"
+
+
+def test_every_guide_is_listed() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    decisions = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        if path.name != "README.md":
+            within = path.name if path.parent.name == "decisions" else f"{path.parent.name}/{path.name}"
+            assert within in (decisions if path.parent.name == "decisions" else index), within
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "reference.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
