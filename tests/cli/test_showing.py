@@ -51,7 +51,7 @@ def test_silence_is_kept_within_a_reply_only() -> None:
 
 
 def test_a_turn_is_printed_and_its_reply_saved(tmp_path: Path) -> None:
-    console = Console(width=100, record=True, force_terminal=False)
+    console = Console(width=300, record=True, force_terminal=False)
     recorder = Recorder()
     account = Account(console, recorder, tmp_path)
     turn = answered(1)
@@ -70,14 +70,14 @@ def test_a_turn_is_printed_and_its_reply_saved(tmp_path: Path) -> None:
         "up to 1.0 s ahead of playback",
         "0.50 s of it had been heard",
         "1.0 s as heard",
-        "1 turns, all answered",
+        "every question was answered",
     ):
         assert part in text, part
     assert read_wav(tmp_path / "reply-1.wav").rate == RATE
 
 
 def test_a_turn_without_answer_fails_the_demonstration(tmp_path: Path) -> None:
-    console = Console(width=100, record=True, force_terminal=False)
+    console = Console(width=300, record=True, force_terminal=False)
     account = Account(console, Recorder(), tmp_path)
     account.show(TurnOver(Turn(1, "Hello?", 0, RATE)))
     assert not account.sum_up(1)

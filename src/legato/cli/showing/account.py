@@ -67,7 +67,7 @@ class Account:
         """Print the last line; returns whether every question was understood and answered aloud."""
         self._console.print()
         if self._answered == questions:
-            self._console.print(f"[green]{questions} turns, all answered[/]; replies are in {self._folder}/")
+            self._console.print(f"[green]every question was answered[/]; replies are in {self._folder}/")
         else:
             self._console.print(f"[red]{questions - self._answered} of {questions} got no answer[/]")
         return self._answered == questions
