@@ -215,6 +215,18 @@ class TestTalk:
             assert json.loads(out.splitlines()[-1])["type"] == "closed"
             assert server.log("call ended")["code"] == 0
 
+    def test_an_interrupt_is_quiet_before_there_is_a_call(
+        self, environment: dict[str, str], wav: Path
+    ) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.settimeout(15)
+            process = talk(environment, str(wav), "--url", f"https://127.0.0.1:{silent.getsockname()[1]}")
+            assert silent.recv(2048)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=10) == ("", "")
+            assert process.returncode == 130
+
     def test_a_second_interrupt_ends_a_draining_server(self, environment: dict[str, str], wav: Path) -> None:
         with serving(environment) as server:
             process = talk(

@@ -14,13 +14,13 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
-from typer.exceptions import TyperException
+from typing import TYPE_CHECKING, Annotated
 
 import legato.cli
 from legato.core.errors import LegatoError, SettingsError
+
+if TYPE_CHECKING:
+    import typer
 
 DEBUG_VARIABLE = "LEGATO_DEBUG"
 """Set to anything, it does what `--debug` does."""
@@ -35,24 +35,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = bool(os.environ.get(DEBUG_VARIABLE)) or "--debug" in words[:1]
     try:
-        program = typer.main.get_command(application())
-        outcome = program.main(args=words, prog_name="legato", standalone_mode=False)
+        outcome = _run(words)
         sys.stdout.flush()
     except Exception as error:
         if isinstance(error, BrokenPipeError):
             return _reader_gone()
-        if debug and not isinstance(error, TyperException):
-            traceback.print_exc()
-        return _explain(error, words)
+        return _explain(error, words, debug)
     except KeyboardInterrupt:
         return INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
 
 
-def application() -> typer.Typer:
+def application() -> "typer.Typer":
     """The Typer application with every command that is found."""
+    # Imported late, as all that takes time: an interrupt meanwhile must be as quiet as any other.
+    import typer
+
+    def options(
+        context: typer.Context,
+        debug: Annotated[
+            bool, typer.Option("--debug", help=f"Show tracebacks; the same as {DEBUG_VARIABLE}=1.")
+        ] = False,
+    ) -> None:
+        """Voice AI over QUIC: a voice server, a client to talk to it, and measurements that prove them."""
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.callback(invoke_without_command=True)(_options)
+    app.callback(invoke_without_command=True)(options)
     for module in pkgutil.iter_modules(legato.cli.__path__):
         if module.ispkg or module.name.startswith("_"):
             continue
@@ -65,23 +75,22 @@ def application() -> typer.Typer:
     return app
 
 
-def _options(
-    context: typer.Context,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks; the same as LEGATO_DEBUG=1.")
-    ] = False,
-) -> None:
-    """Voice AI over QUIC: a voice server, a client to talk to it, and the measurements that prove them."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+def _run(words: list[str]) -> object:
+    from typer.main import get_command
+
+    return get_command(application()).main(args=words, prog_name="legato", standalone_mode=False)
 
 
-def _explain(error: Exception, words: list[str]) -> int:
-    """Say in one line what went wrong."""
+def _explain(error: Exception, words: list[str], debug: bool) -> int:
+    """Say in one line what went wrong, and on `debug` where."""
+    from typer.exceptions import TyperException
+
     if isinstance(error, TyperException):
         path = getattr(getattr(error, "ctx", None), "command_path", "legato")
         _say(f"{' '.join(error.format_message().split())} (see {path} --help)")
         return MISUSED
+    if debug:
+        traceback.print_exception(error)
     if isinstance(error, LegatoError):
         _say(str(error))
         return MISUSED if isinstance(error, SettingsError) else FAILED
