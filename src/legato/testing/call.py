@@ -49,7 +49,7 @@ class MemoryUtterance:
         """What of the text lies within what was played, cut at a word."""
         heard: list[str] = []
         ends = [start for start, _ in self._spans[1:]] + [self.made_ms]
-        for (start, text), end in zip(self._spans, ends, strict=True):
+        for (start, text), end in zip(self._spans, ends, strict=False):
             words = text.split()
             part = 1.0 if self.played_ms >= end else max(0.0, (self.played_ms - start) / (end - start))
             heard += words[: int(part * len(words))]

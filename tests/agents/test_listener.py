@@ -1,0 +1,266 @@
+"""Hearing one caller, with voice activity and recognition that do what the test says."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from legato.agents.listener import (
+    Heard,
+    Listener,
+    PartlyRecognised,
+    Recognised,
+    SpeechStarted,
+    SpeechStopped,
+)
+from legato.agents.settings import AssistantSettings
+from legato.agents.stages.base import SpeechEvent, SpeechToTextCapabilities
+from legato.core.audio import AudioFormat, AudioFrame, AudioGap
+from legato.core.errors import AgentError
+from legato.testing.call import MemoryCall
+
+RATE = 16_000
+
+
+class LoudIsSpeech:
+    """Every block of 320 samples that begins with a loud one is speech; it ends with ten quiet ones."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.speaking = False
+        self.skipped = 0
+        self._waiting = b""
+        self._quiet = 0
+
+    def open(self) -> "LoudIsSpeech":
+        return self
+
+    async def close(self) -> None:
+        pass
+
+    def feed(self, pcm: bytes) -> list[SpeechEvent]:
+        self._waiting += pcm
+        events = []
+        while len(self._waiting) >= 640:
+            block, self._waiting = self._waiting[:640], self._waiting[640:]
+            self.position += 320
+            loud = block[1] != 0
+            self._quiet = 0 if loud else self._quiet + 1
+            if loud and not self.speaking:
+                self.speaking = True
+                events.append(SpeechEvent("started", max(0, self.position - 320 - 1_600)))
+            elif self.speaking and self._quiet == 10:
+                self.speaking = False
+                events.append(SpeechEvent("stopped", self.position - 3_200))
+        return events
+
+    def skip(self, samples: int) -> list[SpeechEvent]:
+        self.skipped += samples
+        self.position += samples
+        return []
+
+
+@dataclass
+class Remembers:
+    """Recognition that keeps what it was fed; fails or waits if told."""
+
+    capabilities = SpeechToTextCapabilities(partials=True)
+    heard: list[bytearray] = field(default_factory=list)
+    closed: int = 0
+    error: AgentError | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def open(self, caller: str = "") -> "_Remembering":
+        assert caller == "memory"
+        self.heard.append(bytearray())
+        return _Remembering(self, len(self.heard) - 1)
+
+    async def close(self) -> None:
+        pass
+
+
+class _Remembering:
+    def __init__(self, owner: Remembers, place: int) -> None:
+        self.owner, self.place = owner, place
+
+    async def feed(self, pcm: bytes) -> str | None:
+        await self.owner.gate.wait()
+        self.owner.heard[self.place] += pcm
+        return "so far"
+
+    async def finish(self) -> str:
+        if self.owner.error is not None:
+            raise self.owner.error
+        return f"text {self.place + 1}"
+
+    async def close(self) -> None:
+        self.owner.closed += 1
+
+
+class Scene:
+    """A call, a listener on it, and what it told."""
+
+    def __init__(self, form: AudioFormat | None = None, **settings: int) -> None:
+        self.call = MemoryCall(form or AudioFormat("pcm16", RATE))
+        self.activity, self.recognition = LoudIsSpeech(), Remembers()
+        self.recognition.gate.set()
+        self.told: list[Heard] = []
+        self._news = asyncio.Event()
+        self.listener = Listener(
+            self.call, (self.activity, self.recognition), AssistantSettings(**settings), self.tell
+        )
+        self.running = asyncio.create_task(self.listener.run())
+
+    def tell(self, heard: Heard) -> None:
+        self.told.append(heard)
+        self._news.set()
+
+    def of(self, kind: type) -> list:
+        return [heard for heard in self.told if isinstance(heard, kind)]
+
+    async def until(self, kind: type, count: int = 1) -> None:
+        while len(self.of(kind)) < count:
+            self._news.clear()
+            await self._news.wait()
+
+    async def end(self) -> None:
+        self.call.end()
+        await self.running
+
+
+def silence(ms: int) -> bytes:
+    return bytes(2 * RATE * ms // 1000)
+
+
+def voice(ms: int) -> bytes:
+    return b"\x00\x11" * (RATE * ms // 1000)
+
+
+async def test_speech_is_recognised_with_what_lies_before_and_a_little_behind() -> None:
+    scene = Scene()
+    scene.call.hear_pcm(silence(1_000) + voice(1_000) + silence(1_000))
+    await scene.until(Recognised)
+    assert [type(heard) for heard in scene.told if not isinstance(heard, PartlyRecognised)] == [
+        SpeechStarted,
+        SpeechStopped,
+        Recognised,
+    ]
+    assert scene.of(SpeechStarted)[0].at_ms == 900
+    assert scene.of(SpeechStopped)[0].at_ms == 2_000
+    assert scene.of(Recognised)[0].text == "text 1"
+    assert bytes(scene.recognition.heard[0]) == silence(100) + voice(1_000) + silence(180)
+    await scene.end()
+    assert scene.recognition.closed == 1
+
+
+async def test_the_recogniser_hears_every_sample_while_the_person_speaks() -> None:
+    scene = Scene()
+    scene.call.hear_pcm(voice(500))
+    await scene.until(PartlyRecognised)
+    await scene.call.heard_all()
+    scene.call.hear_pcm(voice(500) + silence(60) + voice(500) + silence(500))
+    await scene.until(Recognised)
+    assert bytes(scene.recognition.heard[0]).startswith(voice(1_000) + silence(60) + voice(500))
+    await scene.end()
+
+
+async def test_a_slow_recogniser_does_not_stop_the_listening() -> None:
+    scene = Scene()
+    scene.recognition.gate.clear()
+    scene.call.hear_pcm((voice(400) + silence(600)) * 3)
+    await scene.until(SpeechStopped, 3)
+    assert scene.of(Recognised) == []
+    scene.recognition.gate.set()
+    await scene.until(Recognised, 3)
+    assert {heard.text for heard in scene.of(Recognised)} == {"text 1", "text 2", "text 3"}
+    assert len({heard.item for heard in scene.of(Recognised)}) == 3
+    await scene.end()
+
+
+async def test_short_gaps_are_silence_and_long_ones_are_skipped() -> None:
+    scene = Scene()
+    scene.call.hear_pcm(voice(400))
+    scene.call.lose(RATE * 60 // 1000)
+    scene.call.hear_pcm(voice(400))
+    await scene.call.heard_all()
+    assert scene.activity.skipped == 0
+    scene.call.lose(RATE * 86_400)
+    scene.call.hear_pcm(silence(500) + voice(400) + silence(500))
+    await scene.until(Recognised, 2)
+    first, second = scene.recognition.heard
+    assert bytes(first) == voice(400) + silence(60) + voice(400) + silence(160)
+    assert bytes(second) == silence(100) + voice(400) + silence(180)
+    assert scene.activity.skipped == RATE * 86_399
+    assert scene.of(SpeechStarted)[1].at_ms == 860 + 86_400_000 + 400
+    await scene.end()
+
+
+async def test_other_formats_are_decoded() -> None:
+    form = AudioFormat("pcmu", 8_000)
+    scene = Scene(form)
+    loud, quiet = b"\x80" * 160, b"\xff" * 160
+    payloads = [quiet] * 50 + [loud] * 50 + [quiet] * 50
+    scene.call.hear(*(AudioFrame(160 * place, 0, payload, form) for place, payload in enumerate(payloads)))
+    await scene.until(Recognised)
+    assert 880 <= scene.of(SpeechStarted)[0].at_ms <= 920
+    assert 1_980 <= scene.of(SpeechStopped)[0].at_ms <= 2_020
+    await scene.end()
+
+
+async def test_payloads_that_are_no_audio_pass_in_silence() -> None:
+    form = AudioFormat("opus", 16_000)
+    scene = Scene(form)
+    bad = [b"", b"\x4b\x00", bytes([0x4B, 0x83]) + b"\xff" * 3]
+    scene.call.hear(*(AudioFrame(0, 0, payload, form) for payload in bad), AudioGap(0, 1_000))
+    await scene.call.heard_all()
+    await scene.end()
+    assert scene.told == []
+
+
+async def test_endless_speech_is_recognised_in_parts() -> None:
+    scene = Scene(max_speech_ms=1_000)
+    scene.call.hear_pcm(voice(2_500) + silence(500))
+    await scene.until(Recognised, 3)
+    assert len(b"".join(scene.recognition.heard)) >= len(voice(2_500))
+    assert all(len(part) <= len(voice(1_400)) for part in scene.recognition.heard)
+    await scene.end()
+
+
+async def test_a_failure_of_recognition_is_told_and_the_next_words_are_heard() -> None:
+    scene = Scene()
+    scene.recognition.error = AgentError("broken", retryable=True)
+    scene.call.hear_pcm(voice(400) + silence(500))
+    await scene.until(Recognised)
+    assert scene.of(Recognised)[0].error is scene.recognition.error
+    scene.recognition.error = None
+    scene.call.hear_pcm(voice(400) + silence(500))
+    await scene.until(Recognised, 2)
+    assert scene.of(Recognised)[1].text == "text 2"
+    assert scene.recognition.closed == 2
+    await scene.end()
+
+
+async def test_a_burst_is_judged_off_the_loop() -> None:
+    scene = Scene()
+    form = AudioFormat("pcm16", RATE)
+    pcm = silence(500) + voice(500) + silence(500)
+    scene.call.hear(AudioFrame(0, 0, pcm, form))
+    await scene.until(Recognised)
+    assert bytes(scene.recognition.heard[0]) == silence(100) + voice(500) + silence(160)
+    await scene.end()
+
+
+async def test_memory_is_bounded_in_long_silence() -> None:
+    scene = Scene()
+    scene.call.hear_pcm(silence(60_000))
+    await scene.call.heard_all()
+    assert len(scene.listener._kept) < len(silence(1_000))
+    await scene.end()
+
+
+async def test_the_call_ends_in_mid_speech() -> None:
+    scene = Scene()
+    scene.recognition.gate.clear()
+    scene.call.hear_pcm(voice(500))
+    await scene.call.heard_all()
+    await scene.end()
+    assert scene.recognition.closed == 1
+    assert scene.of(Recognised) == []

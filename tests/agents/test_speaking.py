@@ -1,0 +1,98 @@
+import asyncio
+
+import pytest
+
+from legato.agents.base import Speech
+from legato.agents.speaking import spoken
+from legato.core.errors import AgentError
+
+
+class Voice:
+    """Speaks when it is let; remembers what it began and what was stopped."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.stopped: list[str] = []
+        self.gates: dict[str, asyncio.Event] = {}
+
+    def gate(self, text: str) -> asyncio.Event:
+        return self.gates.setdefault(text, asyncio.Event())
+
+    async def speak(self, text: str):
+        self.begun.append(text)
+        try:
+            yield Speech(b"\0\0", 8_000, text)
+            await self.gate(text).wait()
+            if text.startswith("fail"):
+                raise AgentError("no voice")
+            yield Speech(b"\1\0", 8_000)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.stopped.append(text)
+            raise
+
+
+async def written(*texts: str, error: Exception | None = None):
+    for text in texts:
+        yield text
+    if error:
+        raise error
+
+
+async def settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_sentences_are_made_ahead_but_only_so_far() -> None:
+    voice = Voice()
+    speech = spoken(written("a", "b", "c", "d"), voice, ahead=2)
+    assert (await anext(speech)).text == "a"
+    await settled()
+    assert voice.begun == ["a", "b"]
+    voice.gate("b").set()
+    await settled()
+    assert voice.begun == ["a", "b"]
+    voice.gate("a").set()
+    assert (await anext(speech)).text == ""
+    assert (await anext(speech)).text == "b"
+    await settled()
+    assert voice.begun == ["a", "b", "c"]
+    await speech.aclose()
+    assert voice.stopped == ["c"]
+
+
+async def test_the_text_is_read_to_its_end_however_slowly_it_is_said() -> None:
+    read = []
+
+    async def writer():
+        for text in "abcdef":
+            read.append(text)
+            yield text
+
+    speech = spoken(writer(), Voice(), ahead=1)
+    await anext(speech)
+    await settled()
+    assert read == list("abcdef")
+    await speech.aclose()
+
+
+async def test_what_was_made_is_said_before_a_failure_is_told() -> None:
+    voice = Voice()
+    voice.gate("a").set()
+    voice.gate("fail").set()
+    said = []
+    with pytest.raises(AgentError, match="no voice"):
+        async for piece in spoken(written("a", "fail", "c"), voice, ahead=3):
+            said.append(piece.text)
+    assert said == ["a", "", "fail"]
+    assert voice.stopped == ["c"]
+
+    said = []
+    with pytest.raises(AgentError, match="no thought"):
+        async for piece in spoken(written("a", error=AgentError("no thought")), voice, ahead=3):
+            said.append(piece.text)
+    assert said == ["a", ""]
+
+
+async def test_nothing_to_say() -> None:
+    assert [piece async for piece in spoken(written(), Voice(), ahead=1)] == []
