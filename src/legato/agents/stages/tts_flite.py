@@ -10,10 +10,11 @@ import io
 import shutil
 import subprocess
 import sys
+import tempfile
 import unicodedata
 import wave
 from array import array
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncGenerator
 
 from legato.agents.base import Speech
@@ -69,28 +70,35 @@ class FliteTextToSpeech:
         if self._closed:
             raise AgentError("speech synthesis has been closed")
         async with self._turns:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    self._program, "-voice", self._voice, "-t", text, "-o", "/dev/stdout",
-                    stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL,
-                )  # fmt: skip
-            except FileNotFoundError as error:
-                raise AgentError(_MISSING) from error
-            except OSError as error:
-                raise AgentError(f"flite cannot be started: {error}", retryable=True) from error
-            try:
-                async with asyncio.timeout(_PATIENCE_S):
-                    sound, _ = await process.communicate()
-            except TimeoutError as error:
-                raise AgentError("flite takes too long", retryable=True) from error
-            finally:
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                    await asyncio.shield(process.wait())
+            # Not standard output: some event loops make that a socket, which flite cannot open by name.
+            with tempfile.TemporaryFile(prefix="legato-") as output:
+                await self._write(text, output.fileno())
+                output.seek(0)
+                return output.read()
+
+    async def _write(self, text: str, descriptor: int) -> None:
+        """Let one process write the WAV file of `text` to `descriptor`."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._program, "-voice", self._voice, "-t", text, "-o", f"/dev/fd/{descriptor}",
+                stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, pass_fds=(descriptor,),
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise AgentError(_MISSING) from error
+        except OSError as error:
+            raise AgentError(f"flite cannot be started: {error}", retryable=True) from error
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await process.wait()
+        except TimeoutError as error:
+            raise AgentError("flite takes too long", retryable=True) from error
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await asyncio.shield(process.wait())
         if process.returncode != 0:
             raise AgentError(f"flite failed with status {process.returncode}", retryable=True)
-        return sound
 
 
 def _pronounceable(text: str) -> str:
