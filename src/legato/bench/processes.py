@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -28,6 +29,7 @@ __all__ = [
     "Child",
     "Identity",
     "child",
+    "end_when_terminated",
     "free_port",
     "module",
     "temporary_identity",
@@ -127,6 +129,11 @@ def child(name: str, command: list[str], **environment: str) -> Iterator[Child]:
 def _environment() -> dict[str, str]:
     # Settings of the person who measures must not change what is measured.
     return {key: value for key, value in os.environ.items() if not key.startswith("LEGATO_")}
+
+
+def end_when_terminated() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that its children end with it. For commands only."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -13,5 +13,5 @@ def serve_command(port: int, identity: Identity, agent: str) -> list[str]:
         "legato.cli",
         "serve",
         *("--host", "127.0.0.1", "--port", str(port), "--agent", agent),
-        *("--cert", str(identity.certificate), "--key", str(identity.key)),
+        *("--cert", str(identity.certificate), "--key", str(identity.key), "--drain-seconds", "0"),
     )

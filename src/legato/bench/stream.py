@@ -157,7 +157,7 @@ def _report(ours: list[Delivery], theirs: list[Delivery]) -> Report:
         else None,
     }
     notes = [
-        f"median of {len(ours)} replies of {BULK_BYTES // 10**6} MB of PCM over one call, a second to a record",
+        f"median of {len(ours)} replies of {BULK_BYTES // 10**6} MB of PCM, a second to a record",
         "baseline: websockets and TLS; TCP work that the kernel does elsewhere is not charged to it",
     ]
     return Report(

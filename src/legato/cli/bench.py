@@ -15,6 +15,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Baseline = Annotated[bool, typer.Option(help="Measure the WebSocket server too.")]
 
 
+@command.callback()
+def _prepare() -> None:
+    from legato.bench.processes import end_when_terminated
+
+    end_when_terminated()
+
+
 @command.command()
 def load(
     sessions: Annotated[int, typer.Option(min=1, max=2000, help="Calls at once.")] = 100,

@@ -16,7 +16,9 @@ def command(
     """
     import asyncio
 
+    from legato.bench.processes import end_when_terminated
     from legato.cli.showing.demonstration import demonstrate
 
+    end_when_terminated()
     output.mkdir(parents=True, exist_ok=True)
     return 0 if asyncio.run(demonstrate(output)) else 1
