@@ -129,7 +129,7 @@ def test_a_barge_in_belongs_to_two_turns(log: TurnLog, view: Remembering) -> Non
     assert view.over() == [first]
     assert first.answer == "Once upon"
     assert first.interrupted_us == 4300 * MS
-    assert first.played_ms == 2600
+    assert (first.played_ms, first.reply_ms) == (2600, 9000)
     log.feed(transcript("Stop.", 5000))
     log.feed(created("r2"))
     log.feed(began("r2", 2, 5100))

@@ -124,6 +124,7 @@ def test_people_see_texts_and_figures(terminal: bool) -> None:
         "2.0 s of speech delivered in 0.5 s",
         "up to 1.5 s ahead of playback",
         "interrupted after 2.0 s",
+        "1 gap",
         "the server ends the call in 3 s",
         "replies saved in reply.wav",
     ):
@@ -138,6 +139,19 @@ def test_the_live_screen_shows_how_far_delivery_is_ahead() -> None:
     view.show(Ahead(turn, 24_000))
     view.stop()
     assert "2.0 s played, 1.0 s ahead" in out.getvalue()
+
+
+def test_a_turn_that_is_over_is_drawn_once() -> None:
+    out = io.StringIO()
+    view = LiveView(Console(file=out, force_terminal=True, width=100, color_system=None))
+    turn = a_turn()
+    view.show(CONNECTED)
+    view.show(Answered(turn, final=True))
+    turn.reported = True
+    view.show(TurnOver(turn))
+    view.show(Ahead(turn, 24_000))
+    view.stop()
+    assert "noon" not in out.getvalue().rpartition("ahead of playback")[2]
 
 
 def test_a_turn_without_answer_can_be_shown() -> None:

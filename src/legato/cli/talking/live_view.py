@@ -5,7 +5,7 @@ Owns the drawing. The newest turn is redrawn in place; turns that are over scrol
 
 from __future__ import annotations
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -48,7 +48,7 @@ class LiveView:
                 self._draw(turn)
             case Ahead(turn, samples):
                 self._ahead = samples
-                if self._turn in (turn, None):
+                if not turn.reported and self._turn in (turn, None):
                     self._draw(turn)
             case TurnOver(turn):
                 self._over(turn)
@@ -81,7 +81,7 @@ class LiveView:
             self._turn = None
             self._ahead = 0
             if self._live is not None:
-                self._live.update(Text(""))
+                self._live.update(Text(""), refresh=True)
         self._console.print(_finished(turn))
 
     def _draw(self, turn: Turn) -> None:
@@ -90,22 +90,23 @@ class LiveView:
             self._live.update(_drawing(turn, self._ahead))
 
 
-def _drawing(turn: Turn, ahead: int) -> Group:
+def _drawing(turn: Turn, ahead: int) -> Table:
     rows = _texts(turn)
-    if not turn.parts:
-        return Group(rows)
-    played, waiting = turn.played_ms / 1000, ahead / turn.rate
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(
-        Text("      "),
-        ProgressBar(total=max(played + waiting, 0.1), completed=played, width=30),
-        Text(f"{played:.1f} s played, {waiting:.1f} s ahead", "dim"),
-    )
-    return Group(rows, bar)
+    if turn.parts:
+        played, waiting = turn.played_ms / 1000, ahead / turn.rate
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(total=max(played + waiting, 0.1), completed=played, width=30),
+            Text(f"{played:.1f} s played, {waiting:.1f} s ahead", "dim"),
+        )
+        rows.add_row("", bar)
+    return rows
 
 
-def _finished(turn: Turn) -> Group:
-    return Group(_texts(turn), Text("        " + ", ".join(figures(turn)), "dim"))
+def _finished(turn: Turn) -> Table:
+    rows = _texts(turn)
+    rows.add_row("", Text(", ".join(figures(turn)), "dim"))
+    return rows
 
 
 def _texts(turn: Turn) -> Table:

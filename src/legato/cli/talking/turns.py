@@ -32,6 +32,7 @@ class Part:
     began_us: int
     arrived_us: int | None = None
     samples: int = 0
+    """Received so far, as far as known; the whole length once it has arrived."""
     played: int = 0
     underruns: int = 0
     over: bool = False
@@ -89,7 +90,7 @@ class Turn:
 
     @property
     def reply_ms(self) -> float:
-        """How long the reply is that was received whole."""
+        """How long the reply is, as far as it was received."""
         return 1000 * sum(part.samples for part in self.parts.values()) / self.rate
 
     @property
@@ -258,6 +259,7 @@ class TurnLog:
         if turn is None or part is None:
             return
         part.played = event.played
+        part.samples = max(part.samples, event.played + event.buffered)
         part.underruns = event.underruns
         part.over = event.state in ("done", "stopped")
         turn.lead_samples = max(turn.lead_samples, event.buffered)

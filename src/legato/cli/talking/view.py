@@ -184,7 +184,7 @@ def figures(turn: Turn) -> list[str]:
     if turn.interrupted_us is not None:
         phrases.append(f"interrupted after {turn.played_ms / 1000:.1f} s")
     if turn.underruns:
-        phrases.append(f"{turn.underruns} gaps")
+        phrases.append("1 gap" if turn.underruns == 1 else f"{turn.underruns} gaps")
     return phrases
 
 
