@@ -68,7 +68,7 @@ def test_a_turn_is_printed_and_its_reply_saved(tmp_path: Path) -> None:
         "700 ms after the end of speech",
         "2.0 s of speech in 0.10 s",
         "up to 1.0 s ahead of playback",
-        "0.50 s of it had been heard",
+        "0.50 s of it had been heard: That ...",
         "1.0 s as heard",
         "every question was answered",
     ):

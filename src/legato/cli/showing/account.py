@@ -106,7 +106,16 @@ def _facts(turn: Turn) -> list[tuple[str, str]]:
     if turn.parts:
         facts.append(("lead", f"up to {turn.lead_ms / 1000:.1f} s ahead of playback"))
     if turn.interrupted_us is not None:
-        facts.append(("interrupted", f"{turn.played_ms / 1000:.2f} s of it had been heard"))
+        facts.append(
+            ("interrupted", f"{turn.played_ms / 1000:.2f} s of it had been heard: {_heard(turn)} ...")
+        )
     if turn.underruns:
         facts.append(("gaps", str(turn.underruns)))
     return facts
+
+
+def _heard(turn: Turn) -> str:
+    """Return about what was heard of the answer: as much of its words as of its sound."""
+    words = shown(turn.answer).split()
+    received_ms = turn.played_ms + turn.lead_ms
+    return " ".join(words[: round(len(words) * turn.played_ms / received_ms)]) if received_ms else ""
