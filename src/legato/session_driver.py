@@ -139,7 +139,7 @@ class SessionDriver:
             self._finish()
 
     def settle(self) -> None:
-        """Empty the session into the transport and the owner, then arm its deadline.
+        """Empty the session into the owner and the transport, then arm its deadline.
 
         Owners call it after every operation on `session`. An owner that acts on the session from inside an
         event needs not: the outer call goes round again until nothing is left.
@@ -149,18 +149,15 @@ class SessionDriver:
         self._settling = True
         session = self.session
         try:
-            while True:
-                outputs = session.outputs()
-                for output in outputs:
-                    if type(output) is Send:
-                        self._send(output)
-                    else:
-                        self._rare[type(output)](output)
-                events = session.events()
+            # Events first: what their owner does in answer leaves with the same outputs, in order.
+            while events := session.events():
                 for event in events:
                     self._on_event(event)
-                if not events:
-                    break
+            for output in session.outputs():
+                if type(output) is Send:
+                    self._send(output)
+                else:
+                    self._rare[type(output)](output)
         finally:
             self._settling = False
         deadline = session.next_deadline()

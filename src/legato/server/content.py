@@ -30,14 +30,17 @@ class Piece(NamedTuple):
     text: str = ""
 
 
-async def pieces(content: Content, form: AudioFormat, voice: TextToSpeech | None) -> AsyncGenerator[Piece, None]:
+async def pieces(
+    content: Content, form: AudioFormat, voice: TextToSpeech | None
+) -> AsyncGenerator[Piece, None]:
     """Turn `content` into payloads of `form`, no faster than they are taken.
 
     Raises `AgentError` when the content or the voice does; other exceptions of the content come through.
     """
-    source = _written(content) if isinstance(content, str) else content
+    source: AsyncIterable[object] = _written(content) if isinstance(content, str) else content
     coder = _Coder(form)
-    async with contextlib.aclosing(_items(source)) as items:
+    items = aiter(source)
+    try:
         async for item in items:
             if type(item) is AudioFrame:
                 yield Piece(item.payload, item.samples)
@@ -49,6 +52,9 @@ async def pieces(content: Content, form: AudioFormat, voice: TextToSpeech | None
                     yield piece
             elif not isinstance(item, AudioGap):
                 raise AgentError(f"cannot say {type(item).__name__}: give text, Speech or AudioFrame")
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
     for piece in coder.flush():
         yield piece
 
@@ -86,17 +92,6 @@ async def _text(first: str, rest: AsyncIterator[object]) -> AsyncIterator[str]:
 
 async def _written(text: str) -> AsyncIterator[str]:
     yield text
-
-
-async def _items(source: AsyncIterable[object]) -> AsyncGenerator[object, None]:
-    """Iterate `source` and close it whatever happens."""
-    iterator = aiter(source)
-    try:
-        async for item in iterator:
-            yield item
-    finally:
-        if isinstance(iterator, AsyncGenerator):
-            await iterator.aclose()
 
 
 class _Coder:
