@@ -7,6 +7,7 @@ that was not delivered, memory is bounded, and nobody is accused of breaking the
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.core.link import PCM, End, Link, a_hello, pcm
 
 from legato.core import Limits, Playback, SessionState, UplinkSettings
 from legato.core.events import (
@@ -20,7 +21,6 @@ from legato.core.events import (
     ReplyEnded,
     ReplyStarted,
 )
-from tests.core.link import PCM, End, Link, a_hello, pcm
 
 RING_BYTES = 8_000
 WINDOW_BYTES = 4_000
@@ -45,20 +45,23 @@ class Calls(RuleBasedStateMachine):
         streams=st.sampled_from([2, 5, 64]),
         unread=st.sampled_from([3, 1_000]),
         profile=st.sampled_from(["turn", "duplex"]),
+        joined=st.sampled_from([True, True, False]),
     )
-    def start(self, group: int, window: int, streams: int, unread: int, profile: str) -> None:
-        limits = Limits(
-            window_ms=window, window_bytes=WINDOW_BYTES, uplink_streams=streams, unread_ms=unread
-        )
+    def start(self, group: int, window: int, streams: int, unread: int, profile: str, joined: bool) -> None:
+        limits = Limits(window_ms=window, window_bytes=WINDOW_BYTES, uplink_streams=streams, unread_ms=unread)
         settings = UplinkSettings(
             group_us=group, ring_us=40_000, ring_max_us=40_000, ring_bytes=RING_BYTES, assumed=limits
         )
         self.profile = profile
         self.link = Link(a_hello(), settings, limits)
+        if joined:
+            self.deliver_all(self.link.near)
+            self.accept()
+            self.deliver_all(self.link.far)
 
     # What the owners do
 
-    @rule(samples=st.integers(1, 200))
+    @rule(samples=st.integers(1, 400))
     def capture(self, samples: int) -> None:
         start = self.link.client.captured
         assert self.link.client.send_audio(pcm(start, samples), start, self.link.now) == start + samples
@@ -175,11 +178,11 @@ class Calls(RuleBasedStateMachine):
 
     @rule(microseconds=st.sampled_from([1_000, 100_000, 250_000]))
     def wait(self, microseconds: int) -> None:
-        self.link.now += microseconds
-        if not self.asked:
-            self.link.client.on_deadline(min(self.link.now, 4_000_000))
-            self.link.server.on_deadline(min(self.link.now, 4_000_000))
-        self.pump()
+        if self.link.client.state is SessionState.ACTIVE:
+            self.link.now += microseconds
+            self.link.client.on_deadline(self.link.now)
+            self.link.server.on_deadline(self.link.now)
+            self.pump()
 
     # What must hold
 

@@ -80,6 +80,11 @@ def test_intervals() -> None:
     assert f"every {codes.PLAYBACK_INTERVAL_US // 1000} ms while playing" in section("Playback reports")
 
 
+def test_the_weight_of_what_is_held() -> None:
+    assert f"payload plus {codes.OVERHEAD_BYTES} bytes" in section("Uplink audio")
+    assert f"each with {codes.OVERHEAD_BYTES} bytes on top" in section("Limits")
+
+
 def test_path_and_version() -> None:
     assert f"`{SESSION_PATH}`" in section("The session underneath")
     assert SPEC.startswith(f"# The legato wire, version {WIRE_VERSION}\n")

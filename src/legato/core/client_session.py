@@ -13,7 +13,14 @@ from legato.core.session import OpeningStream, Session
 from legato.core.state import SessionCause, SessionState, session_after
 from legato.core.uplink_sender import UplinkSender, UplinkSettings
 from legato.core.wire import varint
-from legato.core.wire.codes import DOWNLINK_STREAMS_MAX, Priority, SessionCode, StreamCode, StreamType
+from legato.core.wire.codes import (
+    DOWNLINK_STREAMS_MAX,
+    OVERHEAD_BYTES,
+    Priority,
+    SessionCode,
+    StreamCode,
+    StreamType,
+)
 from legato.core.wire.event_json import read_server_event
 from legato.core.wire.messages import (
     AudioAck,
@@ -31,8 +38,6 @@ CLIENT_LIMITS = Limits(hello_ms=10_000)
 """What a client accepts unless told otherwise."""
 
 _BYE_PATIENCE_US = 1_000_000
-# What an early reply event costs beyond its payload.
-_EVENT_BYTES = 64
 
 
 class ClientSession(Session):
@@ -222,7 +227,7 @@ class ClientSession(Session):
         self._state = session_after(self._state, SessionCause.WELCOME)
         self._phase_deadline = None
         self._control_limit = message.limits.control_record_bytes
-        self._uplink.limits = message.limits
+        self._uplink.set_limits(message.limits)
         self._uplink.keep_for(message.resume_ttl_ms)
         self._events.append(Welcomed(message))
         self._events.extend(self._early)
@@ -279,7 +284,7 @@ class ClientSession(Session):
             self._events.append(event)
             return
         self._early.append(event)
-        self._early_bytes += _EVENT_BYTES + (len(event.payload) if isinstance(event, ReplyAudio) else 0)
+        self._early_bytes += OVERHEAD_BYTES + (len(event.payload) if isinstance(event, ReplyAudio) else 0)
         if self._early_bytes > self.limits.window_bytes:
             raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio before the welcome")
 

@@ -42,6 +42,7 @@ class DownlinkSender:
         record_limit: int,
         emit: Callable[[Output], None],
         take_key: Callable[[], int],
+        tell: Callable[[Flush], None],
     ) -> None:
         self.ledger = ledger
         self.generation = 0
@@ -49,6 +50,7 @@ class DownlinkSender:
         self._room = record_limit - _HEAD_BYTES
         self._emit = emit
         self._take_key = take_key
+        self._tell = tell
         self._open: dict[int, _OpenReply] = {}
 
     def begin(self, response_id: str, item_id: str, form: AudioFormat, content_index: int) -> int:
@@ -108,29 +110,27 @@ class DownlinkSender:
         reply.progress.move(ReplyCause.FINISH)
         self._emit(Send(reply.key, b"", True))
 
-    def flush(self, now: int) -> Flush | None:
-        """Make everything sent so far stale; returns what to tell the client, if anything is new."""
+    def flush(self, now: int) -> None:
+        """Make everything sent so far stale, and tell the client if anything is new."""
         for reply in self._open.values():
             self._emit(Reset(reply.key, StreamCode.FLUSHED))
         self._open.clear()
-        if self.generation == self.flushed:
-            return None
-        self.ledger.flush(1, self.generation, now)
-        self.flushed = self.generation
-        return Flush(self.generation)
+        if self.generation > self.flushed:
+            self.ledger.flush(1, self.generation, now)
+            self.flushed = self.generation
+            self._tell(Flush(self.generation))
 
-    def flush_reply(self, generation: int, now: int) -> Flush | None:
-        """Make one reply stale; returns what to tell the client, if it is not history already."""
+    def flush_reply(self, generation: int, now: int) -> None:
+        """Make one reply stale, and tell the client if it is not history already."""
         if not 0 < generation <= self.generation:
             raise LocalProtocolError(f"there is no reply of generation {generation}; begin one first")
         reply = self._open.pop(generation, None)
         if reply is not None:
             self._emit(Reset(reply.key, StreamCode.FLUSHED))
         line = self.ledger.get(generation)
-        if line is None or not line.audible:
-            return None
-        self.ledger.flush(generation, generation, now)
-        return Flush(generation, generation)
+        if line is not None and line.audible:
+            self.ledger.flush(generation, generation, now)
+            self._tell(Flush(generation, generation))
 
     def report(self, report: Playback) -> PlaybackReported | None:
         """Take a report of the client's player; returns what of it is credible."""

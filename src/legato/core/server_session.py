@@ -16,22 +16,19 @@ from legato.core.session import OpeningStream, Session
 from legato.core.state import LIVE, SessionCause, SessionState, session_after
 from legato.core.terms import Terms
 from legato.core.uplink_receiver import UplinkReceiver
-from legato.core.wire.codes import SessionCode, StreamCode, StreamType
+from legato.core.wire.codes import OVERHEAD_BYTES, SessionCode, StreamCode, StreamType
 from legato.core.wire.event_json import read_client_event
 from legato.core.wire.messages import (
     AudioAck,
     AudioLost,
     Bye,
-    Flush,
     GoingAway,
     Hello,
+    JsonObject,
     Limits,
     Playback,
 )
 from legato.core.wire.records import AudioReader
-
-# What a held event costs beyond its bytes.
-_EVENT_BYTES = 64
 
 
 class ServerSession(Session):
@@ -100,6 +97,11 @@ class ServerSession(Session):
             raise LocalProtocolError("the session is accepted already; use close")
         self._end_locally(code, reason)
 
+    def send_event(self, event: JsonObject, now: int) -> None:
+        """Say an event of the dialect: a dictionary of plain values with a "type"."""
+        self._require_live("send_event", "accept the hello first")
+        super().send_event(event, now)
+
     def going_away(self, in_ms: int, now: int) -> None:
         """Announce that the session will be ended in `in_ms`; it is ended then."""
         if self._require_live("going_away", "use refuse before that"):
@@ -150,13 +152,13 @@ class ServerSession(Session):
         follow as `PlaybackReported` with state "stopped".
         """
         if self._require_live("flush", "accept the hello first"):
-            self._tell_flush(self._downlink.flush(now))
+            self._downlink.flush(now)
         return self._downlink.flushed
 
     def flush_reply(self, generation: int, now: int) -> None:
         """Make one reply stale and leave the others; without effect if it was played or flushed."""
         if self._require_live("flush_reply", "accept the hello first"):
-            self._tell_flush(self._downlink.flush_reply(generation, now))
+            self._downlink.flush_reply(generation, now)
 
     def credit_us(self, now: int) -> int:
         """How much more audio the client should be sent now, in microseconds; 0 means wait for a report."""
@@ -210,7 +212,7 @@ class ServerSession(Session):
     def _time_passed(self, now: int) -> None:
         uplink = self._uplink
         if uplink is not None and uplink.ack_due is not None and now >= uplink.ack_due:
-            self._acknowledge(uplink)
+            self._acknowledge()
         if self._phase_deadline is not None and now >= self._phase_deadline:
             if self._state is SessionState.DRAINING:
                 self._end_locally(SessionCode.GOING_AWAY, "the server goes away")
@@ -220,7 +222,7 @@ class ServerSession(Session):
     def _event(self, payload: bytes, now: int) -> None:
         if self._state is SessionState.DECIDING:
             self._early.append(payload)
-            self._early_bytes += len(payload) + _EVENT_BYTES
+            self._early_bytes += len(payload) + OVERHEAD_BYTES
             if self._early_bytes > self.limits.control_record_bytes:
                 raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too many events before the welcome")
             return
@@ -252,8 +254,7 @@ class ServerSession(Session):
         for payload in early:
             self._control_record(0, payload, now)
         for stream in list(self._opening):
-            if self._state is not SessionState.CLOSED:
-                self._decide(stream, now)
+            self._decide(stream, now)
 
     def _start_audio(self, stream: int, data: bytes, opening: OpeningStream, now: int) -> None:
         uplink = self._uplink
@@ -273,27 +274,20 @@ class ServerSession(Session):
         del self._audio[stream]
         if reader.within_record:
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio stream ended within a record")
-        uplink = self._uplink
-        if uplink is not None and uplink.ack_due is not None:
-            self._acknowledge(uplink)
+        self._acknowledge()
 
-    def _acknowledge(self, uplink: UplinkReceiver) -> None:
-        offset = uplink.take_ack()
+    def _acknowledge(self) -> None:
+        offset = self._uplink.take_ack() if self._uplink is not None else None
         if offset is not None:
             self._say_message(AudioAck(offset))
-
-    def _tell_flush(self, flush: Flush | None) -> None:
-        if flush is not None:
-            self._say_message(flush)
 
     def _press(self, pressed: bool) -> None:
         for stream in self._audio:
             self._outputs.append(Pause(stream) if pressed else Resume(stream))
 
     def _new_downlink(self, reports: bool) -> DownlinkSender:
-        return DownlinkSender(
-            PlayoutLedger(reports), self.limits.audio_record_bytes, self._outputs.append, self._take_key
-        )
+        ledger, limit = PlayoutLedger(reports), self.limits.audio_record_bytes
+        return DownlinkSender(ledger, limit, self._outputs.append, self._take_key, self._say_message)
 
     def _release(self) -> None:
         self._audio.clear()

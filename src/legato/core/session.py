@@ -130,8 +130,7 @@ class Session(ABC):
 
     def send_event(self, event: JsonObject, now: int) -> None:
         """Say an event of the dialect: a dictionary of plain values with a "type"."""
-        payload = encode_event(event, self._control_limit)
-        self._say(payload)
+        self._say(encode_event(event, self._control_limit))
 
     def send_heartbeat(self, sequence: int, now: int) -> None:
         """Send a heartbeat datagram; `HeartbeatReturned` with the same number shows that the path works."""

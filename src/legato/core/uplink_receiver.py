@@ -16,11 +16,8 @@ from typing import NamedTuple
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.errors import RemoteProtocolError
 from legato.core.events import AudioReceived, Event, GapReported
-from legato.core.wire.codes import ACK_INTERVAL_US, SessionCode
+from legato.core.wire.codes import ACK_INTERVAL_US, OVERHEAD_BYTES, SessionCode
 from legato.core.wire.messages import Limits
-
-# What one waiting entry costs beyond its payload, so that empty or tiny ones are bounded too.
-_ENTRY_BYTES = 64
 
 
 class _Waiting(NamedTuple):
@@ -199,4 +196,4 @@ class UplinkReceiver:
 
 
 def _cost(entry: _Waiting) -> int:
-    return _ENTRY_BYTES + (len(entry.payload) if entry.payload is not None else 0)
+    return OVERHEAD_BYTES + (len(entry.payload) if entry.payload is not None else 0)

@@ -20,14 +20,12 @@ import msgspec
 
 from legato.core.audio import AudioFormat
 from legato.core.errors import LocalProtocolError, RemoteProtocolError
-from legato.core.wire.codes import SessionCode
+from legato.core.wire.codes import OVERHEAD_BYTES, SessionCode
 from legato.core.wire.messages import Limits
 from legato.core.wire.records import uplink_record
 
 # Room for offset and capture time (8 bytes each) inside the size limit of a record.
 _HEAD_BYTES = 16
-# What one piece costs beyond its payload: tiny pieces are bounded too.
-_PIECE_BYTES = 64
 
 
 class UplinkSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,15 +86,10 @@ class UplinkSender:
         self._group_start = start
         self._group_ends: set[int] = set()
         self._unacked_groups: deque[int] = deque()
-        self.limits = settings.assumed
+        self.set_limits(settings.assumed)
 
-    @property
-    def limits(self) -> Limits:
-        """What the server accepts: the defaults until its welcome tells."""
-        return self._limits
-
-    @limits.setter
-    def limits(self, limits: Limits) -> None:
+    def set_limits(self, limits: Limits) -> None:
+        """Go by what the server accepts from now on."""
         self._limits = limits
         self._window = limits.window_ms * self.format.rate // 1_000
         # Half of what the server allows: the end of a stream may reach it later than the acknowledgement.
@@ -188,11 +181,13 @@ class UplinkSender:
         """Send what the window has room for."""
         while self._unsent:
             piece = self._unsent[0]
-            if piece.start > self.sent:
-                self._streams.declare_lost(self.sent, piece.start)
-                self.sent = piece.start
             if self.sent > self.acked and not self._has_room(piece):
                 return
+            if piece.start > self.sent:
+                # Said once, when it is clear how much it is; the window then waits for its acknowledgement.
+                self._streams.declare_lost(self.sent, piece.start)
+                self.sent = piece.start
+                continue
             if self._group is None:
                 if len(self._unacked_groups) >= self._groups_max:
                     return
@@ -235,4 +230,4 @@ class UplinkSender:
 
 
 def _cost(piece: _Piece) -> int:
-    return _PIECE_BYTES + len(piece.payload)
+    return OVERHEAD_BYTES + len(piece.payload)

@@ -17,6 +17,9 @@ POSITION_MAX = (1 << 53) - 1
 DATAGRAM_MAX_BYTES = 1_000
 REPLY_HEADER_MAX_BYTES = 4_096
 DOWNLINK_STREAMS_MAX = 256
+OVERHEAD_BYTES = 64
+"""What a held record or event weighs beyond its payload, so that empty ones are bounded too."""
+
 ACK_INTERVAL_US = 200_000
 PLAYBACK_INTERVAL_US = 200_000
 
