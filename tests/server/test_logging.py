@@ -10,7 +10,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from legato.server.logging import HIDDEN, configure_logging, session_logger
+from legato.server.logging import HIDDEN, configure_logging
 from legato.server.settings import Log
 
 
@@ -36,13 +36,12 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 def test_machines_get_one_object_per_line() -> None:
     out = io.StringIO()
     configure_logging(Log(), out)
-    session_logger("s1", "192.0.2.1:5000", call="c1").info("call started", agent="echo")
+    structlog.get_logger().bind(call="c1", remote="192.0.2.1:5000").info("call started", agent="echo")
     (line,) = lines(out)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "event": "call started",
         "level": "info",
-        "session": "s1",
         "remote": "192.0.2.1:5000",
         "call": "c1",
         "agent": "echo",
@@ -52,7 +51,7 @@ def test_machines_get_one_object_per_line() -> None:
 def test_people_get_text_and_colour_only_on_a_terminal() -> None:
     for out, colour in ((Terminal(), True), (io.StringIO(), False)):
         configure_logging(Log(format="console"), out)
-        session_logger("s1", "192.0.2.1:5000").warning("hello late")
+        structlog.get_logger().warning("hello late")
         assert "hello late" in out.getvalue()
         assert ("\x1b[" in out.getvalue()) is colour
 

@@ -1,7 +1,7 @@
 """How the server's log looks: lines for people, JSON for machines, never a secret and never audio.
 
 Owns the format and what may not get into it; must not know what is logged. Everything goes to standard error:
-our own events, which name a happening and carry fields (`session`, `call`, `remote` wherever there is one),
+our own events, which name a happening and carry fields (`call` and `remote` wherever there is one),
 and the records of libraries that use the standard `logging`.
 """
 
@@ -59,15 +59,6 @@ def configure_logging(settings: Log, stream: TextIO | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-
-
-def session_logger(
-    session: str, remote: str, call: str | None = None
-) -> structlog.typing.FilteringBoundLogger:
-    """A logger whose every line names the session, the peer's address and, once there is one, the call."""
-    fields = {"session": session, "remote": remote} | ({} if call is None else {"call": call})
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger("legato").bind(**fields)
-    return logger
 
 
 def presentable(_: Any, __: str, event: EventDict) -> MutableMapping[str, Any]:
