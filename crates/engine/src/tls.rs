@@ -16,7 +16,8 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature, CryptoProvi
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ProducesTickets;
 use rustls::{
-    CertificateError, CipherSuite, DigitallySignedStruct, KeyLog, RootCertStore, SignatureScheme,
+    CertificateError, CipherSuite, DigitallySignedStruct, KeyLog, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
 use crate::certificate;
@@ -139,6 +140,18 @@ fn system_roots() -> &'static RootCertStore {
     })
 }
 
+/// The certificate is none of those that were named.
+#[derive(Debug)]
+struct NotPinned;
+
+impl fmt::Display for NotPinned {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("its hash is none of those expected")
+    }
+}
+
+impl std::error::Error for NotPinned {}
+
 /// Trusts leaf certificates by their SHA-256, as browsers do for `serverCertificateHashes`; the validity period counts.
 #[derive(Debug)]
 struct PinnedCertificate {
@@ -157,7 +170,7 @@ impl ServerCertVerifier for PinnedCertificate {
     ) -> Result<ServerCertVerified, rustls::Error> {
         // The hash is public, so comparing it need not take constant time.
         if !self.hashes.contains(&certificate::fingerprint(end_entity)) {
-            return Err(CertificateError::ApplicationVerificationFailure.into());
+            return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into());
         }
         let Some(period) = certificate::validity(end_entity) else {
             return Err(CertificateError::BadEncoding.into());
