@@ -2,35 +2,36 @@
 
 Owns packets, connections, sessions and streams. It must not know what travels on a stream.
 
-Three rules hold for everything here. No method waits: requests are queued for the engine's thread, and what comes
-of them is an event. Events come in batches: `Endpoint.fileno` becomes readable with the first event after a drain,
-and `Endpoint.drain` takes them all, in order. Sessions and streams are named by numbers that are unique within an
-endpoint, from 1, never used twice and known at once.
+Three rules hold for everything here. No method waits: requests are queued for the engine's thread, and what
+comes of them is an event. Events come in batches: `Endpoint.fileno` becomes readable with the first event
+after a drain, and `Endpoint.drain` takes them all, in order. Sessions and streams are named by numbers that
+are unique within an endpoint, from 1, never used twice and known at once.
 
 An event is a tuple `(kind, session, stream, payload)`; `stream` is 0 where none is concerned:
 
     SESSION_REQUESTED  SessionRequest             server: answer with `accept` or `reject`
     SESSION_OPENED     (status, headers)          client: the server agreed
     SESSION_REFUSED    (status, headers)          client: the server did not; the session is over
-    CONNECT_FAILED     (reason, kind)             client: no answer; the session is over. kind: timeout, refused,
-                                                  certificate, tls, protocol, closed
+    CONNECT_FAILED     (reason, kind)             client: no answer; the session is over. kind: timeout,
+                                                  refused, certificate, tls, protocol, closed
     STREAM_OPENED      bool                       the peer opened a stream; true if it goes both ways
     STREAM_DATA        bytes                      never empty, in order, 64 KiB or one packet at most
     STREAM_FIN         None                       the peer has finished sending
     STREAM_RESET       int                        the peer abandoned sending, with this code
     STREAM_STOPPED     int                        the peer wants no more; what was queued is dropped
-    STREAM_WRITABLE    None                       the queue was above `send_buffer_high` and is below half of it
+    STREAM_WRITABLE    None                       the queue was above `send_buffer_high`, is below half of it
     DATAGRAM           bytes                      unreliable, unordered
     SESSION_DRAINING   None                       the peer wishes the session to end soon
     SESSION_CLOSED     (by, code, reason)         by: peer, local, transport; nothing follows for this session
     PATH_CHANGED       (host, port)               the peer is now reached at this address
 
-Nothing is dropped but datagrams: when `event_buffer_bytes` wait undrained, no stream is read until they are taken,
-and QUIC flow control holds the peers back. Packets are acknowledged meanwhile.
+Nothing is dropped but datagrams: when `event_buffer_bytes` wait undrained, no stream is read until they are
+taken, and QUIC flow control holds the peers back. Packets are acknowledged meanwhile.
 
-Errors are those of `legato.core.errors`: `LocalProtocolError` for requests that make no sense (an unknown number, a
-finished stream), `SettingsError`, `ConnectError`, `TransportError` (a port in use; the endpoint is shut down). A
-request for a session or stream that is over but of which the caller may not have heard does nothing.
+Errors are those of `legato.core.errors`: `LocalProtocolError` for requests that make no sense (an unknown
+number, a finished stream), `SettingsError`, `ConnectError`, `TransportError` (a port in use; the endpoint
+is shut down). A request for a session or stream that is over but of which the caller may not have heard
+does nothing.
 """
 
 from collections.abc import Sequence
@@ -89,8 +90,9 @@ class Identity:
 class EndpointKeys:
     """Secrets that the servers of a fleet share; what is missing is random. Keys have 32 bytes.
 
-    `reset_key`: stateless resets (RFC 9000 §10.3). `token_key`: Retry and NEW_TOKEN (§8.1). `ticket_key`: TLS session
-    tickets. `connection_id`: length (4 to 20) and first bytes of our connection IDs; it overrides the settings.
+    `reset_key`: stateless resets (RFC 9000 §10.3). `token_key`: Retry and NEW_TOKEN (§8.1). `ticket_key`:
+    TLS session tickets. `connection_id`: length (4 to 20) and first bytes of our connection IDs; it
+    overrides the settings.
     """
 
     def __new__(
@@ -105,9 +107,10 @@ class EndpointKeys:
 class ConnectTarget:
     """A server, a request and whom to trust.
 
-    `addresses` are IP addresses (or `localhost`), tried in order, the next one when nobody answers for 300 ms.
-    If there are `certificate_hashes` (SHA-256 of acceptable leaf certificates in DER) nothing else is trusted and the
-    name is not looked at; the validity period is. Otherwise `roots` (DER) and, if asked for, those of the system.
+    `addresses` are IP addresses (or `localhost`), tried in order, the next one when nobody answers for 300
+    ms. If there are `certificate_hashes` (SHA-256 of acceptable leaf certificates in DER) nothing else is
+    trusted and the name is not looked at; the validity period is. Otherwise `roots` (DER) and, if asked
+    for, those of the system.
     """
 
     def __new__(
@@ -142,7 +145,10 @@ class SessionRequest:
 
 @final
 class SessionStats:
-    """Figures of the connection under a session since it began, as of its last packet. Times in microseconds."""
+    """Figures of the connection under a session since it began, as of its last packet.
+
+    Times in microseconds.
+    """
 
     @property
     def rtt_us(self) -> int: ...
@@ -179,12 +185,12 @@ class SessionStats:
 class Endpoint:
     """A server or a client with a thread of its own.
 
-    `settings` is any object with attributes; those it lacks keep their defaults: max_idle_ms 30000, keep_alive_ms 0,
-    handshake_timeout_ms 10000, initial_mtu 1200, mtu_upper_bound 1452, receive_window 8 MiB, stream_receive_window
-    2 MiB, send_window 4 MiB, send_buffer_high 256 KiB, send_buffer_limit 64 MiB, event_buffer_bytes 8 MiB,
-    max_bidi_streams 16, max_uni_streams 64, max_sessions 8 (per connection), datagram_bytes 64 KiB, congestion
-    "cubic" ("newreno"), max_connections 10000, retry_threshold 256, initial_rtt_ms 333, qlog_dir None,
-    key_log_path None, alpn ["h3"], cid_length 8, cid_prefix b"".
+    `settings` is any object with attributes; those it lacks keep their defaults: max_idle_ms 30000,
+    keep_alive_ms 0, handshake_timeout_ms 10000, initial_mtu 1200, mtu_upper_bound 1452, receive_window 8
+    MiB, stream_receive_window 2 MiB, send_window 4 MiB, send_buffer_high 256 KiB, send_buffer_limit 64 MiB,
+    event_buffer_bytes 8 MiB, max_bidi_streams 16, max_uni_streams 64, max_sessions 8 (per connection),
+    datagram_bytes 64 KiB, congestion "cubic" ("newreno"), max_connections 10000, retry_threshold 256,
+    initial_rtt_ms 333, qlog_dir None, key_log_path None, alpn ["h3"], cid_length 8, cid_prefix b"".
 
     Dropping an endpoint shuts it down. In a forked child every method raises LocalProtocolError.
     """
@@ -198,9 +204,9 @@ class Endpoint:
     ) -> Endpoint:
         """Serve on these addresses and start the thread.
 
-        `localhost` means both loopback addresses; an empty host, `*` and `::` mean all interfaces of both families.
-        With port 0 all addresses of a host get one and the same free port. Raises TransportError for a port in use,
-        SettingsError for a certificate, key or setting that cannot be used.
+        `localhost` means both loopback addresses; an empty host, `*` and `::` mean all interfaces of both
+        families. With port 0 all addresses of a host get one and the same free port. Raises TransportError
+        for a port in use, SettingsError for a certificate, key or setting that cannot be used.
         """
 
     @staticmethod
@@ -211,7 +217,10 @@ class Endpoint:
         """Return the descriptor that is readable while there is something to drain."""
 
     def drain(self) -> list[tuple[int, int, int, Any]]:
-        """Take all events. Raises TransportError when nothing is left and the endpoint is shut down or dead."""
+        """Take all events.
+
+        Raises TransportError when nothing is left and the endpoint is shut down or dead.
+        """
 
     def local_addresses(self) -> list[tuple[str, int]]:
         """Return the addresses a server listens on."""
@@ -219,8 +228,8 @@ class Endpoint:
     def connect(self, target: ConnectTarget) -> int:
         """Start a connection with one session on it and return the session at once.
 
-        Streams may be opened and written immediately: their bytes leave right behind the request, in the first
-        flight after the handshake.
+        Streams may be opened and written immediately: their bytes leave right behind the request, in the
+        first flight after the handshake.
         """
 
     def accept(self, session: int, headers: Sequence[tuple[str, str]] = ...) -> None:
@@ -232,7 +241,8 @@ class Endpoint:
     def close(self, session: int, code: int = 0, reason: str = "") -> None:
         """End a session with a code and at most 1024 bytes of reason.
 
-        Streams that were finished before are still delivered, others are reset. SESSION_CLOSED("local") follows.
+        Streams that were finished before are still delivered, others are reset. SESSION_CLOSED("local")
+        follows.
         """
 
     def drain_session(self, session: int) -> None:
@@ -242,9 +252,11 @@ class Endpoint:
         """Open a stream and return it at once; it waits if the peer allows no more streams now."""
 
     def send(self, stream: int, data: Buffer, fin: bool = False) -> int:
-        """Queue a copy of any C-contiguous buffer, and with `fin` the end; return the bytes that wait on the stream.
+        """Queue a copy of any C-contiguous buffer, and with `fin` the end; return the bytes that wait on
+        the stream.
 
-        Raises LocalProtocolError when more than `send_buffer_limit` bytes would wait, and after `fin` or `reset`.
+        Raises LocalProtocolError when more than `send_buffer_limit` bytes would wait, and after `fin` or
+        `reset`.
         """
 
     def reset(self, stream: int, code: int) -> None:
@@ -281,7 +293,10 @@ class Endpoint:
         """Answer all further requests with this status (300 to 599); None: take them again."""
 
     def shutdown(self) -> None:
-        """Close all connections and end the thread, within a second. Idempotent; the last events can be drained."""
+        """Close all connections and end the thread, within a second.
+
+        Idempotent; the last events can be drained.
+        """
 
 @final
 class InlineEndpoint(Endpoint):

@@ -113,21 +113,15 @@ fn stopping_a_stream_tells_the_sender() {
     network.run_to(|network| !network.client().log.streams.is_empty());
     let received = network.client().log.streams[0].0;
     network.client().front().stop(received, 3).unwrap();
-    network.run_to(|network| !network.server().log.stopped.is_empty());
+    network.nodes[0].drains = false;
+    network.run_for(SECOND);
+    network.nodes[0].drains = true;
+    network.drain(0);
     assert_eq!(network.server().log.stopped[&stream], 3);
     // The caller has only just heard: sending once more is no mistake yet, later it is.
-    network
-        .server()
-        .front()
-        .send(stream, "late".into(), false)
-        .unwrap();
+    network.server().front().send(stream, "late".into(), false).unwrap();
     network.drain(0);
-    network.drain(0);
-    assert!(network
-        .server()
-        .front()
-        .send(stream, "later".into(), false)
-        .is_err());
+    assert!(network.server().front().send(stream, "later".into(), false).is_err());
 }
 
 #[test]
