@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 from legato._inbox import Inbox
@@ -233,11 +234,11 @@ class RealtimeSession:
         try:
             target = await resolve_target(self.url, settings)
             self._endpoint = WebTransportEndpoint.client(
-                {
-                    "keep_alive_ms": settings.keep_alive_ms,
-                    "max_idle_ms": settings.max_idle_ms,
-                    "initial_rtt_ms": settings.initial_rtt_ms,
-                }
+                SimpleNamespace(
+                    keep_alive_ms=settings.keep_alive_ms,
+                    max_idle_ms=settings.max_idle_ms,
+                    initial_rtt_ms=settings.initial_rtt_ms,
+                )
             )
             self._transport = self._endpoint.connect(target, self._bind)
             self._settle()

@@ -39,7 +39,7 @@ class ClientSettings:
     input: AudioFormat = field(default_factory=default_input)
     output: tuple[AudioFormat, ...] = field(default_factory=default_output)
     lead_ms: int = 30_000
-    start_ms: int = 0
+    start_ms: int = 40
     group_ms: int = 10_000
     connect_timeout_s: float = 10.0
     keep_alive_ms: int = 10_000

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
 
 import structlog
 
@@ -27,21 +26,10 @@ from legato.transports.webtransport import IncomingWebTransport, WebTransportEnd
 
 __all__ = ["Server"]
 
+HTTP3_STREAMS = 3
+"""Unidirectional streams of a client that are no audio: control and QPACK (RFC 9114 §6.2, RFC 9204 §4.2)."""
+
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """The engine's own names for what `ServerSettings.engine` and the wire's limits say."""
-
-    values: dict[str, Any]
-
-    def __getattr__(self, name: str) -> Any:
-        """Look a setting up; the engine has its own default for what is missing."""
-        try:
-            return self.values[name]
-        except KeyError:
-            raise AttributeError(name) from None
 
 
 class Server:
@@ -106,7 +94,7 @@ class Server:
             self._endpoint = WebTransportEndpoint.listen(
                 [socket.getsockname()[:2] for socket in sockets],
                 _identity(self.identity),
-                EngineSettings(settings.engine.model_dump()),
+                _engine_settings(settings),
                 None,
                 self._on_session,
             )
@@ -206,6 +194,11 @@ class Server:
 
 def _identity(identity: ServerIdentity) -> _native.Identity:
     return _native.Identity(list(identity.chain), identity.key)
+
+
+def _engine_settings(settings: ServerSettings) -> SimpleNamespace:
+    streams = settings.limits.uplink_streams + HTTP3_STREAMS
+    return SimpleNamespace(**settings.engine.model_dump(), max_uni_streams=streams)
 
 
 def _limits(settings: ServerSettings) -> Limits:
