@@ -169,7 +169,10 @@ async def test_a_false_start_lets_the_answer_go_on_where_it_was_cut(scene: Scene
     scene.call.play(10_000)
     scene.say("goodbye")
     await scene.answer(3)
-    assert scene.model.asked[1][1:3] == [("assistant", "Apples bounce. Cats"), ("assistant", "Cats dance. Eggs fall.")]
+    assert scene.model.asked[1][1:3] == [
+        ("assistant", "Apples bounce. Cats"),
+        ("assistant", "Cats dance. Eggs fall."),
+    ]
 
 
 async def test_a_false_start_while_the_model_is_thinking_asks_it_again(scene: Scene) -> None:

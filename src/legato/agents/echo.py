@@ -1,20 +1,29 @@
-"""An agent that says what it hears: frames pass through untouched, without being decoded.
+"""An agent that says what it hears.
 
-Needs equal input and output formats. It does nothing for each frame itself, which makes it the measured path.
+With one format both ways, frames pass through untouched, without being decoded, and nothing is done for each
+of them here: that is the measured path. Otherwise they are decoded and said in the caller's output format.
 """
 
-from legato.agents.base import Agent, Call
-from legato.core.errors import AgentError
+from collections.abc import AsyncIterator
+
+from legato.agents.base import Agent, Call, Speech
+from legato.audio.convert import IncomingAudio
 
 __all__ = ["build", "echo"]
 
 
 async def echo(call: Call) -> None:
     """Answer with the caller's own audio for as long as the call lasts. What is lost on the way in is left
-    out."""
-    if call.input_format != call.output_format:
-        raise AgentError(f"echo needs one format both ways, not {call.input_format} and {call.output_format}")
-    await call.say(call.audio).finished
+    out when frames pass through, and silence when they are converted."""
+    same = call.input_format == call.output_format
+    await call.say(call.audio if same else _converted(call)).finished
+
+
+async def _converted(call: Call) -> AsyncIterator[Speech]:
+    rate = call.output_format.rate
+    incoming = IncomingAudio(call.input_format, rate)
+    async for item in call.audio:
+        yield Speech(incoming.take(item), rate)
 
 
 def build(settings: object = None) -> Agent:

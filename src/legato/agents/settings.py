@@ -25,7 +25,7 @@ class AssistantSettings(BaseModel):
         0.5, gt=0.0, lt=1.0, description="Speech probability above which speech begins; it ends 0.15 below."
     )
     min_speech_ms: _Milliseconds = Field(96, description="Shorter sounds are not taken for speech.")
-    silence_ms: _Milliseconds = Field(500, ge=64, description="Silence that ends what a person says.")
+    silence_ms: int = Field(500, ge=64, le=10_000, description="Silence that ends what a person says.")
     prefix_ms: _Milliseconds = Field(300, description="Audio before speech that is recognised with it.")
     max_speech_ms: int = Field(60_000, ge=1_000, description="Longer speech is answered in parts.")
 

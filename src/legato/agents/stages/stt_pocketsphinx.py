@@ -173,9 +173,11 @@ class PocketsphinxSpeechToText:
         self._running.add(decoder)
         try:
             await decoder.answer()
-        except AgentError:
+        except AgentError as error:
             self._running.discard(decoder)
             await decoder.stop()
+            if self._grammar and not self._closed:
+                raise AgentError(f"pocketsphinx cannot work with {self._grammar!r}: {error}") from error
             raise
         return decoder
 
@@ -235,5 +237,7 @@ def build(settings: AssistantSettings) -> PocketsphinxSpeechToText:
         path = _GRAMMARS / f"{grammar}.gram" if grammar.isidentifier() else Path(grammar)
         if not path.is_file():
             raise SettingsError(f"stt_grammar: there is no grammar {str(path)!r}")
+        if not path.read_bytes().startswith(b"#JSGF"):
+            raise SettingsError(f"stt_grammar: {str(path)!r} is no grammar; one begins with #JSGF V1.0;")
         grammar = str(path)
     return PocketsphinxSpeechToText(grammar, settings.stt_recognisers)

@@ -17,7 +17,6 @@ from .openai_http import Endpoint
 __all__ = ["OpenAITextToSpeech", "build"]
 
 _RAW_RATE = 24_000
-_PIECE_BYTES = 9_600
 _LONGEST_HEAD = 4_096
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 
@@ -37,7 +36,7 @@ class OpenAITextToSpeech:
             return
         label, sound = text, _Sound()
         async with self._endpoint.post("audio/speech", json={**self._fields, "input": text}) as response:
-            async for data in response.aiter_bytes(_PIECE_BYTES):
+            async for data in response.aiter_bytes():
                 if pcm := sound.feed(data):
                     yield Speech(pcm, sound.rate, label)
                     label = ""

@@ -1,0 +1,229 @@
+"""The whole assistant on a call in memory: real speech in, real speech out; then with model endpoints."""
+
+import asyncio
+import re
+from contextlib import asynccontextmanager
+
+import pytest
+
+from legato.agents.assistant import build
+from legato.agents.settings import AssistantSettings
+from legato.agents.stages.stt_pocketsphinx import build as build_recognition
+from legato.agents.turns import NO_ANSWER, NOT_HEARD
+from legato.core.audio import AudioFormat
+from legato.testing.call import MemoryCall
+from legato.testing.scripted_endpoint import Break, Hold, Refuse, ScriptedEndpoint
+
+QUIET = bytes(2 * 16_000)
+PREFIX = "conversation.item.input_audio_transcription"
+
+
+@asynccontextmanager
+async def talking(settings: AssistantSettings, **call_options):
+    """A call with an assistant on it."""
+    agent, call = build(settings), MemoryCall(**call_options)
+    running = asyncio.create_task(agent(call))
+    try:
+        yield call
+        assert not running.done()
+    finally:
+        call.end()
+        await running
+        await agent.close()
+
+
+OFFLINE = AssistantSettings(stt_grammar="commands")
+
+
+async def test_a_question_is_answered(speak) -> None:
+    async with talking(OFFLINE) as call:
+        call.hear_pcm(QUIET + speak("what is twelve times seven") + QUIET)
+        answer = await call.utterance()
+        await answer.finished
+        assert answer.text == "That is 84."
+        assert answer.made_ms > 700
+        kinds = [event["type"] for event in call.sent]
+        assert kinds[0] == "input_audio_buffer.speech_started"
+        assert kinds[-1] == f"{PREFIX}.completed"
+        assert "input_audio_buffer.speech_stopped" in kinds
+        assert call.sent[-1]["transcript"] == "what is twelve times seven"
+        assert 600 <= call.sent[0]["audio_start_ms"] <= 1_200
+        assert len({event["item_id"] for event in call.sent}) == 1
+        deltas = "".join(event["delta"] for event in call.sent_of(f"{PREFIX}.delta"))
+        assert deltas in ("", "what is twelve times seven")
+
+
+async def test_the_answer_is_what_it_says(speak) -> None:
+    """The synthesised answer, recognised again, has the words of the answer."""
+    async with talking(OFFLINE) as call:
+        call.hear_pcm(QUIET + speak("good morning", "awb") + QUIET)
+        answer = await call.utterance()
+        await answer.finished
+    recognition = build_recognition(AssistantSettings())
+    recogniser = recognition.open()
+    await recogniser.feed(answer.pcm + QUIET)
+    heard = set((await recogniser.finish()).split())
+    await recogniser.close()
+    await recognition.close()
+    wanted = set(re.findall(r"[a-z]+", answer.text.lower()))
+    assert len(wanted & heard) >= len(wanted) * 0.6, heard
+
+
+async def test_barge_in_into_a_long_story(speak) -> None:
+    async with talking(OFFLINE, plays=False) as call:
+        call.hear_pcm(QUIET + speak("tell me a long story") + QUIET)
+        story = await call.utterance()
+        await call.until(lambda: story.made_ms > 4_000)
+        call.play(4_000)
+        call.hear_pcm(speak("what did you say") + QUIET)
+        await story.finished
+        assert story.interrupted
+        assert 3_900 <= story.heard_ms <= 4_000
+        answer = await call.utterance(2)
+        await call.until(lambda: answer.complete)
+        assert story.text.startswith(story.heard_text)
+        assert answer.text == f"You heard me say: {story.heard_text}"
+
+
+async def test_a_story_lasts_longer_than_twenty_seconds(speak) -> None:
+    async with talking(OFFLINE) as call:
+        call.hear_pcm(QUIET + speak("tell me a long story") + QUIET)
+        story = await call.utterance()
+        await story.finished
+        assert story.made_ms > 20_000
+
+
+async def test_a_timer_rings(speak, tmp_path) -> None:
+    async with talking(OFFLINE) as call:
+        call.hear_pcm(QUIET + speak("set a timer for one second", "awb") + QUIET)
+        answer = await call.utterance()
+        await answer.finished
+        assert answer.text == "The timer is set for 1 second."
+        ring = await call.utterance(2)
+        await ring.finished
+        assert ring.text == "Your timer for 1 second is up."
+
+
+async def test_calls_share_the_recognisers(speak) -> None:
+    settings = OFFLINE.model_copy(update={"stt_recognisers": 1})
+    agent = build(settings)
+    calls = [MemoryCall(AudioFormat("pcm16", 16_000)) for _ in range(4)]
+    running = [asyncio.create_task(agent(call)) for call in calls]
+    for call in calls:
+        call.hear_pcm(QUIET + speak("hello") + QUIET)
+    for call in calls:
+        answer = await call.utterance()
+        await answer.finished
+        assert answer.text.startswith("Hello.")
+    for call in calls:
+        call.end()
+    await asyncio.gather(*running)
+    await agent.close()
+
+
+async def test_a_greeting(speak) -> None:
+    async with talking(OFFLINE.model_copy(update={"greeting": "Welcome. What may I do?"})) as call:
+        greeting = await call.utterance()
+        await greeting.finished
+        assert greeting.text == "Welcome. What may I do?"
+
+
+@pytest.fixture
+async def endpoint():
+    async with ScriptedEndpoint() as running:
+        yield running
+
+
+def online(endpoint: ScriptedEndpoint) -> AssistantSettings:
+    url = endpoint.url
+    return AssistantSettings(
+        stt="openai",
+        stt_url=url,
+        llm="openai",
+        llm_url=url,
+        tts="openai",
+        tts_url=url,
+        instructions="Be brief.",
+    )
+
+
+async def test_three_endpoints_hold_a_conversation(endpoint, speak) -> None:
+    hold = Hold()
+    endpoint.transcripts += ["What is new?", "Thanks."]
+    endpoint.answers += [["Not much. ", "All", " is ", hold, "well."], ["Welcome."]]
+    async with talking(online(endpoint)) as call:
+        call.hear_pcm(QUIET + speak("what is new") + QUIET)
+        answer = await call.utterance()
+        await call.until(lambda: bool(answer.audio))
+        assert answer.text == "Not much.", "the first sentence is spoken before the answer is complete"
+        hold.release()
+        await answer.finished
+        assert answer.text == "Not much. All is well."
+        call.hear_pcm(QUIET + speak("thank you") + QUIET)
+        await (await call.utterance(2)).finished
+    assert [message["content"] for message in endpoint.chats[1]["messages"]] == [
+        "Be brief.",
+        "What is new?",
+        "Not much. All is well.",
+        "Thanks.",
+    ]
+    assert 2 * 16_000 * 0.5 < len(endpoint.heard[0]) < 2 * 16_000 * 2
+    assert endpoint.spoken == ["Not much.", "All is well.", "Welcome."]
+
+
+async def test_a_failing_endpoint_costs_one_answer_and_no_call(endpoint, speak) -> None:
+    endpoint.transcripts += [Refuse(503), "one", "two", "three"]
+    endpoint.answers += [["So far. ", "And", Break()], Refuse(401, "bad key"), ["Fine."]]
+    said = QUIET + speak("hello") + QUIET
+    async with talking(online(endpoint)) as call:
+        call.hear_pcm(said)
+        sorry = await call.utterance(1)
+        await sorry.finished
+        assert sorry.text == NOT_HEARD
+        call.hear_pcm(said)
+        answer, sorry = await call.utterance(2), await call.utterance(3)
+        await sorry.finished
+        assert (answer.text, sorry.text) == ("So far.", NO_ANSWER)
+        call.hear_pcm(said)
+        sorry = await call.utterance(5)
+        await sorry.finished
+        assert "bad key" in call.sent_of("error")[-1]["error"]["message"]
+        call.hear_pcm(said)
+        answer = await call.utterance(6)
+        await answer.finished
+        assert answer.text == "Fine."
+
+
+async def test_speech_that_fails_in_mid_answer(endpoint, speak) -> None:
+    endpoint.answers += [["A rather long sentence to begin with. ", "Lost."], ["Fine."]]
+    endpoint.speeches += [Break(), "pcm", Refuse(500)]
+    said = QUIET + speak("hello") + QUIET
+    async with talking(online(endpoint)) as call:
+        call.hear_pcm(said)
+        await call.event("error")
+        await (await call.utterance(2)).finished
+        call.hear_pcm(said)
+        answer = await call.utterance(3)
+        await answer.finished
+        assert answer.text == "Fine."
+
+
+async def test_a_call_that_ends_while_the_model_thinks(endpoint, speak) -> None:
+    endpoint.answers.append([hold := Hold(), "too late"])
+    async with talking(online(endpoint)) as call:
+        call.hear_pcm(QUIET + speak("hello") + QUIET)
+        await hold.reached.wait()
+    hold.release()
+    assert call.utterances[0].settled
+
+
+async def test_the_caller_cancels_an_answer(endpoint, speak) -> None:
+    endpoint.answers.append(["One moment. ", hold := Hold(), "too late"])
+    async with talking(online(endpoint)) as call:
+        call.hear_pcm(QUIET + speak("hello") + QUIET)
+        answer = await call.utterance()
+        await hold.reached.wait()
+        call.receive({"type": "response.cancel"})
+        await answer.finished
+        assert answer.interrupted
+        hold.release()

@@ -1,0 +1,314 @@
+"""The three stages that speak to OpenAI-compatible endpoints, over real sockets."""
+
+import asyncio
+import socket
+
+import pytest
+
+from legato.agents.base import Tool, ToolCall, ToolSet
+from legato.agents.settings import AssistantSettings
+from legato.agents.stages import llm_openai, stt_openai, tts_openai
+from legato.agents.stages.base import Message
+from legato.core.errors import AgentError
+from legato.testing.scripted_endpoint import Break, Hold, Refuse, ScriptedEndpoint
+
+HELLO = [Message("user", "hello")]
+
+
+@pytest.fixture
+async def endpoint():
+    async with ScriptedEndpoint() as running:
+        yield running
+
+
+def settings_for(url: str, **more) -> AssistantSettings:
+    return AssistantSettings(
+        stt_url=url,
+        stt_key="k-stt",
+        llm_url=url + "/",
+        llm_key="k-llm",
+        tts_url=url,
+        endpoint_timeout_s=5,
+        **more,
+    )
+
+
+@pytest.fixture
+async def model(endpoint):
+    made = llm_openai.build(settings_for(endpoint.url, llm_model="tiny"))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def voice(endpoint):
+    made = tts_openai.build(settings_for(endpoint.url, voice="nova"))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def recognition(endpoint):
+    made = stt_openai.build(settings_for(endpoint.url, language="de"))
+    yield made
+    await made.close()
+
+
+async def thoughts(model, messages=HELLO, tools=None) -> list:
+    return [thought async for thought in model.reply(messages, tools or ToolSet())]
+
+
+async def spoken(voice, text: str) -> list:
+    return [piece async for piece in voice.speak(text)]
+
+
+async def recognised(recognition, pcm: bytes) -> str:
+    recogniser = recognition.open()
+    await recogniser.feed(pcm)
+    try:
+        return await recogniser.finish()
+    finally:
+        await recogniser.close()
+
+
+async def test_an_answer_comes_as_it_is_written(endpoint, model) -> None:
+    hold = Hold()
+    endpoint.answers.append(["One ", hold, "two."])
+    reply = model.reply(HELLO, ToolSet())
+    assert await anext(reply) == "One "
+    await hold.reached.wait()
+    hold.release()
+    assert [piece async for piece in reply] == ["two."]
+    (chat,) = endpoint.chats
+    assert chat == {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+    assert endpoint.keys == ["k-llm"]
+
+
+async def test_tools_there_and_back(endpoint, model) -> None:
+    async def run(arguments) -> str:
+        return ""
+
+    tools = ToolSet([Tool("set_timer", "Rings.", {"type": "object"}, run)])
+    calls = [ToolCall("c1", "set_timer", '{"seconds": 5}'), ToolCall("c2", "other", '{"a": [1, 2]}')]
+    endpoint.answers.append(["Sure. ", *calls])
+    assert await thoughts(model, tools=tools) == ["Sure. ", *calls]
+    function = {"name": "set_timer", "description": "Rings.", "parameters": {"type": "object"}}
+    assert endpoint.chats[0]["tools"] == [{"type": "function", "function": function}]
+
+    told = [
+        *HELLO,
+        Message("assistant", "", tool_calls=(calls[0],)),
+        Message("tool", "ok", tool_call_id="c1"),
+    ]
+    await thoughts(model, told)
+    assert endpoint.chats[1]["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "set_timer", "arguments": '{"seconds": 5}'},
+                }
+            ],
+        },
+        {"role": "tool", "content": "ok", "tool_call_id": "c1"},
+    ]
+
+
+async def test_an_answer_that_breaks_off(endpoint, model) -> None:
+    endpoint.answers.append(["One ", Break()])
+    reply = model.reply(HELLO, ToolSet())
+    assert await anext(reply) == "One "
+    with pytest.raises(AgentError) as caught:
+        await anext(reply)
+    assert caught.value.retryable
+    assert await thoughts(model) == endpoint.default_answer
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable"), [(400, False), (401, False), (404, False), (429, True), (503, True)]
+)
+async def test_refusals(endpoint, model, voice, recognition, status: int, retryable: bool) -> None:
+    refusal = Refuse(status, "because\nof " + "x" * 1_000)
+    endpoint.answers.append(refusal)
+    endpoint.speeches.append(refusal)
+    endpoint.transcripts.append(refusal)
+    for asking in (thoughts(model), spoken(voice, "a"), recognised(recognition, bytes(3_200))):
+        with pytest.raises(AgentError, match=f"answers {status}: because of x") as caught:
+            await asking
+        assert caught.value.retryable is retryable
+        assert len(str(caught.value)) < 450
+        assert "k-llm" not in str(caught.value)
+
+
+async def test_an_endpoint_that_is_not_there(endpoint) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    model = llm_openai.build(settings_for(f"http://127.0.0.1:{port}/v1"))
+    with pytest.raises(AgentError, match=f"127.0.0.1:{port}/v1/chat/completions") as caught:
+        await thoughts(model)
+    assert caught.value.retryable
+    await model.close()
+    with pytest.raises(AgentError, match="closed"):
+        await thoughts(model)
+
+
+async def test_an_endpoint_that_says_nothing(endpoint) -> None:
+    endpoint.answers.append([hold := Hold()])
+    model = llm_openai.build(settings_for(endpoint.url).model_copy(update={"endpoint_timeout_s": 0.2}))
+    with pytest.raises(AgentError, match="does not answer in time") as caught:
+        await thoughts(model)
+    assert caught.value.retryable
+    hold.release()
+    await model.close()
+
+
+async def test_whoever_stops_listening_ends_the_request(endpoint, model) -> None:
+    endpoint.answers.append(["One ", hold := Hold(), "two"])
+    reply = model.reply(HELLO, ToolSet())
+    await anext(reply)
+    await reply.aclose()
+    hold.release()
+    endpoint.answers.append(["One ", hold := Hold(), "two"])
+    asking = asyncio.create_task(thoughts(model))
+    await hold.reached.wait()
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+    hold.release()
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("data: {\n\n", "cannot be understood"),
+        ("data: [1]\n\n", "cannot be understood"),
+        ('data: {"choices": [{"delta": {"tool_calls": [7]}}]}\n\n', "cannot be understood"),
+        ('data: {"error": {"message": "overloaded"}}\n\n', "the model failed: overloaded"),
+        ('data: {"error": "bare"}\n\n', "the model failed: bare"),
+        ('data: {"choices": []}\n\n', "broke off"),
+        (": comment\n\nevent: x\n\n", "broke off"),
+        ("", "broke off"),
+    ],
+)
+async def test_streams_that_make_no_sense(lines: str, complaint: str) -> None:
+    async with raw_endpoint(b"text/event-stream", lines.encode()) as url:
+        model = llm_openai.build(settings_for(url))
+        with pytest.raises(AgentError, match=complaint):
+            await thoughts(model)
+        await model.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"words": "a"}', b"\xff\xfe\x00"])
+async def test_transcripts_that_make_no_sense(body: bytes) -> None:
+    async with raw_endpoint(b"application/json", body) as url:
+        recognition = stt_openai.build(settings_for(url))
+        with pytest.raises(AgentError, match="has no text"):
+            await recognised(recognition, bytes(3_200))
+        await recognition.close()
+
+
+async def test_a_model_that_ends_without_the_word_done() -> None:
+    lines = b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\n'
+    async with raw_endpoint(b"text/event-stream", lines) as url:
+        model = llm_openai.build(settings_for(url))
+        assert await thoughts(model) == ["Hi"]
+        await model.close()
+
+
+async def test_speech_is_sent_as_one_wav_when_it_ends(endpoint, recognition) -> None:
+    endpoint.transcripts.append(" good day ")
+    recogniser = recognition.open("someone")
+    assert await recogniser.feed(b"\x01\x00" * 800) is None
+    assert await recogniser.feed(b"\x02\x00" * 800) is None
+    assert endpoint.heard == []
+    assert await recogniser.finish() == "good day"
+    assert endpoint.heard == [b"\x01\x00" * 800 + b"\x02\x00" * 800]
+    assert endpoint.keys == ["k-stt"]
+    await recogniser.close()
+    with pytest.raises(AgentError, match="closed"):
+        await recogniser.feed(b"")
+
+
+@pytest.mark.parametrize("kind", ["pcm", "wav"])
+async def test_sound_comes_in_either_form(endpoint, voice, kind: str) -> None:
+    endpoint.speeches.append(kind)
+    pieces = await spoken(voice, "Good day.")
+    assert len(pieces) > 1
+    assert pieces[0].text == "Good day."
+    assert {piece.rate for piece in pieces} == {24_000}
+    assert sum(piece.samples for piece in pieces) == 24_000 * 60 * 9 // 1000
+    assert endpoint.keys == [""]
+
+
+async def test_sound_that_breaks_off_is_heard_so_far(endpoint, voice) -> None:
+    endpoint.speeches.append(Break())
+    pieces = []
+    with pytest.raises(AgentError) as caught:
+        async for piece in voice.speak("A rather long sentence, which never ends."):
+            pieces.append(piece)
+    assert pieces
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b"", "no audio"),
+        (b"\x00", "no audio"),
+        (
+            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x02\0\x80>\0\0\0\xfa\0\0\x04\0\x10\0data\0\0\0\0\1\0",
+            "2 channels of 16",
+        ),
+        (
+            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80>\0\0\x80>\0\0\x01\0\x08\0data\0\0\0\0\1\0",
+            "1 channels of 8",
+        ),
+        (b"RIFF\0\0\0\0WAVEJUNK\x04\0\0\0", "no audio"),
+        (b"RIFF\0\0\0\0WAVEJUNK\xff\xff\0\0" + bytes(9_000), "without samples"),
+    ],
+)
+async def test_sound_that_makes_no_sense(body: bytes, complaint: str) -> None:
+    async with raw_endpoint(b"audio/wav", body) as url:
+        voice = tts_openai.build(settings_for(url))
+        with pytest.raises(AgentError, match=complaint):
+            await spoken(voice, "a")
+        await voice.close()
+
+
+async def test_a_wav_of_known_length_ends_where_it_says() -> None:
+    head = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80>\0\0\0}\0\0\x02\0\x10\0"
+    async with raw_endpoint(b"audio/wav", head + b"data\x04\0\0\0abcdLISTtrailer") as url:
+        voice = tts_openai.build(settings_for(url))
+        (piece,) = await spoken(voice, "a")
+        assert (piece.pcm, piece.rate) == (b"abcd", 16_000)
+        await voice.close()
+
+
+class raw_endpoint:  # noqa: N801
+    """An HTTP server that answers every request with the same bytes, a few at a time."""
+
+    def __init__(self, kind: bytes, body: bytes) -> None:
+        self.answer = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nConnection: close\r\n\r\n%b" % (kind, body)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+        )
+        await reader.readexactly(length)
+        for start in range(0, len(self.answer), 97):
+            writer.write(self.answer[start : start + 97])
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def __aenter__(self) -> str:
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/v1"
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+        await self.server.wait_closed()
