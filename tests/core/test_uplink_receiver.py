@@ -68,6 +68,7 @@ def test_overlapping_pieces_give_every_sample_once(pieces: list[tuple[int, int]]
         missing = next(at for at in range(1_000) if at not in have)
         said = uplink.said()
         assert [start for start, _ in said] == [0, *(stop for _, stop in said)][: len(said)]
+        assert all(start < stop for start, stop in said)
         assert uplink.uplink.expected == missing == (said[-1][1] if said else 0)
 
 
@@ -91,6 +92,14 @@ def test_of_two_waiting_pieces_with_one_start_the_longer_stays() -> None:
     uplink.pcm(12, 2)
     uplink.pcm(0, 10)
     assert uplink.said() == [(0, 10), (10, 18)]
+
+
+def test_a_waiting_piece_that_something_longer_covers_is_dropped() -> None:
+    uplink = Recorder()
+    uplink.pcm(10, 5)
+    uplink.pcm(0, 15)
+    assert uplink.said() == [(0, 15)]
+    assert uplink.uplink.waiting_bytes == 0
 
 
 def test_packets_of_opus_cannot_be_cut() -> None:

@@ -199,6 +199,7 @@ class Calls(RuleBasedStateMachine):
                 self.asked = True
             case AudioReceived(frame):
                 assert frame.offset == self.delivered
+                assert frame.samples > 0
                 assert frame.payload == pcm(frame.offset, frame.samples)
                 self.delivered = frame.end
                 self.unread.append(event)
