@@ -75,15 +75,21 @@ async def word_errors(
     return wrong / (len(voices) * sum(len(sentence.split()) for sentence in sentences))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_any_english_is_understood_well_enough(speak) -> None:
     assert await word_errors(AssistantSettings(), speak, SENTENCES, ("rms", "awb")) <= 0.15
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_commands_are_understood_exactly(speak) -> None:
     settings = AssistantSettings(stt_grammar="commands")
     assert await word_errors(settings, speak, COMMANDS, ("rms", "awb", "slt", "kal16")) <= 0.03
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_people_get_a_transcript(recordings) -> None:
     recognition = build(AssistantSettings())
     chosen = {

@@ -10,6 +10,7 @@ hypothesis so far, or "!" and why it failed; one answer comes first, unasked, wh
 loaded.
 """
 
+import os
 import re
 import signal
 import struct
@@ -85,5 +86,6 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, grammar: str) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(5)  # frames of running calls come before recognition
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it by closing the pipe
     serve(sys.stdin.buffer, sys.stdout.buffer, sys.argv[1])

@@ -24,6 +24,8 @@ WINDOW = 512
 _CONTEXT = 64
 """Samples before the window that it looks at too."""
 _HYSTERESIS = 0.15
+_INAUDIBLE = 2.0**-10
+"""Loudest sample (of 1.0) of a window that cannot be speech, so that a silent line costs next to nothing."""
 
 _Floats = npt.NDArray[np.float32]
 
@@ -108,7 +110,9 @@ class _Detector:
         for window in samples.reshape(whole, WINDOW):
             self._heard[0, :_CONTEXT] = self._heard[0, -_CONTEXT:]
             self._heard[0, _CONTEXT:] = window
-            probability, self._state = self._model.judge(self._heard, self._state)
+            probability = 0.0
+            if np.abs(window).max() > _INAUDIBLE:
+                probability, self._state = self._model.judge(self._heard, self._state)
             self._position += WINDOW
             event = self._silence(probability) if self._speaking else self._speech(probability)
             if event is not None:
