@@ -1,0 +1,122 @@
+"""Plays all scenes in a browser of this machine and brings back what both sides saw.
+
+Owns processes and files: the page's web server, Node, the browser. Must not know what is expected of a scene.
+"""
+
+import asyncio
+import functools
+import json
+import os
+import shutil
+import signal
+import threading
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.interop.scenes import SessionRecord, stage
+
+FOLDER = Path(__file__).parent / "browsers"
+LIMIT_SECONDS = 55.0
+EXECUTABLES = {
+    "chromium": ("chromium", "google-chrome"),
+    "firefox": ("firefox-esr", "firefox"),
+}
+
+
+@dataclass
+class Performance:
+    """What the page saw in each scene, and what the server saw of each session by its path."""
+
+    browser: str
+    page: dict[str, Any]
+    server: dict[str, SessionRecord]
+
+
+class _Files(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@contextmanager
+def _page_server() -> Iterator[str]:
+    """Serve the scenes' folder; pages of a loopback address are a secure context."""
+    handler = functools.partial(_Files, directory=str(FOLDER))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/page.html"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _program(browser: str) -> str:
+    found = filter(None, map(shutil.which, EXECUTABLES[browser]))
+    path = next(found, None)
+    if path is None:
+        pytest.fail(
+            f"{browser} is missing: run scripts/setup (or: apt-get install {EXECUTABLES[browser][0]})"
+        )
+    return path
+
+
+def _node() -> str:
+    path = shutil.which("node")
+    if path is None:
+        pytest.fail("Node.js 20 or newer is missing: run scripts/setup for how to get it")
+    if not (FOLDER / "node_modules").is_dir():
+        pytest.fail(
+            "Node packages are missing: run scripts/setup (or: npm ci --prefix tests/interop/browsers)"
+        )
+    return path
+
+
+@asynccontextmanager
+async def _browser(browser: str, page_url: str, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Let a browser play all scenes; it stays alive as long as the context."""
+    arguments = [str(FOLDER / "drive.mjs"), browser, _program(browser), page_url, json.dumps(parameters)]
+    # A session of its own, so that the browser's many processes can be ended together.
+    process = await asyncio.create_subprocess_exec(
+        *(_node(), *arguments), stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            seen = await process.stdout.readline()
+            if not seen:
+                errors = await process.stderr.read()
+                pytest.fail(f"driving {browser} failed:\n{errors.decode(errors='replace')}")
+            yield json.loads(seen)
+            process.stdin.close()
+            await process.wait()
+    except TimeoutError:
+        pytest.fail(f"{browser} did not play all scenes within {LIMIT_SECONDS:.0f} s")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def _perform(browser: str) -> Performance:
+    async with stage() as running:
+        parameters = {"port": running.port, "certificateHash": list(running.identity.hash)}
+        with _page_server() as page_url:
+            async with _browser(browser, page_url, parameters) as page:
+                # A session that stays open shows in its test.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(running.all_ended(), 5)
+        return Performance(browser, page, {record.path: record for record in running.sessions})
+
+
+def perform(browser: str) -> Performance:
+    """Play all scenes in a browser, within a minute."""
+    return asyncio.run(_perform(browser))
