@@ -5,16 +5,18 @@ of them here: that is the measured path. Otherwise they are decoded and said in 
 """
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from legato.agents.base import Agent, Call, Speech
 from legato.audio.convert import IncomingAudio
+from legato.core.audio import AudioGap
 
 __all__ = ["build", "echo"]
 
 
 async def echo(call: Call) -> None:
     """Answer with the caller's own audio for as long as the call lasts. What is lost on the way in is left
-    out when frames pass through, and silence when they are converted."""
+    out when frames pass through, and silence of at most a second when they are converted."""
     same = call.input_format == call.output_format
     await call.say(call.audio if same else _converted(call)).finished
 
@@ -23,7 +25,10 @@ async def _converted(call: Call) -> AsyncIterator[Speech]:
     rate = call.output_format.rate
     incoming = IncomingAudio(call.input_format, rate)
     async for item in call.audio:
-        yield Speech(incoming.take(item), rate)
+        if isinstance(item, AudioGap):  # of a long gap one second is enough
+            item = AudioGap(item.start, min(item.stop, item.start + call.input_format.rate))
+        with suppress(ValueError):  # a payload that is no audio is left out
+            yield Speech(incoming.take(item), rate)
 
 
 def build(settings: object = None) -> Agent:
