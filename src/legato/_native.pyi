@@ -268,6 +268,12 @@ class Endpoint:
     def set_priority(self, stream: int, priority: int) -> None:
         """Let streams of a connection with higher numbers go first; 0 at the start."""
 
+    def cork(self) -> None:
+        """Let what follows gather until `uncork`, so that the answers to a batch of events leave together."""
+
+    def uncork(self) -> None:
+        """Hand over what has gathered, in one go. Harmless without `cork`."""
+
     def pause(self, stream: int) -> None:
         """Stop reading a stream; what is undrained already still comes."""
 

@@ -4,6 +4,7 @@
 //! caller's thread only. Must not know how packets move: what the driver does with a command is seen in its events.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -94,6 +95,8 @@ pub struct Front {
     key_log: Option<Arc<dyn KeyLog>>,
     table: Mutex<Table>,
     trust: Mutex<FxHashMap<String, ClientConfig>>,
+    /// Whether commands wait for `uncork` instead of waking the thread one by one.
+    corked: AtomicBool,
 }
 
 impl Front {
@@ -112,6 +115,7 @@ impl Front {
             key_log,
             table: Mutex::default(),
             trust: Mutex::default(),
+            corked: AtomicBool::new(false),
         }
     }
 
@@ -365,6 +369,20 @@ impl Front {
 
     // ---- the endpoint
 
+    /// Let commands gather until `uncork`: the answers to a batch of events cost one wake-up instead of many. What the
+    /// network makes the thread do meanwhile takes them along.
+    pub fn cork(&self) {
+        self.corked.store(true, Ordering::Relaxed);
+    }
+
+    /// Let the thread see the commands that have gathered.
+    pub fn uncork(&self) {
+        self.corked.store(false, Ordering::Relaxed);
+        if !self.shared.commands.is_empty() {
+            self.ground.wake();
+        }
+    }
+
     /// Server: present this certificate to new connections.
     pub fn set_identity(&self, identity: &Identity) -> Result<(), EngineError> {
         self.check_alive()?;
@@ -399,7 +417,9 @@ impl Front {
 
     fn push(&self, command: Command) {
         self.shared.commands.push(command);
-        self.ground.wake();
+        if !self.corked.load(Ordering::Relaxed) {
+            self.ground.wake();
+        }
     }
 
     fn check_alive(&self) -> Result<(), EngineError> {

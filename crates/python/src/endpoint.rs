@@ -229,6 +229,20 @@ impl Endpoint {
         self.front(py, |front| front.set_priority(stream, priority))
     }
 
+    fn cork(&self, py: Python<'_>) -> PyResult<()> {
+        self.front(py, |front| {
+            front.cork();
+            Ok(())
+        })
+    }
+
+    fn uncork(&self, py: Python<'_>) -> PyResult<()> {
+        self.front(py, |front| {
+            front.uncork();
+            Ok(())
+        })
+    }
+
     fn pause(&self, py: Python<'_>, stream: u64) -> PyResult<()> {
         self.front(py, |front| front.pause(stream))
     }

@@ -91,7 +91,9 @@ class WebTransportSession:
 
     def send_datagram(self, data: bytes) -> None:
         """Send one datagram if the path takes one of that size now."""
-        self._native.send_datagram(self._number, data)
+        limit = self._native.max_datagram_size(self._number)
+        if limit is not None and len(data) <= limit:
+            self._native.send_datagram(self._number, data)
 
     def drain(self) -> None:
         """Ask the peer to wind the session up."""
@@ -246,13 +248,23 @@ class WebTransportEndpoint:
         data = _native.STREAM_DATA
         handlers = self._handlers
         other = self._other
-        for kind, session, stream, payload in self.native.drain():
-            if kind == data:
-                handler = handlers.get(session)
-                if handler is not None:
-                    handler.stream_data(stream, payload, False)
-            else:
-                other[kind](session, stream, payload)
+        native = self.native
+        # What handlers, and the tasks that they wake, send in answer to this batch leaves in one go.
+        native.cork()
+        try:
+            for kind, session, stream, payload in native.drain():
+                if kind == data:
+                    handler = handlers.get(session)
+                    if handler is not None:
+                        handler.stream_data(stream, payload, False)
+                else:
+                    other[kind](session, stream, payload)
+        finally:
+            self._loop.call_soon(self._uncork)
+
+    def _uncork(self) -> None:
+        if not self._closed:
+            self.native.uncork()
 
     def _requested(self, session: int, _stream: int, payload: Any) -> None:
         request = IncomingWebTransport(self, session, payload)
