@@ -62,8 +62,8 @@ def stream_error(code: int) -> dict[str, object]:
 def test_codes_of_streams_from_the_server(seen: Performance) -> None:
     page = seen.page["serverResets"]
     assert page["speech"] == stream_error(RESET_CODE)
-    # Either browser has a race in which an error of its own bidirectional stream has no code: Firefox 153 when
-    # the reset is there before the read, Chromium 156 now and then when it is asked to stop.
+    # Either browser has a race in which an error of its own bidirectional stream has no code: Firefox 153
+    # when the reset is there before the read, Chromium 156 now and then when it is asked to stop.
     without_code = {"chromium": {"name": "NetworkError"}, "firefox": {"name": "TypeError"}}[seen.browser]
     assert page["answer"] in (stream_error(RESET_CODE), without_code)
     assert page["write"] in (stream_error(STOP_CODE), without_code)
