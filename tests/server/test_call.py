@@ -166,7 +166,7 @@ async def test_cancelling_one_utterance_leaves_the_others() -> None:
 
 async def test_cancelling_what_is_queued_never_begins_it() -> None:
     agent = Held()
-    caller, _ = await dial(agent, lead_ms=500)
+    await dial(agent, lead_ms=500)
     call = await agent.call
     call.say(speech("Long.", seconds=5))
     queued = call.say(speech("Never."))
