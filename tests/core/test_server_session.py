@@ -136,7 +136,7 @@ def test_a_call_goes_on_where_the_client_says() -> None:
 def test_acknowledgements_come_by_time_or_with_the_end_of_a_stream() -> None:
     server = active()
     speak(server, 2, (0, 5), now=100)
-    assert server.next_deadline() == 200_100
+    assert server.next_deadline() == 240_100
     server.on_deadline(200_099)
     assert server.outputs() == []
     server.on_deadline(200_100)
@@ -148,6 +148,17 @@ def test_acknowledgements_come_by_time_or_with_the_end_of_a_stream() -> None:
     assert server.outputs() == []
     speak(server, 6, (5, 5), fin=True, now=300_000)
     assert b'"offset":10' in server.outputs()[0].data  # type: ignore[union-attr]
+
+
+def test_a_due_acknowledgement_leaves_with_the_next_audio() -> None:
+    server = active()
+    speak(server, 2, (0, 5), now=100)
+    server.receive(2, uplink_record(5, 0, bytes(10)), False, 200_099)
+    assert server.outputs() == []
+    server.receive(2, uplink_record(10, 0, bytes(10)), False, 200_100)
+    (ack,) = server.outputs()
+    assert isinstance(ack, Send)
+    assert b'"offset":15' in ack.data
 
 
 def test_both_deadlines_are_kept() -> None:
@@ -164,7 +175,7 @@ def test_going_away_is_announced() -> None:
     server.going_away(300, 0)
     assert server.events() == [Draining(300)]
     speak(server, 2, (0, 5))
-    assert server.next_deadline() == 200_000
+    assert server.next_deadline() == 240_000
     assert server.state is SessionState.DRAINING
     assert server.begin_reply("r", "i", PCM, 0) == 1
 

@@ -54,6 +54,7 @@ class ServerSession(Session):
         try:
             if reader is not None:
                 reader.feed(data, now)
+                self._acknowledge(now)
                 if fin:
                     self._end_audio(stream, reader)
             elif stream == self._control_key:
@@ -65,7 +66,7 @@ class ServerSession(Session):
 
     def next_deadline(self) -> int | None:
         """When `on_deadline` is due, or None while nothing waits for time."""
-        ack = self._uplink.ack_due if self._uplink is not None else None
+        ack = self._uplink.ack_deadline if self._uplink is not None else None
         if ack is None or self._phase_deadline is None:
             return self._phase_deadline if ack is None else ack
         return min(ack, self._phase_deadline)
@@ -210,9 +211,7 @@ class ServerSession(Session):
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "audio was reset in profile turn")
 
     def _time_passed(self, now: int) -> None:
-        uplink = self._uplink
-        if uplink is not None and uplink.ack_due is not None and now >= uplink.ack_due:
-            self._acknowledge()
+        self._acknowledge(now)
         if self._phase_deadline is not None and now >= self._phase_deadline:
             if self._state is SessionState.DRAINING:
                 self._end_locally(SessionCode.GOING_AWAY, "the server goes away")
@@ -276,8 +275,12 @@ class ServerSession(Session):
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio stream ended within a record")
         self._acknowledge()
 
-    def _acknowledge(self) -> None:
-        offset = self._uplink.take_ack() if self._uplink is not None else None
+    def _acknowledge(self, now: int | None = None) -> None:
+        """Say how far audio has come, if there is news; given `now`, only if that is due."""
+        uplink = self._uplink
+        if uplink is None or (now is not None and (uplink.ack_due is None or now < uplink.ack_due)):
+            return
+        offset = uplink.take_ack()
         if offset is not None:
             self._say_message(AudioAck(offset))
 

@@ -19,6 +19,9 @@ from legato.core.events import AudioReceived, Event, GapReported
 from legato.core.wire.codes import ACK_INTERVAL_US, OVERHEAD_BYTES, SessionCode
 from legato.core.wire.messages import Limits
 
+# A due acknowledgement waits this long for more audio, to leave in the same packet as what answers that.
+_ACK_PATIENCE_US = 40_000
+
 
 class _Waiting(NamedTuple):
     """A record or (payload None) a gap that does not touch `expected` yet."""
@@ -126,6 +129,11 @@ class UplinkReceiver:
         ):
             self._pressed = False
             self._pressure(False)
+
+    @property
+    def ack_deadline(self) -> int | None:
+        """When an acknowledgement must leave alone, because no audio came that it could have left with."""
+        return None if self.ack_due is None else self.ack_due + _ACK_PATIENCE_US
 
     @property
     def under_pressure(self) -> bool:
