@@ -8,17 +8,16 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.docs.blocks import Block, blocks, links
+from tests.docs.conftest import LEGATO
 
 from legato.bench.processes import child, free_port, wait_for_port
 
 ROOT = Path(__file__).parent.parent.parent
-LEGATO = str(Path(sys.executable).with_name("legato"))
 DOCUMENTS = [
     path
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -32,22 +31,6 @@ LIMIT_S = 30
 def named(path: Path) -> str:
     """A document's path for test names."""
     return path.relative_to(ROOT).as_posix()
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where server and clients keep and find the development certificate."""
-    return tmp_path_factory.mktemp("state")
-
-
-@pytest.fixture(scope="module")
-def server(state: Path) -> Iterator[str]:
-    """The address of a server with the assistant, trusted as on one's own machine."""
-    port = free_port()
-    command = [LEGATO, "serve", "--port", str(port), "--drain-seconds", "0"]
-    with child("the server", command, XDG_STATE_HOME=str(state)) as process:
-        wait_for_port(process, port)
-        yield f"https://localhost:{port}"
 
 
 class Reader:

@@ -35,6 +35,7 @@ class Run:
     """One server under load: CPU and memory from outside, everything else from the generator."""
 
     cpu_us: int
+    threads_us: dict[str, int]
     memory_before: int
     memory_during: int
     seconds: float
@@ -48,6 +49,13 @@ class Run:
         return round(self.cpu_us / frames, 2) if frames else float("inf")
 
     @property
+    def by_thread(self) -> dict[str, float]:
+        """The same by thread, of those that did anything."""
+        frames: int = self.seen["frames_in_window"]
+        shares = {name: round(us / max(1, frames), 2) for name, us in self.threads_us.items()}
+        return {name: share for name, share in shares.items() if share >= 0.1}
+
+    @property
     def memory_kb_per_call(self) -> float:
         """Resident memory added by the calls, per call, in kB."""
         return round((self.memory_during - self.memory_before) / self.sessions / 1000, 1)
@@ -56,6 +64,7 @@ class Run:
         """Return the run for `--json`."""
         return {
             "server_cpu_us_per_frame": self.cpu_us_per_frame,
+            "server_cpu_us_per_frame_by_thread": self.by_thread,
             "server_cores": round(self.cpu_us / self.seconds / 1e6, 3),
             "memory_kb_per_call": self.memory_kb_per_call,
             **self.seen,
@@ -82,14 +91,15 @@ def _measure(kind: str, identity: Identity, sessions: int, seconds: float) -> Ru
         # One call before the count, so that what is loaded on first use is not charged to the calls.
         _generate(kind, server, port, identity, 1, 0.2)
         memory_before = server.memory_bytes()
-        cpu, memory, seen = _generate(kind, server, port, identity, sessions, seconds)
-    return Run(cpu, memory_before, memory, seconds, sessions, seen)
+        cpu, threads, memory, seen = _generate(kind, server, port, identity, sessions, seconds)
+    return Run(cpu, threads, memory_before, memory, seconds, sessions, seen)
 
 
 def _generate(
     kind: str, server: Child, port: int, identity: Identity, sessions: int, seconds: float
-) -> tuple[int, int, dict[str, Any]]:
-    """Run the generator once; returns the server's CPU time in the window, its memory then, the result."""
+) -> tuple[int, dict[str, int], int, dict[str, Any]]:
+    """Run the generator once; returns the server's CPU time in the window, by thread too, its memory at the
+    end of it, and what the generator saw."""
     command = module(
         "legato.bench.generator",
         kind,
@@ -100,17 +110,21 @@ def _generate(
         str(seconds),
     )
     cpu = memory = 0
+    threads: dict[str, int] = {}
     with child("the load generator", command) as generator:
         while True:
             line = json.loads(generator.readline())
             if line["step"] == "window":
-                cpu = server.cpu_us()
+                cpu, threads = server.cpu_us(), server.cpu_us_by_thread()
             elif line["step"] == "closed":
                 cpu = server.cpu_us() - cpu
+                threads = {
+                    name: spent - threads.get(name, 0) for name, spent in server.cpu_us_by_thread().items()
+                }
                 memory = server.memory_bytes()
             elif line["step"] == "result":
                 del line["step"]
-                return cpu, memory, line
+                return cpu, threads, memory, line
             elif line["step"] == "failed":
                 raise BenchError(line["why"])
 

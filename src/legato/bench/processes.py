@@ -73,6 +73,13 @@ class Child:
         except ProcessLookupError:
             raise BenchError(f"{self.name} ended early: {self.last_words()}") from None
 
+    def cpu_us_by_thread(self) -> dict[str, int]:
+        """Return the same by the names of its threads; nothing where the kernel does not say."""
+        try:
+            return usage.cpu_us_by_thread(self.pid)
+        except FileNotFoundError:
+            return {}
+
     def memory_bytes(self) -> int:
         """Return its resident memory in bytes; raises `BenchError` if it has ended."""
         try:

@@ -5,21 +5,32 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cpu_us", "memory_bytes"]
+__all__ = ["cpu_us", "cpu_us_by_thread", "memory_bytes"]
 
 
 def cpu_us(pid: int) -> int:
     """Return the CPU time of a process so far, all its threads, user and system, in microseconds.
 
     Summed from the scheduler's nanoseconds per thread where the kernel offers them (a thread that has ended
-    is then no longer counted), else from the clock ticks of the whole process. Raises `ProcessLookupError`
-    if it is gone.
+    is then no longer counted), else from the clock ticks of the whole process. Raises
+    `ProcessLookupError` if it is gone.
     """
     try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) // 1000
-    except (FileNotFoundError, NotADirectoryError):
+        return sum(cpu_us_by_thread(pid).values())
+    except FileNotFoundError:
         return _cpu_ticks_us(pid)
+
+
+def cpu_us_by_thread(pid: int) -> dict[str, int]:
+    """Return the CPU time so far of each thread's name, in microseconds; threads of one name are added up.
+
+    Raises `FileNotFoundError` where the kernel keeps no such account, or the process is gone.
+    """
+    spent: dict[str, int] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name = (task / "comm").read_text().strip()
+        spent[name] = spent.get(name, 0) + int((task / "schedstat").read_text().split()[0]) // 1000
+    return spent
 
 
 def _cpu_ticks_us(pid: int) -> int:
