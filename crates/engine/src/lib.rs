@@ -21,6 +21,7 @@ mod peer;
 mod qlog;
 mod reactor;
 mod readiness;
+mod rhythm;
 mod sessions;
 mod settings;
 mod shared;

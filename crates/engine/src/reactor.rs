@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 use crate::command::{Command, NewPath, Via};
 use crate::driver::{Arrival, Driver, Outlet, Sent};
 use crate::readiness::Readiness;
+use crate::rhythm::Rhythm;
 use crate::shared::Shared;
 use crate::socket::{is_unreachable, receive_buffer, Departure, Socket, RECEIVE_BATCH};
 
@@ -136,6 +137,7 @@ pub(crate) struct Reactor {
     memory: Vec<u8>,
     buffer: usize,
     deadline: Option<Instant>,
+    rhythm: Rhythm,
 }
 
 impl Reactor {
@@ -169,6 +171,7 @@ impl Reactor {
             memory: vec![0; buffer * RECEIVE_BATCH],
             buffer,
             deadline: None,
+            rhythm: Rhythm::new(Instant::now()),
         })
     }
 
@@ -190,6 +193,7 @@ impl Reactor {
         loop {
             let now = Instant::now();
             self.shared.commands.take(&mut commands);
+            self.rhythm.on_work(commands.len());
             for command in commands.drain(..) {
                 self.apply(now, command);
             }
@@ -208,7 +212,11 @@ impl Reactor {
             {
                 return Ok(());
             }
-            self.sleep(&mut events, more || !self.unread.is_empty())?;
+            let busy = more || !self.unread.is_empty();
+            if !busy {
+                self.gather();
+            }
+            self.sleep(&mut events, busy)?;
             self.receive(&events);
         }
     }
@@ -225,6 +233,19 @@ impl Reactor {
             _ => {}
         }
         self.driver.apply(now, command);
+    }
+
+    /// Under load, let packets and commands gather for a moment; nothing that is due waits for it.
+    fn gather(&mut self) {
+        let now = Instant::now();
+        let mut pause = self.rhythm.pause(now);
+        if let Some(next) = self.driver.next_timeout() {
+            pause = pause.min(next.saturating_duration_since(now));
+        }
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
+        self.rhythm.on_round(Instant::now());
     }
 
     fn sleep(&mut self, events: &mut Events, busy: bool) -> io::Result<()> {
@@ -295,6 +316,7 @@ impl Reactor {
                 Err(_) => return false,
             };
             for (index, meta) in meta.iter().take(count).enumerate() {
+                self.rhythm.on_received(meta.len);
                 let start = index * self.buffer;
                 let arrival = Arrival {
                     via,

@@ -1,0 +1,117 @@
+//! How often the thread goes round while many small things happen, as a network card spaces its interrupts.
+//!
+//! Owns one decision: how long to let packets and commands gather. A hundred calls bring ten thousand of them a second;
+//! taken one by one, waking up costs more than handling them. Must not know what they are.
+
+use std::time::{Duration, Instant};
+
+/// The shortest time from one round to the next under load: far below what an ear or a retransmission timer notices.
+const ROUND: Duration = Duration::from_millis(1);
+/// How long the load is counted before it decides about the next such time.
+const WINDOW: Duration = Duration::from_millis(10);
+/// Packets and commands in a window from which on rounds are spaced. Below that each is handled as it comes.
+const LOAD: usize = 20;
+/// Bytes received in one round from which on the next one follows at once: a transfer, which the socket's buffer could
+/// not hold for long.
+const TRANSFER: usize = 32 << 10;
+
+/// Counts the work of the last moments.
+pub(crate) struct Rhythm {
+    round: Instant,
+    window: Instant,
+    work: usize,
+    received: usize,
+    loaded: bool,
+}
+
+impl Rhythm {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            round: now,
+            window: now,
+            work: 0,
+            received: 0,
+            loaded: false,
+        }
+    }
+
+    /// Commands were carried out.
+    pub(crate) fn on_work(&mut self, count: usize) {
+        self.work += count;
+    }
+
+    /// A datagram, or several merged into one buffer, arrived.
+    pub(crate) fn on_received(&mut self, bytes: usize) {
+        self.work += 1;
+        self.received += bytes;
+    }
+
+    /// A round begins.
+    pub(crate) fn on_round(&mut self, now: Instant) {
+        self.round = now;
+        self.received = 0;
+        if now.saturating_duration_since(self.window) >= WINDOW {
+            self.loaded = self.work >= LOAD;
+            self.work = 0;
+            self.window = now;
+        }
+    }
+
+    /// How long to wait before the next round.
+    pub(crate) fn pause(&self, now: Instant) -> Duration {
+        if !self.loaded || self.received >= TRANSFER {
+            return Duration::ZERO;
+        }
+        ROUND.saturating_sub(now.saturating_duration_since(self.round))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn loaded(start: Instant) -> Rhythm {
+        let mut rhythm = Rhythm::new(start);
+        rhythm.on_work(LOAD);
+        rhythm.on_round(start + WINDOW);
+        rhythm
+    }
+
+    #[test]
+    fn a_quiet_endpoint_answers_at_once() {
+        let start = Instant::now();
+        let mut rhythm = Rhythm::new(start);
+        rhythm.on_work(LOAD - 1);
+        rhythm.on_round(start + WINDOW);
+        assert_eq!(rhythm.pause(start + WINDOW), Duration::ZERO);
+    }
+
+    #[test]
+    fn under_load_rounds_are_spaced_by_what_is_left_of_the_time() {
+        let start = Instant::now();
+        let rhythm = loaded(start);
+        assert_eq!(rhythm.pause(start + WINDOW), ROUND);
+        assert_eq!(rhythm.pause(start + WINDOW + MS / 4), ROUND - MS / 4);
+        assert_eq!(rhythm.pause(start + WINDOW + 3 * MS), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_transfer_is_not_held_up() {
+        let start = Instant::now();
+        let mut rhythm = loaded(start);
+        rhythm.on_received(TRANSFER);
+        assert_eq!(rhythm.pause(start + WINDOW), Duration::ZERO);
+        rhythm.on_round(start + WINDOW + MS);
+        assert_eq!(rhythm.pause(start + WINDOW + MS), ROUND);
+    }
+
+    #[test]
+    fn the_load_of_long_ago_is_forgotten() {
+        let start = Instant::now();
+        let mut rhythm = loaded(start);
+        rhythm.on_round(start + 2 * WINDOW);
+        assert_eq!(rhythm.pause(start + 2 * WINDOW), Duration::ZERO);
+    }
+}
