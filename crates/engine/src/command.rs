@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quinn_proto::{ClientConfig, ServerConfig};
 
+use crate::event::TextField;
 use crate::settings::ConnectTarget;
 use crate::shared::{SessionShared, StreamShared};
 
@@ -32,70 +33,42 @@ pub(crate) enum Command {
         shared: Arc<SessionShared>,
         attempt: Box<ConnectAttempt>,
     },
-    Accept {
-        session: u64,
-        headers: Vec<(String, String)>,
-    },
-    Reject {
-        session: u64,
-        status: u16,
-        headers: Vec<(String, String)>,
-    },
-    Close {
-        session: u64,
-        code: u32,
-        reason: String,
-    },
-    Drain {
-        session: u64,
-    },
-    OpenStream {
-        session: u64,
-        stream: u64,
-        bidirectional: bool,
-        shared: Arc<StreamShared>,
-    },
-    Send {
-        stream: u64,
-        data: Bytes,
-        fin: bool,
-    },
-    Reset {
-        stream: u64,
-        code: u32,
-    },
-    Stop {
-        stream: u64,
-        code: u32,
-    },
-    SetPriority {
-        stream: u64,
-        priority: i32,
-    },
-    Pause {
-        stream: u64,
-    },
-    Resume {
-        stream: u64,
-    },
-    Datagram {
-        session: u64,
-        data: Bytes,
-    },
+    Session(u64, SessionCommand),
+    Stream(u64, StreamCommand),
     Migrate {
         session: u64,
         path: NewPath,
     },
-    SetServerConfig {
-        config: Arc<ServerConfig>,
-    },
-    RefuseNew {
-        status: Option<u16>,
-    },
+    SetServerConfig(Arc<ServerConfig>),
+    RefuseNew(Option<u16>),
     Shutdown {
         code: u32,
         reason: String,
     },
+}
+
+/// What can be asked of a session.
+pub(crate) enum SessionCommand {
+    Accept(Vec<TextField>),
+    Reject(u16, Vec<TextField>),
+    Close(u32, String),
+    Drain,
+    OpenStream {
+        stream: u64,
+        bidirectional: bool,
+        shared: Arc<StreamShared>,
+    },
+    Datagram(Bytes),
+}
+
+/// What can be asked of a stream.
+pub(crate) enum StreamCommand {
+    Send(Bytes, bool),
+    Reset(u32),
+    Stop(u32),
+    SetPriority(i32),
+    Pause,
+    Resume,
 }
 
 /// A client's way to a server, with one path per address to try.

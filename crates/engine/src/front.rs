@@ -14,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use rustls::server::ProducesTickets;
 use rustls::KeyLog;
 
-use crate::command::{Command, ConnectAttempt, NewPath};
+use crate::command::{Command, ConnectAttempt, NewPath, SessionCommand, StreamCommand};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::identity::{EndpointKeys, Identity};
@@ -184,7 +184,7 @@ impl Front {
     /// Server: agree to a session.
     pub fn accept(&self, session: u64, headers: Vec<(String, String)>) -> Result<(), EngineError> {
         check_fields(&headers)?;
-        self.on_session(session, |session| Command::Accept { session, headers })
+        self.on_session(session, SessionCommand::Accept(headers))
     }
 
     /// Server: answer a request with a status of 300..=599.
@@ -204,11 +204,7 @@ impl Front {
         // No event will follow, so the session leaves here.
         table.leaving_sessions.push(session);
         drop(table);
-        self.on_session(session, |session| Command::Reject {
-            session,
-            status,
-            headers,
-        })
+        self.on_session(session, SessionCommand::Reject(status, headers))
     }
 
     /// End a session with a code and a reason of at most 1024 bytes.
@@ -216,16 +212,12 @@ impl Front {
         if reason.len() > MAX_REASON {
             return Err(EngineError::misuse("a close reason has at most 1024 bytes"));
         }
-        self.on_session(session, |session| Command::Close {
-            session,
-            code,
-            reason,
-        })
+        self.on_session(session, SessionCommand::Close(code, reason))
     }
 
     /// Ask the peer to end a session soon.
     pub fn drain_session(&self, session: u64) -> Result<(), EngineError> {
-        self.on_session(session, |session| Command::Drain { session })
+        self.on_session(session, SessionCommand::Drain)
     }
 
     /// Send a datagram; what does not fit into the path at that moment is lost.
@@ -242,7 +234,7 @@ impl Front {
                 )));
             }
         }
-        self.on_session(session, |session| Command::Datagram { session, data })
+        self.on_session(session, SessionCommand::Datagram(data))
     }
 
     /// Largest datagram payload now; 0 if none can be sent.
@@ -302,12 +294,12 @@ impl Front {
             },
         );
         drop(table);
-        self.push(Command::OpenStream {
-            session,
+        let command = SessionCommand::OpenStream {
             stream,
             bidirectional,
             shared,
-        });
+        };
+        self.push(Command::Session(session, command));
         Ok(stream)
     }
 
@@ -334,7 +326,7 @@ impl Front {
         entry.can_send = !fin;
         let buffered = entry.shared.add(data.len(), self.settings.send_buffer_high);
         drop(table);
-        self.push(Command::Send { stream, data, fin });
+        self.push(Command::Stream(stream, StreamCommand::Send(data, fin)));
         Ok(buffered)
     }
 
@@ -344,27 +336,27 @@ impl Front {
         if let Some(entry) = lock(&self.table).streams.get_mut(&stream) {
             entry.can_send = false;
         }
-        self.on_stream(stream, Command::Reset { stream, code })
+        self.on_stream(stream, StreamCommand::Reset(code))
     }
 
     /// Ask the peer to stop sending; nothing more of the stream is delivered.
     pub fn stop(&self, stream: u64, code: u32) -> Result<(), EngineError> {
-        self.on_stream(stream, Command::Stop { stream, code })
+        self.on_stream(stream, StreamCommand::Stop(code))
     }
 
     /// Let streams with higher numbers go first.
     pub fn set_priority(&self, stream: u64, priority: i32) -> Result<(), EngineError> {
-        self.on_stream(stream, Command::SetPriority { stream, priority })
+        self.on_stream(stream, StreamCommand::SetPriority(priority))
     }
 
     /// Stop delivering a stream; flow control holds the peer back.
     pub fn pause(&self, stream: u64) -> Result<(), EngineError> {
-        self.on_stream(stream, Command::Pause { stream })
+        self.on_stream(stream, StreamCommand::Pause)
     }
 
     /// Deliver a paused stream again.
     pub fn resume(&self, stream: u64) -> Result<(), EngineError> {
-        self.on_stream(stream, Command::Resume { stream })
+        self.on_stream(stream, StreamCommand::Resume)
     }
 
     // ---- the endpoint
@@ -390,7 +382,7 @@ impl Front {
             return Err(EngineError::misuse("only a server has an identity"));
         };
         let config = secrets.config(identity, &self.settings, self.key_log.clone())?;
-        self.push(Command::SetServerConfig { config });
+        self.push(Command::SetServerConfig(config));
         Ok(())
     }
 
@@ -402,7 +394,7 @@ impl Front {
                 "requests are refused with a status of 300 to 599",
             ));
         }
-        self.push(Command::RefuseNew { status });
+        self.push(Command::RefuseNew(status));
         Ok(())
     }
 
@@ -450,22 +442,18 @@ impl Front {
     }
 
     /// Queue a command for a session. A session that is over makes it a no-op: the caller may not have heard yet.
-    fn on_session(
-        &self,
-        session: u64,
-        command: impl FnOnce(u64) -> Command,
-    ) -> Result<(), EngineError> {
+    fn on_session(&self, session: u64, command: SessionCommand) -> Result<(), EngineError> {
         self.check_alive()?;
         if self.session(session)?.is_some() {
-            self.push(command(session));
+            self.push(Command::Session(session, command));
         }
         Ok(())
     }
 
-    fn on_stream(&self, stream: u64, command: Command) -> Result<(), EngineError> {
+    fn on_stream(&self, stream: u64, command: StreamCommand) -> Result<(), EngineError> {
         self.check_alive()?;
         if lock(&self.table).streams.contains_key(&stream) {
-            self.push(command);
+            self.push(Command::Stream(stream, command));
             return Ok(());
         }
         self.check_known(stream)

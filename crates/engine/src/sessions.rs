@@ -7,11 +7,33 @@ use std::sync::Arc;
 use legato_webtransport as web;
 use quinn_proto::{ConnectionError, Dir, StreamId, VarInt};
 
+use crate::command::SessionCommand;
 use crate::event::{ClosedBy, EventKind, FailureKind, SessionRequest, TextField};
 use crate::peer::{Context, Peer, Progress, Route, Session, TOP_PRIORITY};
 use crate::shared::SessionShared;
 
 impl Peer {
+    /// Do what the caller asks of a session.
+    pub(crate) fn perform_session(
+        &mut self,
+        handle: u64,
+        command: SessionCommand,
+        ctx: &mut Context,
+    ) {
+        match command {
+            SessionCommand::Accept(headers) => self.accept(handle, &headers, ctx),
+            SessionCommand::Reject(status, headers) => self.reject(handle, status, &headers, ctx),
+            SessionCommand::Close(code, reason) => self.close_session(handle, code, &reason, ctx),
+            SessionCommand::Drain => self.drain_session(handle, ctx),
+            SessionCommand::OpenStream {
+                stream,
+                bidirectional,
+                shared,
+            } => self.open_stream(handle, stream, bidirectional, shared, ctx),
+            SessionCommand::Datagram(data) => self.send_datagram(handle, &data),
+        }
+    }
+
     // ---- asking (client)
 
     /// Send the requests that wait for the handshake.
@@ -55,7 +77,7 @@ impl Peer {
 
     // ---- answering (server)
 
-    pub(crate) fn accept(&mut self, handle: u64, headers: &[TextField], ctx: &mut Context) {
+    fn accept(&mut self, handle: u64, headers: &[TextField], ctx: &mut Context) {
         let Some(session) = self
             .sessions
             .iter_mut()
@@ -82,13 +104,7 @@ impl Peer {
         self.open_waiting(ctx);
     }
 
-    pub(crate) fn reject(
-        &mut self,
-        handle: u64,
-        status: u16,
-        headers: &[TextField],
-        ctx: &mut Context,
-    ) {
+    fn reject(&mut self, handle: u64, status: u16, headers: &[TextField], ctx: &mut Context) {
         let Some(position) = self
             .sessions
             .iter()
@@ -140,7 +156,7 @@ impl Peer {
         self.drain_http(ctx);
     }
 
-    pub(crate) fn drain_session(&mut self, handle: u64, ctx: &mut Context) {
+    fn drain_session(&mut self, handle: u64, ctx: &mut Context) {
         if let Some(session) = self
             .sessions
             .iter()
@@ -310,30 +326,12 @@ impl Peer {
                 session,
                 status,
                 headers,
-            } => {
-                if let Some(owner) = self.sessions.iter_mut().find(|owner| owner.id == session) {
-                    owner.progress = Progress::Open;
-                    let handle = owner.handle;
-                    self.deadline = None;
-                    ctx.emit(handle, 0, EventKind::SessionOpened(status, texts(&headers)));
-                    self.open_waiting(ctx);
-                }
-            }
+            } => self.on_accepted(session, status, &headers, ctx),
             web::Event::SessionRefused {
                 session,
                 status,
                 headers,
-            } => {
-                if let Some(position) = self.sessions.iter().position(|owner| owner.id == session) {
-                    let owner = self.sessions.swap_remove(position);
-                    ctx.emit(
-                        owner.handle,
-                        0,
-                        EventKind::SessionRefused(status, texts(&headers)),
-                    );
-                    self.drop_session(&owner, ctx);
-                }
-            }
+            } => self.on_refused(session, status, &headers, ctx),
             web::Event::StreamReleased {
                 session,
                 stream,
@@ -355,22 +353,55 @@ impl Peer {
                 code,
                 reason,
                 abrupt,
-            } => {
-                if let Some(owner) = self.sessions.iter().find(|owner| owner.id == session) {
-                    let handle = owner.handle;
-                    match abrupt {
-                        None => self.end_session(handle, ClosedBy::Peer, code, &reason, ctx),
-                        Some(code) => {
-                            let reason =
-                                format!("the request stream broke off with HTTP/3 code {code:#x}");
-                            self.end_session(handle, ClosedBy::Transport, 0, &reason, ctx);
-                        }
-                    }
-                }
-            }
+            } => self.on_closed(session, (code, &reason), abrupt, ctx),
             web::Event::ConnectionFailed { code, reason } => {
                 let text = format!("HTTP/3 error {code:#x}: {reason}");
                 self.fail_all(&text, FailureKind::Protocol, ctx);
+            }
+        }
+    }
+
+    fn on_accepted(
+        &mut self,
+        session: u64,
+        status: u16,
+        headers: &[web::Field],
+        ctx: &mut Context,
+    ) {
+        if let Some(owner) = self.sessions.iter_mut().find(|owner| owner.id == session) {
+            owner.progress = Progress::Open;
+            let handle = owner.handle;
+            self.deadline = None;
+            ctx.emit(handle, 0, EventKind::SessionOpened(status, texts(headers)));
+            self.open_waiting(ctx);
+        }
+    }
+
+    fn on_refused(&mut self, session: u64, status: u16, headers: &[web::Field], ctx: &mut Context) {
+        if let Some(position) = self.sessions.iter().position(|owner| owner.id == session) {
+            let owner = self.sessions.swap_remove(position);
+            let kind = EventKind::SessionRefused(status, texts(headers));
+            ctx.emit(owner.handle, 0, kind);
+            self.drop_session(&owner, ctx);
+        }
+    }
+
+    fn on_closed(
+        &mut self,
+        session: u64,
+        (code, reason): (u32, &str),
+        abrupt: Option<u64>,
+        ctx: &mut Context,
+    ) {
+        let Some(owner) = self.sessions.iter().find(|owner| owner.id == session) else {
+            return;
+        };
+        let handle = owner.handle;
+        match abrupt {
+            None => self.end_session(handle, ClosedBy::Peer, code, reason, ctx),
+            Some(code) => {
+                let reason = format!("the request stream broke off with HTTP/3 code {code:#x}");
+                self.end_session(handle, ClosedBy::Transport, 0, &reason, ctx);
             }
         }
     }
@@ -465,7 +496,7 @@ fn transport_failure(code: u64) -> FailureKind {
     const CONNECTION_REFUSED: u64 = 2;
     match code {
         CONNECTION_REFUSED => FailureKind::Refused,
-        0x12a..=0x130 | 0x171..=0x174 => FailureKind::Certificate,
+        0x12a..=0x130 | 0x133 | 0x171..=0x174 => FailureKind::Certificate,
         0x100..=0x1ff => FailureKind::Tls,
         _ => FailureKind::Protocol,
     }

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use legato_webtransport as web;
 use quinn_proto::{Dir, ReadError, Side, StreamId, VarInt, WriteError};
 
+use crate::command::StreamCommand;
 use crate::event::EventKind;
 use crate::peer::{Context, Peer, Progress, Route, TOP_PRIORITY};
 use crate::shared::StreamShared;
@@ -22,6 +23,23 @@ enum Read {
 }
 
 impl Peer {
+    /// Do what the caller asks of a stream.
+    pub(crate) fn perform_stream(
+        &mut self,
+        handle: u64,
+        command: StreamCommand,
+        ctx: &mut Context,
+    ) {
+        match command {
+            StreamCommand::Send(data, fin) => self.send(handle, data, fin, ctx),
+            StreamCommand::Reset(code) => self.reset(handle, code, ctx),
+            StreamCommand::Stop(code) => self.stop(handle, code, ctx),
+            StreamCommand::SetPriority(priority) => self.set_priority(handle, priority),
+            StreamCommand::Pause => self.set_paused(handle, true),
+            StreamCommand::Resume => self.set_paused(handle, false),
+        }
+    }
+
     // ---- streams that the peer opens
 
     pub(crate) fn accept_streams(&mut self, ctx: &mut Context) {
@@ -154,6 +172,12 @@ impl Peer {
         if fin {
             self.end_receiving(handle, EventKind::StreamFin, ctx);
         }
+        // While the stream was held, nobody could hear that the peer wants no answer on it.
+        if bidirectional {
+            if let Ok(Some(code)) = self.quic.send_stream(id).stopped() {
+                self.on_stopped(id, code, ctx);
+            }
+        }
     }
 
     fn read_session_stream(&mut self, handle: u64, id: StreamId, ctx: &mut Context) {
@@ -193,8 +217,9 @@ impl Peer {
             }
         };
         let _ = chunks.finalize();
-        if let Some(ending) = ending {
-            self.end_receiving(handle, ending, ctx);
+        match ending {
+            Some(ending) => self.end_receiving(handle, ending, ctx),
+            None => self.forget_if_done(handle, ctx),
         }
     }
 
@@ -282,16 +307,12 @@ impl Peer {
         if stream.priority != 0 {
             let _ = self.quic.send_stream(id).set_priority(stream.priority);
         }
-        if stream.bidirectional {
-            self.routes.insert(id, Route::Session(handle));
-        } else {
-            self.routes.insert(id, Route::Session(handle));
-        }
+        self.routes.insert(id, Route::Session(handle));
         stream.prepend(web::stream_header(session, stream.bidirectional));
         self.flush_stream(handle, ctx);
     }
 
-    pub(crate) fn send(&mut self, handle: u64, data: Bytes, fin: bool, ctx: &mut Context) {
+    fn send(&mut self, handle: u64, data: Bytes, fin: bool, ctx: &mut Context) {
         if let Some(stream) = self.streams.get_mut(&handle) {
             stream.enqueue(data, fin);
             self.flush_stream(handle, ctx);
@@ -307,21 +328,21 @@ impl Peer {
         }
     }
 
-    pub(crate) fn reset(&mut self, handle: u64, code: u32, ctx: &mut Context) {
+    fn reset(&mut self, handle: u64, code: u32, ctx: &mut Context) {
         if let Some(stream) = self.streams.get_mut(&handle) {
             stream.reset(&mut self.quic, http3_code(code));
             self.forget_if_done(handle, ctx);
         }
     }
 
-    pub(crate) fn stop(&mut self, handle: u64, code: u32, ctx: &mut Context) {
+    fn stop(&mut self, handle: u64, code: u32, ctx: &mut Context) {
         if let Some(stream) = self.streams.get_mut(&handle) {
             stream.stop(&mut self.quic, http3_code(code));
             self.forget_if_done(handle, ctx);
         }
     }
 
-    pub(crate) fn set_priority(&mut self, handle: u64, priority: i32) {
+    fn set_priority(&mut self, handle: u64, priority: i32) {
         if let Some(stream) = self.streams.get_mut(&handle) {
             stream.priority = priority.min(TOP_PRIORITY - 1);
             if let (Some(id), true) = (stream.id, stream.sending != Sending::Done) {
@@ -330,7 +351,7 @@ impl Peer {
         }
     }
 
-    pub(crate) fn set_paused(&mut self, handle: u64, paused: bool) {
+    fn set_paused(&mut self, handle: u64, paused: bool) {
         if let Some(stream) = self.streams.get_mut(&handle) {
             stream.paused = paused;
             if !paused && stream.unread {
@@ -499,12 +520,12 @@ fn http3_code(code: u32) -> VarInt {
     VarInt::from_u64(web::error::to_http3(code)).unwrap_or(VarInt::MAX)
 }
 
-/// The application's code, or 0 for a code that HTTP/3 itself uses.
 /// Whether a stream is abandoned because its session ended (draft-ietf-webtrans-http3, section 4.2).
 fn session_is_gone(code: VarInt) -> bool {
     code.into_inner() == web::error::SESSION_GONE
 }
 
+/// The application's code, or 0 for a code that HTTP/3 itself uses.
 fn application_code(code: VarInt) -> u32 {
     web::error::from_http3(code.into_inner()).unwrap_or(0)
 }

@@ -119,9 +119,17 @@ fn stopping_a_stream_tells_the_sender() {
     network.drain(0);
     assert_eq!(network.server().log.stopped[&stream], 3);
     // The caller has only just heard: sending once more is no mistake yet, later it is.
-    network.server().front().send(stream, "late".into(), false).unwrap();
+    network
+        .server()
+        .front()
+        .send(stream, "late".into(), false)
+        .unwrap();
     network.drain(0);
-    assert!(network.server().front().send(stream, "later".into(), false).is_err());
+    assert!(network
+        .server()
+        .front()
+        .send(stream, "later".into(), false)
+        .is_err());
 }
 
 #[test]

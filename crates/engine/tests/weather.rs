@@ -178,7 +178,10 @@ fn above_the_threshold_addresses_must_be_proved_first() {
 
 #[test]
 fn garbage_and_cuttings_disturb_nobody() {
-    let client = Settings { keep_alive_ms: 5_000, ..Settings::default() };
+    let client = Settings {
+        keep_alive_ms: 5_000,
+        ..Settings::default()
+    };
     let (mut network, theirs, ours) = Network::connected_with(Settings::default(), client);
     let mut originals: Vec<Datagram> = network.sent.clone();
     let mut random = 1u64;

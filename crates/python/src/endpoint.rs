@@ -18,7 +18,7 @@ use crate::{events, settings};
 
 /// What stands behind the methods.
 pub(crate) enum Engine {
-    Threaded(engine::Endpoint),
+    Threaded(Box<engine::Endpoint>),
     Inline(Box<Mutex<Inline>>),
 }
 
@@ -129,13 +129,15 @@ impl Endpoint {
         // Host names may have to be looked up.
         let endpoint =
             py.detach(|| engine::Endpoint::listen(&addresses, identity, settings, &keys));
-        Ok(Self::new(Engine::Threaded(endpoint.or_raise(py)?)))
+        Ok(Self::new(Engine::Threaded(Box::new(
+            endpoint.or_raise(py)?,
+        ))))
     }
 
     #[staticmethod]
     fn client(py: Python<'_>, settings: &Bound<'_, PyAny>) -> PyResult<Self> {
         let endpoint = engine::Endpoint::client(settings::read(settings)?).or_raise(py)?;
-        Ok(Self::new(Engine::Threaded(endpoint)))
+        Ok(Self::new(Engine::Threaded(Box::new(endpoint))))
     }
 
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
