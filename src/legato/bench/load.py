@@ -2,7 +2,7 @@
 
 Owns the question and its arithmetic. The server is `legato serve --agent echo` with its usual settings; the
 calls come from a second process with one UDP socket each; the baseline server is measured right after, in
-the same way.
+the same way. Server and callers have cores of their own, so that a figure is about one core and repeats.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from legato.bench.processes import (
     Child,
     Identity,
     child,
+    divided_cores,
     free_port,
     module,
     temporary_identity,
@@ -86,7 +87,7 @@ def _measure(kind: str, identity: Identity, sessions: int, seconds: float) -> Ru
     else:
         files = (str(identity.certificate), str(identity.key))
         command = module("legato.bench.websocket_server", str(port), *files)
-    with child(f"the {kind} server", command) as server:
+    with child(f"the {kind} server", command, cores=divided_cores()[0]) as server:
         wait_for_port(server, port)
         # One call before the count, so that what is loaded on first use is not charged to the calls.
         _generate(kind, server, port, identity, 1, 0.2)
@@ -111,7 +112,7 @@ def _generate(
     )
     cpu = memory = 0
     threads: dict[str, int] = {}
-    with child("the load generator", command) as generator:
+    with child("the load generator", command, cores=divided_cores()[1]) as generator:
         while True:
             line = json.loads(generator.readline())
             if line["step"] == "window":
@@ -172,7 +173,8 @@ def _report(ours: Run, theirs: Run | None, sessions: int, seconds: float) -> Rep
     }
     late = ours.seen["generator_late_ms"].get("p99", 0)
     notes = [
-        f"{ours.seen['frames_sent']} frames; baseline: websockets, uvloop and TLS, no compression",
+        f"{ours.seen['frames_sent']} frames; the server has one core, its callers the others",
+        "baseline: websockets, uvloop and TLS, no compression",
         f"the generator was {late:.1f} ms late at p99; this is within the echo delay",
     ]
     title = f"load: {sessions} calls, {seconds:g} s"

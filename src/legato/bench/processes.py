@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "Child",
     "Identity",
     "child",
+    "divided_cores",
     "end_when_terminated",
     "free_port",
     "module",
@@ -111,10 +112,13 @@ def module(name: str, *arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def child(name: str, command: list[str], **environment: str) -> Iterator[Child]:
+def child(
+    name: str, command: list[str], *, cores: Collection[int] = (), **environment: str
+) -> Iterator[Child]:
     """Run a command beside us; ended by SIGTERM, then SIGKILL, when the block is left in whatever way.
 
-    `environment` is added to ours. What it writes to standard error goes to a log of its own.
+    It stays on `cores`, if any are given. `environment` is added to ours. What it writes to standard error
+    goes to a log of its own.
     """
     with tempfile.TemporaryDirectory(prefix="legato-bench-") as folder:
         log = Path(folder, "log")
@@ -128,6 +132,8 @@ def child(name: str, command: list[str], **environment: str) -> Iterator[Child]:
                 env={**_environment(), **environment},
             )
         try:
+            if cores:
+                os.sched_setaffinity(process.pid, cores)
             yield Child(process, name, log)
         finally:
             _end(process)
@@ -152,6 +158,12 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait()
     if process.stdout is not None:
         process.stdout.close()
+
+
+def divided_cores() -> tuple[Collection[int], Collection[int]]:
+    """Return a core for the server under measurement and the others for its callers; none if there is only one."""
+    usable = sorted(os.sched_getaffinity(0))
+    return (usable[:1], usable[1:]) if len(usable) > 1 else ((), ())
 
 
 def free_port() -> int:
