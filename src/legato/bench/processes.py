@@ -161,7 +161,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def divided_cores() -> tuple[Collection[int], Collection[int]]:
-    """Return a core for the server under measurement and the others for its callers; none if there is only one."""
+    """Return a core for the server under measurement and those for its callers; none if there is only one."""
     usable = sorted(os.sched_getaffinity(0))
     return (usable[:1], usable[1:]) if len(usable) > 1 else ((), ())
 
