@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
-from legato.core.events import Event
 from legato.core.outputs import (
     CloseSession,
     OpenStream,
@@ -26,7 +26,10 @@ from legato.core.outputs import (
 from legato.core.session import Session
 from legato.transports.base import CloseSource, Transport
 
-__all__ = ["HIGH_WATER_BYTES", "SessionDriver", "monotonic_us"]
+__all__ = ["HIGH_WATER_BYTES", "Reactions", "SessionDriver", "monotonic_us"]
+
+Reactions: TypeAlias = Mapping[type, Callable[[Any], None]]
+"""What an owner does about the events of its session, by their type; others are of no interest to it."""
 
 HIGH_WATER_BYTES = 256 * 1024
 """Bytes buffered for one stream above which a sender should wait in `writable`."""
@@ -44,15 +47,15 @@ class SessionDriver:
         self,
         session: Session,
         transport: Transport,
-        on_event: Callable[[Event], None],
+        reactions: Reactions,
         clock: Callable[[], int] = monotonic_us,
     ) -> None:
-        """Join `session` to `transport`; `on_event` is called for every event, in order."""
+        """Join `session` to `transport`; `reactions` are called for its events, in order."""
         self.session = session
         self.transport = transport
         self.clock = clock
         self.remote_changes: list[str] = []
-        self._on_event = on_event
+        self._reactions = reactions
         self._streams: dict[int, int] = {}
         self._keys: dict[int, int] = {}
         self._congested: set[int] = set()
@@ -152,18 +155,24 @@ class SessionDriver:
             # Events first: what their owner does in answer leaves with the same outputs, in order.
             while events := session.events():
                 for event in events:
-                    self._on_event(event)
-            for output in session.outputs():
-                if type(output) is Send:
-                    self._send(output)
-                else:
-                    self._rare[type(output)](output)
+                    reaction = self._reactions.get(type(event))
+                    if reaction is not None:
+                        reaction(event)
+            self.carry_out()
         finally:
             self._settling = False
         deadline = session.next_deadline()
         # A timer that fires early costs one call; moving it on every frame would cost one per frame.
         if deadline is not None and (self._armed is None or deadline < self._armed):
             self._arm(deadline)
+
+    def carry_out(self) -> None:
+        """Do what the session asks for, after an operation that causes neither events nor deadlines."""
+        for output in self.session.outputs():
+            if type(output) is Send:
+                self._send(output)
+            else:
+                self._rare[type(output)](output)
 
     def _send(self, output: Send) -> None:
         key, fin = output.key, output.fin

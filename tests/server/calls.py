@@ -8,13 +8,23 @@ from legato.agents.base import Agent, Call
 from legato.client.playback import PlaybackBuffer, PlayedItem
 from legato.core.audio import AudioFormat
 from legato.core.client_session import ClientSession
-from legato.core.events import EventReceived, Flushed, ReplyAudio, ReplyEnded, ReplyStarted, SessionEnded
+from legato.core.events import (
+    Draining,
+    EventReceived,
+    Flushed,
+    ReplyAudio,
+    ReplyEnded,
+    ReplyStarted,
+    SessionEnded,
+    Welcomed,
+)
 from legato.core.wire.messages import Capabilities, Hello, Playback
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.session_driver import SessionDriver, monotonic_us
 from legato.transports.base import Handler, Transport
 from legato.transports.memory import memory_pair
 
+OF_INTEREST = (Draining, EventReceived, Flushed, ReplyAudio, ReplyEnded, ReplyStarted, SessionEnded, Welcomed)
 PCM = AudioFormat("pcm16", 24_000)
 INPUT = AudioFormat("pcm16", 16_000)
 
@@ -137,7 +147,7 @@ async def dial(
     caller = Caller(ClientSession(greeting or hello(), monotonic_us()))
 
     def bind(transport: Transport) -> Handler:
-        caller.driver = SessionDriver(caller.session, transport, caller.react)
+        caller.driver = SessionDriver(caller.session, transport, dict.fromkeys(OF_INTEREST, caller.react))
         return caller.driver
 
     memory_pair(bind, incoming.make)

@@ -246,7 +246,7 @@ class RealtimeSession:
             self._fail(error)
 
     def _bind(self, transport: Transport) -> SessionDriver:
-        self._driver = SessionDriver(self._session, transport, self._react)
+        self._driver = SessionDriver(self._session, transport, self._reactions)
         return self._driver
 
     def _settle(self) -> None:
@@ -256,11 +256,6 @@ class RealtimeSession:
     def _check_open(self) -> None:
         if self.ended is not None:
             raise self.ended
-
-    def _react(self, event: object) -> None:
-        reaction = self._reactions.get(type(event))
-        if reaction is not None:
-            reaction(event)
 
     def _tell(self, event: ClientEvent) -> None:
         if len(self._events) >= UNREAD_EVENTS:

@@ -50,6 +50,17 @@ def opus_duration_us(packet: bytes) -> int:
     return duration
 
 
+def _opus_samples(rate: int) -> tuple[int, ...]:
+    """Samples of an Opus packet by its first byte; 0 where the second one counts (code 3)."""
+    return tuple(
+        (0 if toc & 3 == 3 else 1 if toc & 3 == 0 else 2) * _OPUS_FRAME_US[toc >> 3] * rate // 1_000_000
+        for toc in range(256)
+    )
+
+
+_OPUS_SAMPLES = {rate: _opus_samples(rate) for rate in RATES["opus"]}
+
+
 class AudioFormat(msgspec.Struct, frozen=True, gc=False):
     """How audio is coded: codec, sample rate in Hz, channels (always 1 in this version of the wire)."""
 
@@ -68,7 +79,9 @@ class AudioFormat(msgspec.Struct, frozen=True, gc=False):
     def samples(self, payload: bytes) -> int:
         """How many samples `payload` holds; raises ValueError if it is not whole audio of this format."""
         if self.codec == "opus":
-            return opus_duration_us(payload) * self.rate // 1_000_000
+            # Asked for every frame of every call; most packets tell by their first byte.
+            known = _OPUS_SAMPLES[self.rate][payload[0]] if payload else 0
+            return known or opus_duration_us(payload) * self.rate // 1_000_000
         if self.codec == "pcm16":
             if len(payload) & 1:
                 raise ValueError("pcm16 takes two bytes per sample, this payload has an odd length")

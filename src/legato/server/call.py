@@ -13,6 +13,7 @@ from legato.agents.base import Content, ToolSet, Utterance
 from legato.agents.stages.base import TextToSpeech
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.errors import LocalProtocolError
+from legato.core.events import AudioReceived, GapReported
 from legato.core.server_session import ServerSession
 from legato.server.speaking import Speaker
 from legato.session_driver import SessionDriver
@@ -75,9 +76,13 @@ class ServerCall:
             self._session.send_event(event, self._driver.clock())
             self._driver.settle()
 
-    def hear(self, item: AudioFrame | AudioGap) -> None:
-        """Put audio, or the news of its loss, where the agent reads it."""
-        self._audio.put(item)
+    def hear_audio(self, event: AudioReceived) -> None:
+        """Put audio where the agent reads it."""
+        self._audio.put(event.frame)
+
+    def hear_gap(self, event: GapReported) -> None:
+        """Put the news of lost audio where the agent reads it."""
+        self._audio.put(event.gap)
 
     def receive(self, event: dict[str, Any]) -> None:
         """Put a caller's event where the agent reads it."""

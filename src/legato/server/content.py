@@ -99,6 +99,8 @@ class _Coder:
 
     def __init__(self, form: AudioFormat) -> None:
         self._outgoing = OutgoingAudio(form)
+        # Where payloads can be joined, a burst costs a record per slice instead of one per frame.
+        self._joins = form.bytes_per_sample is not None
         self._text = ""
         self._began = False
 
@@ -114,6 +116,8 @@ class _Coder:
         return self._label(self._outgoing.flush()) if self._began else []
 
     def _label(self, coded: list[tuple[bytes, int]]) -> list[Piece]:
+        if self._joins and len(coded) > 1:
+            coded = [(b"".join(payload for payload, _ in coded), sum(samples for _, samples in coded))]
         found: list[Piece] = []
         for payload, samples in coded:
             found.append(Piece(payload, samples, self._text))

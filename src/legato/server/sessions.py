@@ -114,8 +114,6 @@ class _LiveCall:
         self._agent: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._reactions: dict[type, Callable[[Any], None]] = {
-            AudioReceived: self._audio,
-            GapReported: self._gap,
             PlaybackReported: self._playback,
             EventReceived: self._event,
             ReplyCancelled: self._reply_cancelled,
@@ -125,7 +123,7 @@ class _LiveCall:
 
     def bind(self, transport: Transport) -> Handler:
         """Join the session to its transport."""
-        self._driver = SessionDriver(self._session, transport, self._react, self._clock)
+        self._driver = SessionDriver(self._session, transport, self._reactions, self._clock)
         self._driver.settle()
         return self._driver
 
@@ -140,11 +138,6 @@ class _LiveCall:
         if not self._driver.over:
             self._session.close(code, reason, self._clock())
             self._driver.settle()
-
-    def _react(self, event: object) -> None:
-        reaction = self._reactions.get(type(event))
-        if reaction is not None:
-            reaction(event)
 
     def _hello(self, event: HelloReceived) -> None:
         hello = event.hello
@@ -163,6 +156,8 @@ class _LiveCall:
             self._clock(),
         )
         self._call = ServerCall(self._id, self._driver, (hello.input, output), _new_id)
+        self._reactions[AudioReceived] = self._call.hear_audio
+        self._reactions[GapReported] = self._call.hear_gap
         self._agent = asyncio.get_running_loop().create_task(self._run(self._call), name=self._id)
         if self._terms.session_seconds:
             loop = asyncio.get_running_loop()
@@ -177,15 +172,8 @@ class _LiveCall:
         self._log.info("call started", client=hello.client, input=_named(hello.input), output=_named(output))
 
     def _lead(self, hello: Hello) -> int:
-        return self._terms.lead_ms if hello.lead_ms is None else hello.lead_ms
-
-    def _audio(self, event: AudioReceived) -> None:
-        if self._call is not None:
-            self._call.hear(event.frame)
-
-    def _gap(self, event: GapReported) -> None:
-        if self._call is not None:
-            self._call.hear(event.gap)
+        wanted = self._terms.lead_ms if hello.lead_ms is None else hello.lead_ms
+        return max(1, min(wanted, self._terms.lead_ms))
 
     def _playback(self, event: PlaybackReported) -> None:
         if self._call is not None:

@@ -32,6 +32,9 @@ __all__ = ["FLUSH_GRACE_S", "Speaker"]
 FLUSH_GRACE_S = 1.0
 """How long a flushed utterance waits for the player's final position before the last known one counts."""
 
+CREDIT_POLL_S = 0.1
+"""How often credit is looked at while no report comes that would give some."""
+
 YIELD_EVERY = 10
 """Payloads sent in one go before other calls get their turn."""
 
@@ -165,42 +168,48 @@ class Speaker:
             self._finish(utterance, status)
 
     async def _send(self, utterance: SpokenUtterance, source: AsyncGenerator[Piece, None]) -> None:
-        session, driver, clock = self._session, self._driver, self._driver.clock
+        session, driver = self._session, self._driver
         generation: int | None = None
-        in_a_row = 0
+        room = in_a_row = 0
         async for payload, samples, text in source:
             if generation is None:
                 generation = self._begin(utterance)
             if text:
-                utterance.note_text(text)
-                self._event(
-                    "response.output_audio_transcript.delta",
-                    response_id=utterance.response_id,
-                    item_id=utterance.id,
-                    content_index=0,
-                    delta=text + " ",
-                )
-            if session.credit_us(clock()) == 0 or driver.congested:
-                await self._room()
+                self._label(utterance, text)
+            if room < samples or driver.congested:
+                room = await self._room()
                 in_a_row = 0
-            session.send_audio(generation, payload, samples, clock())
+            session.send_audio(generation, payload, samples, driver.clock())
+            driver.carry_out()
             utterance.sent += samples
-            driver.settle()
+            room -= samples
             in_a_row += 1
             if in_a_row >= YIELD_EVERY:
                 in_a_row = 0
                 await asyncio.sleep(0)
 
-    async def _room(self) -> None:
-        """Wait until the caller's credit and the network take more."""
-        while not self._over:
+    def _label(self, utterance: SpokenUtterance, text: str) -> None:
+        """Record and announce the text that begins to sound with the next payload."""
+        utterance.note_text(text)
+        self._event(
+            "response.output_audio_transcript.delta",
+            response_id=utterance.response_id,
+            item_id=utterance.id,
+            content_index=0,
+            delta=text + " ",
+        )
+
+    async def _room(self) -> int:
+        """Wait until the caller's credit and the network take more; return how many samples."""
+        while True:
             await self._driver.writable()
-            now = self._driver.clock()
-            if self._session.credit_us(now) > 0:
-                return
+            credit = self._session.credit_us(self._driver.clock())
+            if credit > 0 or self._over:
+                return max(1, credit * self._format.rate // 1_000_000)
             self._credit.clear()
+            # Without playback reports nothing but time gives credit.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.1):
+                async with asyncio.timeout(CREDIT_POLL_S):
                     await self._credit.wait()
 
     def _begin(self, utterance: SpokenUtterance) -> int:
