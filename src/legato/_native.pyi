@@ -15,7 +15,7 @@ An event is a tuple `(kind, session, stream, payload)`; `stream` is 0 where none
     CONNECT_FAILED     (reason, kind)             client: no answer; the session is over. kind: timeout,
                                                   refused, certificate, tls, protocol, closed
     STREAM_OPENED      bool                       the peer opened a stream; true if it goes both ways
-    STREAM_DATA        bytes                      never empty, in order, 64 KiB or one packet at most
+    STREAM_DATA        bytes                      never empty, in order, at most 64 KiB
     STREAM_FIN         None                       the peer has finished sending
     STREAM_RESET       int                        the peer abandoned sending, with this code
     STREAM_STOPPED     int                        the peer wants no more; what was queued is dropped

@@ -11,10 +11,10 @@ use crate::command::Command;
 use crate::event::{Event, EventKind};
 use crate::stats::SessionStats;
 
-/// What an event weighs against `event_buffer_bytes` besides its payload.
-const EVENT_WEIGHT: usize = 64;
+/// What an event, or a chunk in one, weighs against `event_buffer_bytes` besides its payload: about what it takes.
+const EVENT_WEIGHT: usize = 128;
 /// One event's worth of stream bytes at most, so that the reader gets pieces of moderate size.
-const CHUNK_LIMIT: usize = 64 << 10;
+pub(crate) const CHUNK_LIMIT: usize = 64 << 10;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The data behind these locks is plain; a panic elsewhere does not make it inconsistent.
@@ -81,6 +81,7 @@ impl SessionShared {
 pub(crate) struct DataSlot {
     batch: u64,
     index: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -137,26 +138,27 @@ impl EventQueue {
         slot: &mut DataSlot,
         data: Bytes,
     ) -> bool {
-        self.bytes.fetch_add(data.len(), Ordering::Relaxed);
+        self.bytes
+            .fetch_add(EVENT_WEIGHT + data.len(), Ordering::Relaxed);
         let mut batch = lock(&self.batch);
-        if slot.batch == batch.number + 1 {
-            if let Some(Event {
-                kind: EventKind::StreamData(chunks),
-                ..
-            }) = batch.events.get_mut(slot.index)
-            {
-                if chunks.iter().map(Bytes::len).sum::<usize>() + data.len() <= CHUNK_LIMIT {
-                    chunks.push(data);
-                    return false;
-                }
-            }
+        let waiting = (slot.batch == batch.number + 1 && slot.bytes + data.len() <= CHUNK_LIMIT)
+            .then(|| batch.events.get_mut(slot.index))
+            .flatten();
+        if let Some(Event {
+            kind: EventKind::StreamData(chunks),
+            ..
+        }) = waiting
+        {
+            slot.bytes += data.len();
+            chunks.push(data);
+            return false;
         }
         // Batches are numbered from 1 in slots, so that a fresh slot matches none.
         *slot = DataSlot {
             batch: batch.number + 1,
             index: batch.events.len(),
+            bytes: data.len(),
         };
-        self.bytes.fetch_add(EVENT_WEIGHT, Ordering::Relaxed);
         batch.events.push(Event {
             session,
             stream,

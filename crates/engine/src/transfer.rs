@@ -11,7 +11,7 @@ use quinn_proto::{Dir, ReadError, Side, StreamId, VarInt, WriteError};
 use crate::command::StreamCommand;
 use crate::event::EventKind;
 use crate::peer::{Context, Peer, Progress, Route, TOP_PRIORITY};
-use crate::shared::StreamShared;
+use crate::shared::{StreamShared, CHUNK_LIMIT};
 use crate::streams::{Sending, Stream};
 
 /// What one look at a QUIC stream yields.
@@ -122,7 +122,7 @@ impl Peer {
         let Ok(mut chunks) = stream.read(true) else {
             return Read::Nothing;
         };
-        let read = match chunks.next(usize::MAX) {
+        let read = match chunks.next(CHUNK_LIMIT) {
             Ok(Some(chunk)) => Read::Data(chunk.bytes),
             Ok(None) => Read::Fin,
             Err(ReadError::Reset(code)) => Read::Reset(code),
@@ -194,7 +194,7 @@ impl Peer {
             return;
         };
         let ending = loop {
-            match chunks.next(usize::MAX) {
+            match chunks.next(CHUNK_LIMIT) {
                 Ok(Some(chunk)) => {
                     let events = &ctx.shared.events;
                     *ctx.notify |=

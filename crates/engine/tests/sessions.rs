@@ -351,3 +351,65 @@ fn mistakes_are_told_at_once() {
     );
     front.close(theirs, 0, String::new()).unwrap();
 }
+
+#[test]
+fn bytes_that_come_before_the_answer_wait_for_it() {
+    let (mut network, hash) = Network::pair(Settings::default(), Settings::default());
+    network.nodes[0].accepts = false;
+    let front = network.client().front();
+    let session = front.connect(target(hash)).unwrap();
+    for number in 0..5 {
+        let stream = front.open_stream(session, number % 2 == 0).unwrap();
+        front.send(stream, pattern(20_000).into(), true).unwrap();
+    }
+    network.run_for(5 * SECOND);
+    assert!(network.server().log.streams.is_empty());
+    let theirs = network.server().log.requested[0];
+    network.server().front().accept(theirs, Vec::new()).unwrap();
+    network.run_to(|network| network.server().log.finished.len() == 5);
+    let log = &network.server().log;
+    assert!(log.data.values().all(|data| data == &pattern(20_000)));
+}
+
+#[test]
+fn a_flood_of_first_packets_is_answered_cheaply_and_forgotten() {
+    let settings = Settings {
+        retry_threshold: 20,
+        ..Settings::default()
+    };
+    let (mut network, hash) = Network::pair(settings, Settings::default());
+    for number in 0..200u16 {
+        let mut flooder = Inline::client(Settings::default(), u64::from(number)).unwrap();
+        flooder.front().connect(target(hash)).unwrap();
+        for mut datagram in flooder.poll_transmit(0) {
+            datagram.source = address(&format!("10.66.0.1:{}", 1000 + number));
+            network.launch(datagram, 1000);
+        }
+    }
+    network.run_for(10_000);
+    let from_server = |network: &Network| {
+        let sent = network.sent.iter();
+        sent.filter(|datagram| datagram.source == server_address())
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let answers = from_server(&network);
+    let retries = answers
+        .iter()
+        .filter(|datagram| datagram.data[0] & 0xf0 == 0xf0)
+        .count();
+    assert_eq!(retries, 180);
+    let session = network.client().front().connect(target(hash)).unwrap();
+    network.run_to(|network| network.client().log.opened == [session]);
+    network.run_for(25 * SECOND);
+    network
+        .client()
+        .front()
+        .close(session, 0, String::new())
+        .unwrap();
+    network.run_for(10 * SECOND);
+    assert!(
+        network.server().inline.next_timeout().is_none(),
+        "nothing is left"
+    );
+}
