@@ -204,10 +204,11 @@ impl Peer {
                 QuicEvent::DatagramsUnblocked => {}
             }
         }
+        // What came before a loss, perhaps in the same packet, is still the peer's word.
+        self.accept_streams(ctx);
+        self.read_all(ctx);
+        self.read_datagrams(ctx);
         if outcome == Outcome::Alive {
-            self.accept_streams(ctx);
-            self.read_all(ctx);
-            self.read_datagrams(ctx);
             self.open_waiting(ctx);
             self.farewell(ctx);
         }
