@@ -322,7 +322,7 @@ class InlineEndpoint(Endpoint):
         """Make a server with these virtual addresses."""
 
     @staticmethod
-    def client(settings: object, seed: int = 0) -> InlineEndpoint:  # type: ignore[override]
+    def client(settings: object, seed: int = 0) -> InlineEndpoint:
         """Make a client; its paths begin at 10.0.0.2 with ports from 40000."""
 
     def handle_datagram(

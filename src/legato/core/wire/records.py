@@ -141,6 +141,20 @@ class AudioReader(_RecordReader):
         at = 0
         end = len(data)
         while at < end:
+            if self._timed and at + 14 <= end:
+                size, offset, captured = _UPLINK_HEAD.unpack_from(data, at)
+                stop = at + (size & 0x3FFF) + 2
+                # The layout that `uplink_record` writes for all but the first seconds of a call.
+                if (
+                    size >> 14 == 1
+                    and offset >> 30 == 2
+                    and captured >> 62 == 3
+                    and at + 14 <= stop <= end
+                    and stop - at - 2 <= self._limit
+                ):
+                    self._deliver(offset & 0x3FFF_FFFF, captured & VARINT_MAX, data[at + 14 : stop], now)
+                    at = stop
+                    continue
             kind = data[at] >> 6
             body = at + _SIZES[kind]
             if body > end:
