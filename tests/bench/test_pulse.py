@@ -47,7 +47,7 @@ def test_every_frame_is_sent_and_timed() -> None:
     assert result.frames_out_of_order == 0
     assert marks == [True, False]
     assert result.delays_ns is not None
-    assert 30 <= len(result.delays_ns) <= 44
+    assert 0 < len(result.delays_ns) == result.frames_in_window
     assert min(result.delays_ns) >= 0
 
 
