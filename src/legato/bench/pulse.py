@@ -1,4 +1,4 @@
-"""The load: many callers, one frame each every 20 ms, evenly staggered, from one thread.
+"""The load: many callers, one frame each every 20 ms, staggered by milliseconds, from one thread.
 
 Owns when a frame is sent and how its echo is timed; must not know over what it travels. A `Caller` is
 anything with a file descriptor that becomes readable when an echo may have come.
@@ -22,6 +22,8 @@ from typing import Protocol
 __all__ = ["FRAME_BYTES", "FRAME_US", "SAMPLES_PER_FRAME", "Calls", "PulseResult", "PulseTimes", "pulse"]
 
 FRAME_US = 20_000
+TICK_NS = 1_000_000
+"""Callers wake up at whole milliseconds, as most programs' timers do; those of one tick send in a row."""
 FRAME_BYTES = 120
 """Size of a payload: 20 ms of Opus at 48 kbit/s."""
 SAMPLES_PER_FRAME = 320
@@ -95,18 +97,17 @@ class _Pulse:
 
     def run(self, tail: float) -> PulseResult:
         """Send every frame at its time, then wait for what is still on its way."""
-        spacing = FRAME_US * 1000 / self.calls.count
         sent = 0
         while sent < self.total:
             now = time.monotonic_ns()
             self._mark_window(now)
-            while sent < self.total and (late := now - self.start - int(sent * spacing)) >= 0:
+            while sent < self.total and (late := now - self._due(sent)) >= 0:
                 number, who = divmod(sent, self.calls.count)
                 self.calls.send(who, number, _STAMP.pack(_OPUS_20_MS, number, now) + _FILLER)
                 sent += 1
                 if self.within:
                     self.late.append(late)
-            self._look((self.start + int(sent * spacing)) - time.monotonic_ns())
+            self._look(self._due(sent) - time.monotonic_ns())
         self.result.frames_sent = sent
         give_up = time.monotonic_ns() + int(tail * 1e9)
         while (now := time.monotonic_ns()) < give_up:
@@ -117,6 +118,11 @@ class _Pulse:
         if self.within:
             self._mark_window(self.window_stop)
         return self.result
+
+    def _due(self, number: int) -> int:
+        """Return when the frame of this number, counted over all calls, is to be sent."""
+        even = number * FRAME_US * 1000 // self.calls.count
+        return self.start + even - even % TICK_NS
 
     def _mark_window(self, now: int) -> None:
         within = self.window_start <= now < self.window_stop
