@@ -71,6 +71,11 @@ class PlayoutLedger:
         self._replies: dict[int, ReplyProgress] = {}
         self._free_from_us = 0
 
+    @property
+    def reports(self) -> bool:
+        """Whether the client's player tells what it played; without that, `heard` is an assumption."""
+        return self._reports
+
     def begin(self, generation: int, item_id: str, content_index: int, rate: int) -> ReplyProgress:
         """Open a line; the oldest one that takes no audio is dropped when there are too many."""
         progress = ReplyProgress(generation, item_id, content_index, rate)

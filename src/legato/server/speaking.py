@@ -32,6 +32,12 @@ __all__ = ["FLUSH_GRACE_S", "Speaker"]
 FLUSH_GRACE_S = 1.0
 """How long a flushed utterance waits for the player's final position before the last known one counts."""
 
+STALLED_S = 60.0
+"""How long a player may stand still before nobody waits any longer for it to play what was said."""
+
+MOST_UNHEARD = 48
+"""Replies begun and not settled at once: fewer than a session keeps figures of, so that none is forgotten."""
+
 CREDIT_POLL_S = 0.1
 """How often credit is looked at while no report comes that would give some."""
 
@@ -56,6 +62,8 @@ class Speaker:
         self._task: asyncio.Task[None] | None = None
         self._begun: dict[int, SpokenUtterance] = {}
         self._credit = asyncio.Event()
+        self._waits_for_credit = False
+        self._moves = 0  # how often something was heard or became complete
         self._over = False
 
     @property
@@ -98,8 +106,12 @@ class Speaker:
         utterance = self._begun.get(report.generation)
         if utterance is None:
             return
-        utterance.note_heard(report.played)
-        if report.state in ("done", "stopped"):
+        self._moves += utterance.note_heard(report.played)
+        if report.state == "stopped" and utterance is self._current:
+            # The player will not go on: what is still being made would be sent in vain.
+            self._cancel(utterance)
+        # No player can be done with what has no end yet.
+        if report.state == "stopped" or (report.state == "done" and utterance is not self._current):
             self._settle(utterance)
         self._credit.set()
 
@@ -110,15 +122,24 @@ class Speaker:
             utterance.cancel()
 
     async def heard(self) -> None:
-        """Wait until nothing is queued, being sent or unheard."""
+        """Wait until nothing is queued, being sent or unheard, or the player has stood still for too long."""
         while pending := self.unsettled:
-            await pending[-1].finished
+            moves = self._moves
+            try:
+                async with asyncio.timeout(STALLED_S):
+                    await pending[-1].finished
+            except TimeoutError:
+                making = self._task is not None and not self._waits_for_credit
+                if moves == self._moves and not making:
+                    log.warning("the player stands still", unheard=len(pending), seconds=STALLED_S)
+                    return
 
     def end(self) -> None:
         """Settle everything: the call is over."""
         self._over = True
+        stale = self.unsettled
         self._stop_current()
-        for utterance in self.unsettled:
+        for utterance in stale:
             utterance.settle()
         self._waiting.clear()
         self._begun.clear()
@@ -152,8 +173,12 @@ class Speaker:
             await self._send(utterance, source)
             utterance.complete = True
         except asyncio.CancelledError:
-            status = "cancelled"
-            raise
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                status = "cancelled"
+                raise
+            # Nobody stopped this: a task that the content waited for was cancelled.
+            utterance.error = AgentError("what was to be said broke off: it was cancelled from within")
         except AgentError as error:
             utterance.error = error
         except Exception as error:
@@ -173,6 +198,7 @@ class Speaker:
         room = in_a_row = 0
         async for payload, samples, text in source:
             if generation is None:
+                await self._place()
                 generation = self._begin(utterance)
             if text:
                 self._label(utterance, text)
@@ -206,11 +232,24 @@ class Speaker:
             credit = self._session.credit_us(self._driver.clock())
             if credit > 0 or self._over:
                 return max(1, credit * self._format.rate // 1_000_000)
-            self._credit.clear()
             # Without playback reports nothing but time gives credit.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CREDIT_POLL_S):
-                    await self._credit.wait()
+                    await self._news()
+
+    async def _place(self) -> None:
+        """Wait until few enough replies are unheard that the session can follow one more."""
+        while len(self._begun) >= MOST_UNHEARD and not self._over:
+            await self._news()
+
+    async def _news(self) -> None:
+        """Wait until something was heard, or will never be."""
+        self._credit.clear()
+        self._waits_for_credit = True
+        try:
+            await self._credit.wait()
+        finally:
+            self._waits_for_credit = False
 
     def _begin(self, utterance: SpokenUtterance) -> int:
         generation = self._session.begin_reply(
@@ -222,11 +261,14 @@ class Speaker:
 
     def _finish(self, utterance: SpokenUtterance, status: str) -> None:
         """End the reply on the wire, whether it was said to its end or broke off."""
+        self._moves += 1
         if self._driver.over:
             utterance.settle()
             return
         if utterance.generation is not None and status != "cancelled":
             self._session.end_reply(utterance.generation, self._driver.clock())
+            if utterance is self._current:
+                self._current = None
         if utterance.text:
             self._event(
                 "response.output_audio_transcript.done",
@@ -238,6 +280,20 @@ class Speaker:
         self._event("response.done", response={"id": utterance.response_id, "status": status})
         if utterance.sent == 0:
             self._settle(utterance)
+        elif status != "cancelled" and not self._session.ledger.reports:
+            self._follow(utterance)
+
+    def _follow(self, utterance: SpokenUtterance) -> None:
+        """Settle an utterance when it must have been heard: the player does not say."""
+        if utterance.settled or utterance.generation is None:
+            return
+        heard = self._session.ledger.heard(utterance.generation, self._driver.clock())
+        utterance.note_heard(heard)
+        if heard >= utterance.sent:
+            self._settle(utterance)
+        else:
+            rest = (utterance.sent - heard) / self._format.rate
+            asyncio.get_running_loop().call_later(rest, self._follow, utterance)
 
     def _event(self, kind: str, **fields: Any) -> None:
         if not self._driver.over:
@@ -263,11 +319,16 @@ class Speaker:
     def _flushed(self, stale: list[SpokenUtterance]) -> None:
         """Give the player a moment to say how far it came, then settle with what is known."""
         self._driver.settle()
-        loop = asyncio.get_running_loop()
+        loop, ledger = asyncio.get_running_loop(), self._session.ledger
         for utterance in stale:
-            loop.call_later(FLUSH_GRACE_S, self._settle, utterance)
+            if ledger.reports:
+                loop.call_later(FLUSH_GRACE_S, self._settle, utterance)
+            elif utterance.generation is not None:
+                utterance.note_heard(ledger.heard(utterance.generation, self._driver.clock()))
+                self._settle(utterance)
 
     def _settle(self, utterance: SpokenUtterance) -> None:
         utterance.settle()
         if utterance.generation is not None:
             self._begun.pop(utterance.generation, None)
+            self._credit.set()

@@ -42,6 +42,7 @@ class SpokenUtterance:
         self.error: AgentError | None = None
         self._heard = 0
         self._interrupted = False
+        self._cancelled = False
         self._spans: list[_Span] = []
         self._on_cancel = on_cancel
         self._settled = asyncio.get_running_loop().create_future()
@@ -89,16 +90,18 @@ class SpokenUtterance:
 
     def cancel(self) -> None:
         """Stop this utterance and flush what is unplayed at the caller."""
-        if not self.settled and not self._interrupted:
+        if not self.settled and not self._cancelled:
+            self._cancelled = True
             self._on_cancel(self)
 
     def note_text(self, text: str) -> None:
         """Record that the sound of `text` begins at the next sample."""
         self._spans.append(_Span(self.sent, text))
 
-    def note_heard(self, samples: int) -> None:
-        """Record the player's position; it never goes back."""
-        self._heard = max(self._heard, min(samples, self.sent))
+    def note_heard(self, samples: int) -> bool:
+        """Record the player's position, which never goes back; return whether it moved."""
+        before, self._heard = self._heard, max(self._heard, min(samples, self.sent))
+        return self._heard > before
 
     def note_interrupted(self) -> None:
         """Record that the rest will not be heard."""
