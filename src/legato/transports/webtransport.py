@@ -9,17 +9,18 @@ future is made per read or write, which is what keeps a frame cheap.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from legato import _native
+from legato.core.errors import TransportError
 from legato.transports.base import CloseSource, Handler, Transport, TransportInfo, TransportStatistics
 
 __all__ = ["ConnectTarget", "WebTransportEndpoint", "WebTransportSession", "address_text"]
 
-CLOSE_GRACE_S = 1.0
-"""How long `close` waits for CONNECTION_CLOSE frames to leave before the sockets go."""
+log = logging.getLogger(__name__)
 
 
 def address_text(address: tuple[str, int]) -> str:
@@ -49,7 +50,7 @@ class ConnectTarget:
 class WebTransportSession:
     """One WebTransport session of an endpoint; implements `Transport`."""
 
-    __slots__ = ("_endpoint", "_native", "_number", "open_stream_native", "send")
+    __slots__ = ("_endpoint", "_native", "_number", "send")
 
     def __init__(self, endpoint: WebTransportEndpoint, number: int) -> None:
         """Bind session `number` of `endpoint`; only endpoints make these."""
@@ -144,12 +145,6 @@ class IncomingWebTransport:
         self._endpoint.native.reject(self._number, status, list(headers))
 
 
-@dataclass(slots=True)
-class _Connecting:
-    outcome: asyncio.Future[None]
-    session: int = field(default=0)
-
-
 class WebTransportEndpoint:
     """An engine endpoint on the running event loop, as a server (`listen`) or a client (`client`)."""
 
@@ -162,6 +157,7 @@ class WebTransportEndpoint:
         self._handlers: dict[int, Handler] = {}
         self._loop = asyncio.get_running_loop()
         self._closed = False
+        self._dead = False
         self._other = {
             _native.SESSION_REQUESTED: self._requested,
             _native.SESSION_OPENED: self._opened,
@@ -177,7 +173,8 @@ class WebTransportEndpoint:
             _native.SESSION_CLOSED: self._session_closed,
             _native.PATH_CHANGED: self._path_changed,
         }
-        self._loop.add_reader(native.fileno(), self._drain)
+        self._descriptor = native.fileno()
+        self._loop.add_reader(self._descriptor, self._drain)
 
     @classmethod
     def listen(
@@ -195,6 +192,11 @@ class WebTransportEndpoint:
     def client(cls, settings: object) -> WebTransportEndpoint:
         """Make an endpoint that connects; each connection has a UDP socket of its own."""
         return cls(_native.Endpoint.client(settings))
+
+    @property
+    def closed(self) -> bool:
+        """Return whether the endpoint was closed, or its engine stopped by itself."""
+        return self._closed or self._dead
 
     @property
     def addresses(self) -> Sequence[tuple[str, int]]:
@@ -238,7 +240,7 @@ class WebTransportEndpoint:
         if self._closed:
             return
         self._closed = True
-        self._loop.remove_reader(self.native.fileno())
+        self._loop.remove_reader(self._descriptor)
         await self._loop.run_in_executor(None, self.native.shutdown)
         for handler in list(self._handlers.values()):
             handler.closed("local", 0, "the endpoint was closed")
@@ -251,19 +253,35 @@ class WebTransportEndpoint:
         native = self.native
         # What handlers, and the tasks that they wake, send in answer to this batch leaves in one go.
         native.cork()
+        self._loop.call_soon(self._uncork)
         try:
-            for kind, session, stream, payload in native.drain():
+            batch = native.drain()
+        except TransportError as error:
+            self._died(str(error))
+            return
+        for kind, session, stream, payload in batch:
+            try:
                 if kind == data:
                     handler = handlers.get(session)
                     if handler is not None:
                         handler.stream_data(stream, payload, False)
                 else:
                     other[kind](session, stream, payload)
-        finally:
-            self._loop.call_soon(self._uncork)
+            except Exception as error:
+                # The rest of the batch belongs to other sessions as well.
+                log.error("a session ends because of an error here", exc_info=error)
+                native.close(session, 0, "an internal error")
+
+    def _died(self, reason: str) -> None:
+        """End every session: the engine does nothing any more, and its descriptor stays readable."""
+        log.critical("the packet engine stopped: %s", reason)
+        self._dead = True
+        self._loop.remove_reader(self._descriptor)
+        for number in list(self._handlers):
+            self._end(number, "transport", 0, reason)
 
     def _uncork(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self.native.uncork()
 
     def _requested(self, session: int, _stream: int, payload: Any) -> None:
