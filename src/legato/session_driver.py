@@ -8,10 +8,12 @@ serves both roles. Time comes from `clock`, in microseconds.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from legato.core.errors import LegatoError
 from legato.core.outputs import (
     CloseSession,
     OpenStream,
@@ -24,6 +26,7 @@ from legato.core.outputs import (
     Stop,
 )
 from legato.core.session import Session
+from legato.core.wire.codes import SessionCode
 from legato.transports.base import CloseSource, Transport
 
 __all__ = ["HIGH_WATER_BYTES", "Reactions", "SessionDriver", "monotonic_us"]
@@ -31,8 +34,16 @@ __all__ = ["HIGH_WATER_BYTES", "Reactions", "SessionDriver", "monotonic_us"]
 Reactions: TypeAlias = Mapping[type, Callable[[Any], None]]
 """What an owner does about the events of its session, by their type; others are of no interest to it."""
 
+log = logging.getLogger(__name__)
+
 HIGH_WATER_BYTES = 256 * 1024
 """Bytes buffered for one stream above which a sender should wait in `writable`."""
+
+DELIVERY_S = 1.0
+"""How long `delivered` waits at the most."""
+
+QUIET_BYTES = 1500
+"""What acknowledgements of the peer's own data may come to in a round trip in which nothing else leaves."""
 
 
 def monotonic_us() -> int:
@@ -54,7 +65,6 @@ class SessionDriver:
         self.session = session
         self.transport = transport
         self.clock = clock
-        self.remote_changes: list[str] = []
         self._reactions = reactions
         self._streams: dict[int, int] = {}
         self._keys: dict[int, int] = {}
@@ -91,6 +101,20 @@ class SessionDriver:
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
             await waiter
+
+    async def delivered(self) -> None:
+        """Wait until what was sent last must have arrived; a close would overtake it.
+
+        Nobody acknowledges events, so that this goes by the network: a round trip in which next to nothing
+        leaves. Gives up after `DELIVERY_S`.
+        """
+        deadline, before = self._loop.time() + DELIVERY_S, -QUIET_BYTES
+        while not self._over and self._loop.time() < deadline:
+            statistics = self.transport.statistics()
+            if statistics.bytes_sent - before < QUIET_BYTES:
+                return
+            before = statistics.bytes_sent
+            await asyncio.sleep(max(0.01, 2 * statistics.rtt_us / 1_000_000))
 
     # What the transport tells us: see Handler.
 
@@ -131,8 +155,7 @@ class SessionDriver:
         """Ignore the transport's own hint: `legato.going_away` says it with a time."""
 
     def path_changed(self, remote: str) -> None:
-        """Remember where the peer is now."""
-        self.remote_changes.append(remote)
+        """Do nothing: a session outlives its path."""
 
     def closed(self, by: CloseSource, code: int, reason: str) -> None:
         """End the session: nothing more comes from the transport."""
@@ -153,12 +176,14 @@ class SessionDriver:
         session = self.session
         try:
             # Events first: what their owner does in answer leaves with the same outputs, in order.
-            while events := session.events():
-                for event in events:
-                    reaction = self._reactions.get(type(event))
-                    if reaction is not None:
-                        reaction(event)
-            self.carry_out()
+            whole = False
+            while not whole:
+                while events := session.events():
+                    for event in events:
+                        reaction = self._reactions.get(type(event))
+                        if reaction is not None:
+                            self._react(reaction, event)
+                whole = self._carried_out()
         finally:
             self._settling = False
         deadline = session.next_deadline()
@@ -168,11 +193,30 @@ class SessionDriver:
 
     def carry_out(self) -> None:
         """Do what the session asks for, after an operation that causes neither events nor deadlines."""
-        for output in self.session.outputs():
-            if type(output) is Send:
-                self._send(output)
-            else:
-                self._rare[type(output)](output)
+        if not self._carried_out():
+            self.settle()
+
+    def _carried_out(self) -> bool:
+        """Do what the session asks for; return False if that failed, which ends the session."""
+        try:
+            for output in self.session.outputs():
+                if type(output) is Send:
+                    self._send(output)
+                else:
+                    self._rare[type(output)](output)
+        except LegatoError as error:
+            # The peer takes nothing and a buffer is full. What is left must not arrive with a hole in it.
+            self.session.close(SessionCode.LIMIT_EXCEEDED, str(error), self.clock())
+            return False
+        return True
+
+    def _react(self, reaction: Callable[[Any], None], event: object) -> None:
+        try:
+            reaction(event)
+        except Exception as error:
+            # It must reach neither the transport, which serves other sessions too, nor the events behind it.
+            log.error("%s was not dealt with", type(event).__name__, exc_info=error)
+            self.session.close(SessionCode.INTERNAL_ERROR, "an internal error", self.clock())
 
     def _send(self, output: Send) -> None:
         key, fin = output.key, output.fin

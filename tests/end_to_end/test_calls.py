@@ -221,3 +221,42 @@ async def test_draining_lets_calls_end_and_takes_no_new_ones(start_server: Start
         await asyncio.wait_for(draining, 5)
         ended = await session.wait_closed()
         assert ended.code == 0
+
+
+async def test_the_last_words_of_an_agent_arrive_before_the_end(start_server: StartServer) -> None:
+    async def brief(call: Call) -> None:
+        for number in range(50):
+            call.send({"type": "conversation.item.added", "number": number, "text": "x" * 10_000})
+
+    server = await start_server(brief)
+    async with connect(url(server), PLAIN) as session:
+        numbers = [event.event["number"] async for event in session.events if isinstance(event, ServerEvent)]
+        assert numbers == list(range(50))
+        assert (await session.wait_closed()).code == 0
+
+
+async def test_a_reply_to_a_caller_who_interrupts_it_half_made_does_not_silence_the_next(
+    start_server: StartServer,
+) -> None:
+    async def talkative(call: Call) -> None:
+        async def endless() -> AsyncIterator[Speech]:
+            while True:
+                yield Speech(bytes(48_000), 24_000, "On and on.")
+
+        async def short() -> AsyncIterator[Speech]:
+            yield Speech(bytes(4_800), 24_000, "Yes?")
+
+        await call.say(endless()).finished
+        await call.say(short()).finished
+        call.send({"type": "conversation.item.added"})
+        await asyncio.Event().wait()
+
+    server = await start_server(talkative, lead_ms=1000)
+    async with connect(url(server), PLAIN) as session:
+        async for event in session.events:
+            if isinstance(event, PlaybackChanged) and event.generation == 1 and event.played >= 4800:
+                if event.state == "playing":
+                    session.interrupt()
+            elif isinstance(event, ServerEvent) and event.type == "conversation.item.added":
+                break
+        assert session.ended is None

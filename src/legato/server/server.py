@@ -29,6 +29,9 @@ __all__ = ["Server"]
 HTTP3_STREAMS = 3
 """Unidirectional streams of a client that are no audio: control and QPACK (RFC 9114 §6.2, RFC 9204 §4.2)."""
 
+AGENT_GRACE_S = 1.0
+"""How long agents may take to return when the server stops, before they are cancelled and then given up."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -46,6 +49,8 @@ class Server:
         self.settings = settings
         self._agent: Agent = agent or resolve("agents", settings.agent)(settings.assistant)
         self._draining = False
+        self._stopping = False
+        self._released = False
         self._stopped = asyncio.Event()
         self._endpoint: WebTransportEndpoint | None = None
         self._http: HttpSide | None = None
@@ -76,6 +81,18 @@ class Server:
 
     async def start(self) -> None:
         """Bind and serve. Raises `SettingsError` or `TransportError` with one sentence for the operator."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._close()
+            raise
+        log.info(
+            "listening",
+            addresses=[f"{host}:{port}" for host, port in self.addresses],
+            agent=self.settings.agent,
+        )
+
+    async def _start(self) -> None:
         settings = self.settings
         self._rotation = CertificateRotation(identity_source(settings.tls), self._new_identity)
         for warning in self.identity.warnings:
@@ -90,22 +107,15 @@ class Server:
         )
         sockets = bind(settings.listen.host, settings.listen.port)
         self._http = HttpSide(make_app(self._describe, self._unready), self.identity, sockets)
-        try:
-            self._endpoint = WebTransportEndpoint.listen(
-                [socket.getsockname()[:2] for socket in sockets],
-                _identity(self.identity),
-                _engine_settings(settings),
-                None,
-                self._on_session,
-            )
-            await self._http.start()
-        except BaseException:
-            await self._close()
-            raise
-        self._rotating = asyncio.create_task(self._rotation.run(), name="certificate rotation")
-        log.info(
-            "listening", addresses=[f"{host}:{port}" for host, port in self.addresses], agent=settings.agent
+        self._endpoint = WebTransportEndpoint.listen(
+            [socket.getsockname()[:2] for socket in sockets],
+            _identity(self.identity),
+            _engine_settings(settings),
+            None,
+            self._on_session,
         )
+        await self._http.start()
+        self._rotating = asyncio.create_task(self._rotation.run(), name="certificate rotation")
 
     async def drain(self, seconds: float | None = None) -> None:
         """Take no more calls, tell callers, wait up to `seconds` for calls to end, then end them."""
@@ -115,24 +125,23 @@ class Server:
         if self.calls:
             log.info("draining", calls=self.calls, seconds=limit)
             self._calls.going_away(round(limit * 1000))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limit):
-                    await self._calls.wait_empty()
+            await self._empty_within(limit)
         self._calls.close_all(SessionCode.GOING_AWAY, "the server stops")
 
     async def stop(self) -> None:
-        """End every call now and release the sockets. Idempotent."""
-        if self._stopped.is_set():
+        """End every call now and release the sockets. Idempotent; all who ask wait until it is done."""
+        if self._stopping:
+            await self._stopped.wait()
             return
-        self._draining = True
-        if self._calls is not None:
-            self._calls.close_all(SessionCode.GOING_AWAY, "the server stops")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._calls.wait_empty()
-        await self._close()
-        self._stopped.set()
-        log.info("stopped")
+        self._stopping = self._draining = True
+        try:
+            await self._end_calls()
+        finally:
+            try:
+                await self._close()
+            finally:
+                self._stopped.set()
+                log.info("stopped")
 
     async def serve_forever(self) -> None:
         """Wait until the server was stopped."""
@@ -147,16 +156,39 @@ class Server:
         """Stop."""
         await self.stop()
 
+    async def _end_calls(self) -> None:
+        """Close every session, let agents return, then cancel those that do not: their stages go next."""
+        if self._calls is None:
+            return
+        self._calls.close_all(SessionCode.GOING_AWAY, "the server stops")
+        if not await self._empty_within(AGENT_GRACE_S):
+            log.warning("agents did not return and are cancelled", calls=self._calls.cancel_agents())
+            if not await self._empty_within(AGENT_GRACE_S):
+                log.error("agents ignore their cancellation and are given up", calls=self.calls)
+
+    async def _empty_within(self, seconds: float) -> bool:
+        """Wait until no call is in progress, but not longer than that; return whether it came to it."""
+        assert self._calls is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._calls.wait_empty()
+        return self.calls == 0
+
     async def _close(self) -> None:
+        if self._released:
+            return
+        self._released = True
         if self._rotating is not None:
             self._rotating.cancel()
-        if self._endpoint is not None:
-            await self._endpoint.close()
-        if self._http is not None:
-            await self._http.stop()
-        close = getattr(self._agent, "close", None)
-        if close is not None:
-            await close()
+        # Released in reverse, each whatever becomes of the others.
+        async with contextlib.AsyncExitStack() as stack:
+            close = getattr(self._agent, "close", None)
+            if close is not None:
+                stack.push_async_callback(close)
+            if self._http is not None:
+                stack.push_async_callback(self._http.stop)
+            if self._endpoint is not None:
+                stack.push_async_callback(self._endpoint.close)
 
     def _on_session(self, incoming: IncomingWebTransport) -> None:
         assert self._calls is not None
@@ -185,6 +217,8 @@ class Server:
         )
 
     def _unready(self) -> str | None:
+        if self._endpoint is None or self._endpoint.closed:
+            return "stopped"
         if self._draining:
             return "draining"
         if self.calls >= self.settings.limits.calls:

@@ -92,6 +92,12 @@ class LiveCalls:
         for live in list(self._calls):
             live.close(code, reason)
 
+    def cancel_agents(self) -> int:
+        """Cancel every agent that has not returned yet; return how many there are."""
+        for live in self._calls:
+            live.cancel_agent()
+        return len(self._calls)
+
     def _gone(self, live: _LiveCall) -> None:
         self._calls.discard(live)
         if not self._calls:
@@ -138,6 +144,11 @@ class _LiveCall:
         if not self._driver.over:
             self._session.close(code, reason, self._clock())
             self._driver.settle()
+
+    def cancel_agent(self) -> None:
+        """Stop the agent, if it runs."""
+        if self._agent is not None:
+            self._agent.cancel()
 
     def _hello(self, event: HelloReceived) -> None:
         hello = event.hello
@@ -203,24 +214,31 @@ class _LiveCall:
         getattr(self._log, level)("call ended", by=event.by, code=event.code, reason=event.reason)
 
     async def _run(self, call: ServerCall) -> None:
-        code, reason = SessionCode.NO_ERROR, ""
+        code, reason = SessionCode.GOING_AWAY, "the agent was stopped"
         try:
-            await self._terms.agent(call)
-            await call.speaker.heard()
+            code, reason = await self._answered(call)
+            await self._driver.delivered()
         except asyncio.CancelledError:
-            code, reason = SessionCode.GOING_AWAY, "the agent was stopped"
-        except AgentError as error:
-            self._log.error("agent failed", problem=str(error), retryable=error.retryable)
-            code, reason = SessionCode.AGENT_ERROR, str(error)
-        except Exception as error:
-            self._log.error("agent failed", exc_info=error)
-            code, reason = SessionCode.AGENT_ERROR, "the agent failed"
+            self._log.warning("agent cancelled")
         finally:
             with contextlib.suppress(Exception):
                 self.close(code, reason)
             for timer in self._timers:
                 timer.cancel()
             self._on_gone(self)
+
+    async def _answered(self, call: ServerCall) -> tuple[SessionCode, str]:
+        """Let the agent answer and be heard; return how the call is to be closed."""
+        try:
+            await self._terms.agent(call)
+            await call.speaker.heard()
+        except AgentError as error:
+            self._log.error("agent failed", problem=str(error), retryable=error.retryable)
+            return SessionCode.AGENT_ERROR, str(error)
+        except Exception as error:
+            self._log.error("agent failed", exc_info=error)
+            return SessionCode.AGENT_ERROR, "the agent failed"
+        return SessionCode.NO_ERROR, ""
 
 
 def _new_id(prefix: str) -> str:
