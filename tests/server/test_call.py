@@ -270,6 +270,26 @@ async def test_events_go_both_ways_but_legatos_own_are_refused() -> None:
         call.send({"type": "legato.flush"})
 
 
+async def test_unread_events_are_bounded_by_what_they_weigh_and_the_latest_stay() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    for number in range(30):
+        caller.session.send_event({"type": "note", "number": number, "text": "x" * 100_000}, 0)
+    caller.session.send_event({"type": "session.update"}, 0)
+    caller.driver.settle()
+    call.send({"type": "ping"})
+    await caller.until(lambda: caller.types == ["ping"])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    caller.session.close(0, "", 0)
+    caller.driver.settle()
+    kept = [event async for event in call.events]
+    assert kept[-1]["type"] == "session.update"
+    assert [event["number"] for event in kept[:-1]] == list(range(20, 30))
+    agent.release.set()
+
+
 async def test_response_cancel_interrupts() -> None:
     agent = Held()
     caller, _ = await dial(agent)

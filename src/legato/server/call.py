@@ -5,8 +5,11 @@ Owns what is heard from the caller and waits to be read. It must not know which 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+import msgspec
 
 from legato._inbox import Inbox
 from legato.agents.base import Content, ToolSet, Utterance
@@ -22,6 +25,9 @@ __all__ = ["UNREAD_EVENTS", "ServerCall"]
 
 UNREAD_EVENTS = 1000
 """Events kept for an agent that does not read them; beyond that the oldest go."""
+
+UNREAD_EVENT_BYTES = 1 << 20
+"""What these events may weigh together; the latest one is kept whatever its size."""
 
 
 class ServerCall:
@@ -47,7 +53,9 @@ class ServerCall:
         self._driver = driver
         self._session = driver.session
         self._audio: Inbox[AudioFrame | AudioGap] = Inbox(self._taken)
-        self._events: Inbox[dict[str, Any]] = Inbox()
+        self._events: Inbox[dict[str, Any]] = Inbox(self._event_taken)
+        self._event_sizes: deque[int] = deque()
+        self._event_bytes = 0
 
     @property
     def audio(self) -> AsyncIterator[AudioFrame | AudioGap]:
@@ -86,15 +94,24 @@ class ServerCall:
 
     def receive(self, event: dict[str, Any]) -> None:
         """Put a caller's event where the agent reads it."""
-        if len(self._events) >= UNREAD_EVENTS:
-            self._events.drop_oldest()
+        size = len(msgspec.json.encode(event))
+        self._event_sizes.append(size)
+        self._event_bytes += size
         self._events.put(event)
+        while len(self._events) > 1 and (
+            len(self._events) > UNREAD_EVENTS or self._event_bytes > UNREAD_EVENT_BYTES
+        ):
+            self._events.drop_oldest()
+            self._event_bytes -= self._event_sizes.popleft()
 
     def end(self) -> None:
         """End the call for the agent: iterations stop, utterances settle."""
         self._audio.close()
         self._events.close()
         self.speaker.end()
+
+    def _event_taken(self, _event: dict[str, Any]) -> None:
+        self._event_bytes -= self._event_sizes.popleft()
 
     def _taken(self, item: AudioFrame | AudioGap) -> None:
         if type(item) is AudioFrame and not self._driver.over:
