@@ -20,12 +20,12 @@ DEFAULT_URL = f"https://localhost:{DEFAULT_PORT}"
 
 async def resolve_target(url: str, settings: ClientSettings) -> ConnectTarget:
     """Look the host of `url` up. Raises `SettingsError` for a bad URL, `ConnectError` for an unknown host."""
-    parts = urlsplit(url if "//" in url else f"https://{url}")
     try:
-        host, port = parts.hostname, parts.port or DEFAULT_PORT
+        parts = urlsplit(url if "//" in url else f"https://{url}")
+        scheme, host, port = parts.scheme, parts.hostname, parts.port or DEFAULT_PORT
     except ValueError:
-        host, port = None, 0
-    if parts.scheme != "https" or not host:
+        scheme, host, port = "", None, 0
+    if scheme != "https" or not host:
         raise SettingsError(f"{url!r} is no address of a voice server: use https://host:port")
     path = parts.path if parts.path not in ("", "/") else SESSION_PATH
     if parts.query:
@@ -35,6 +35,8 @@ async def resolve_target(url: str, settings: ClientSettings) -> ConnectTarget:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise ConnectError(f"cannot find {host}: {error.strerror or error}") from None
+    except UnicodeError:
+        raise SettingsError(f"{host!r} cannot be the name of a host") from None
     addresses = list(dict.fromkeys((str(entry[4][0]), port) for entry in found))
     return ConnectTarget(
         addresses=addresses,

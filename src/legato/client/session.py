@@ -7,15 +7,12 @@ nor which device plays.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 from legato._inbox import Inbox
 from legato._version import __version__
-from legato.audio.codecs import codec_for
-from legato.audio.codecs.base import Decoder
 from legato.client.address import DEFAULT_URL, resolve_target
 from legato.client.capture import CapturedAudio
 from legato.client.devices import Device, VirtualSpeaker
@@ -29,9 +26,16 @@ from legato.client.events import (
     ServerLeaving,
 )
 from legato.client.playback import PlaybackBuffer, PlayedItem
+from legato.client.reply import IncomingReply
 from legato.client.settings import ClientSettings
 from legato.core.client_session import ClientSession
-from legato.core.errors import ConnectError, LegatoError, LocalProtocolError, SessionClosed
+from legato.core.errors import (
+    ConnectError,
+    LegatoError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SessionClosed,
+)
 from legato.core.events import (
     Draining,
     EventReceived,
@@ -54,9 +58,6 @@ __all__ = ["RealtimeSession", "connect"]
 UNREAD_EVENTS = 10_000
 """Events kept for an application that does not read them; beyond that the oldest go."""
 
-CLOSE_GRACE_S = 0.5
-"""How long a hang-up waits for the server to say goodbye."""
-
 
 def connect(
     url: str = DEFAULT_URL, settings: ClientSettings | None = None, speaker: Device | None = None
@@ -68,19 +69,6 @@ def connect(
     default plays them in real time without a sound. Must be called on a running event loop.
     """
     return RealtimeSession(url, settings or ClientSettings(), speaker or VirtualSpeaker())
-
-
-class _Reply:
-    """One reply part on its way through decoder and player."""
-
-    __slots__ = ("decoder", "item", "received", "response_id", "whole")
-
-    def __init__(self, response_id: str, item: PlayedItem, decoder: Decoder) -> None:
-        self.response_id = response_id
-        self.item = item
-        self.decoder = decoder
-        self.received = 0
-        self.whole: int | None = None
 
 
 class RealtimeSession:
@@ -109,7 +97,7 @@ class RealtimeSession:
             UplinkSettings(group_us=settings.group_ms * 1000),
         )
         self._events: Inbox[ClientEvent] = Inbox()
-        self._replies: dict[int, _Reply] = {}
+        self._replies: dict[int, IncomingReply] = {}
         self._reported_us = 0
         self._endpoint: WebTransportEndpoint | None = None
         self._transport: WebTransportSession | None = None
@@ -190,10 +178,14 @@ class RealtimeSession:
         self._settle()
 
     def migrate(self, local: tuple[str, int] | None = None) -> None:
-        """Move to another local address, or just to a fresh port, without losing a sample."""
+        """Move to another local address, or just to a fresh port, without losing a sample.
+
+        Raises `LocalProtocolError` before the server has taken the call, `SessionClosed` after the end.
+        """
         self._check_open()
-        if self._transport is not None:
-            self._transport.migrate(local)
+        if self._transport is None:
+            raise LocalProtocolError("the call has no path yet that could be left: wait until it is ready")
+        self._transport.migrate(local)
 
     def statistics(self) -> TransportStatistics | None:
         """Return the connection's figures, or None before there is one."""
@@ -244,6 +236,9 @@ class RealtimeSession:
             self._settle()
         except LegatoError as error:
             self._fail(error)
+        except Exception as error:
+            # Whoever waits for `ready` is told now, not when their patience ends.
+            self._fail(ConnectError(f"cannot call {self.url}: {error}"))
 
     def _bind(self, transport: Transport) -> SessionDriver:
         self._driver = SessionDriver(self._session, transport, self._reactions)
@@ -255,7 +250,8 @@ class RealtimeSession:
 
     def _check_open(self) -> None:
         if self.ended is not None:
-            raise self.ended
+            # A new one each time: an exception that is raised again keeps every traceback it ever had.
+            raise SessionClosed(self.ended.by, self.ended.code, self.ended.reason)
 
     def _tell(self, event: ClientEvent) -> None:
         if len(self._events) >= UNREAD_EVENTS:
@@ -280,10 +276,16 @@ class RealtimeSession:
 
     def _reply_started(self, event: ReplyStarted) -> None:
         header = event.header
+        if header.format not in self.settings.output:
+            self._session.close(
+                SessionCode.UNSUPPORTED_FORMAT,
+                f"a reply in {header.format}, which was not offered",
+                self.now_us(),
+            )
+            return
         item = self.playback.begin(header.item_id, header.content_index, header.generation)
         if item is not None:
-            decoder = codec_for(header.format).decoder()
-            self._replies[header.generation] = _Reply(header.response_id, item, decoder)
+            self._replies[header.generation] = IncomingReply(header, item)
 
     def _reply_audio(self, event: ReplyAudio) -> None:
         reply = self._replies.get(event.generation)
@@ -291,19 +293,16 @@ class RealtimeSession:
             return
         if reply.received == 0:
             self._tell(ReplyBegan(reply.response_id, event.item_id, event.generation, self.now_us()))
-        if event.offset > reply.received:
-            self.playback.append(reply.item, reply.decoder.lose(event.offset - reply.received))
-        with contextlib.suppress(ValueError):
-            self.playback.append(reply.item, reply.decoder.decode(event.payload))
-        assert self.welcome is not None
-        reply.received = event.offset + self.welcome.output.samples(event.payload)
+        try:
+            self.playback.append(reply.item, reply.take(event.offset, event.payload))
+        except RemoteProtocolError as violation:
+            self._session.close(violation.code, violation.reason, self.now_us())
 
     def _reply_ended(self, event: ReplyEnded) -> None:
         reply = self._replies.get(event.generation)
         if reply is None:
             return
-        reply.whole = event.samples
-        self.playback.append(reply.item, reply.decoder.flush())
+        self.playback.append(reply.item, reply.end(event.samples))
         self.playback.complete(reply.item)
         self._tell(ReplyArrived(event.item_id, event.generation, event.samples, self.now_us()))
 
@@ -313,9 +312,12 @@ class RealtimeSession:
     def _flush(self, first: int, last: int) -> None:
         self.playback.flush(last, first)
         self._report()
-        for stale in [number for number in self._replies if first <= number <= last]:
-            del self._replies[stale]
-        self._tell(Interrupted(first, last, self.now_us()))
+        stale = [number for number in self._replies if first <= number <= last]
+        for number in stale:
+            del self._replies[number]
+        # A server's flush that only confirms what was silenced here already is no second interruption.
+        if stale:
+            self._tell(Interrupted(first, last, self.now_us()))
 
     def _pulled(self) -> None:
         if self.ended is not None:
@@ -365,9 +367,9 @@ class RealtimeSession:
         self.ended = SessionClosed(event.by, event.code, event.reason)
         if not self._welcomed.done():
             self._fail(ConnectError(f"{self.url} did not take the call: {event.reason or self.ended}"))
-        self._speaker.stop()
         self._events.close()
         self._over.set()
+        self._speaker.stop()
 
     def _fail(self, error: LegatoError) -> None:
         if not self._welcomed.done():

@@ -1,0 +1,220 @@
+"""A caller's call when things go wrong: broken promises, URLs that are none, ends at any moment."""
+
+import asyncio
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from tests.native.conftest import Certificate
+
+from legato.client.events import Interrupted, ReplyArrived
+from legato.client.playback import PlaybackBuffer
+from legato.client.session import RealtimeSession, connect
+from legato.client.settings import ClientSettings
+from legato.core.audio import AudioFormat
+from legato.core.errors import ConnectError, LocalProtocolError, SessionClosed, SettingsError
+from legato.core.events import EventReceived, HelloReceived
+from legato.core.server_session import ServerSession
+from legato.core.terms import Terms
+from legato.core.wire import varint
+from legato.core.wire.codes import SessionCode, StreamType
+from legato.core.wire.event_json import encode_message
+from legato.core.wire.messages import ReplyHeader
+from legato.core.wire.records import downlink_record
+from legato.session_driver import SessionDriver, monotonic_us
+from legato.transports.base import Handler, Transport
+from legato.transports.webtransport import IncomingWebTransport, WebTransportEndpoint
+
+CERTIFICATE = Certificate()
+PCM = AudioFormat("pcm16", 24_000)
+SETTINGS = ClientSettings(input=PCM, output=(PCM,), certificate_hashes=(CERTIFICATE.hash,))
+
+
+class FakeServer:
+    """Takes one call; the test says the rest, by hand."""
+
+    def __init__(self) -> None:
+        self.session = ServerSession(monotonic_us())
+        self.driver = cast(SessionDriver, None)
+        self.events: list[EventReceived] = []
+        self.endpoint = WebTransportEndpoint.listen(
+            [("127.0.0.1", 0)], CERTIFICATE.identity, SimpleNamespace(), None, self._take
+        )
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.endpoint.addresses[0][1]}"
+
+    def _take(self, incoming: IncomingWebTransport) -> None:
+        incoming.accept(self._bind)
+
+    def _bind(self, transport: Transport) -> Handler:
+        reactions = {HelloReceived: self._hello, EventReceived: self.events.append}
+        self.driver = SessionDriver(self.session, transport, reactions)
+        return self.driver
+
+    def _hello(self, _: HelloReceived) -> None:
+        self.session.accept(
+            Terms(session_id="s", output=PCM, profile="turn", lead_ms=1000), self.driver.clock()
+        )
+
+    def reply(self, form: AudioFormat, *records: tuple[int, bytes], fin: bool = True) -> None:
+        """Send a reply of records at offsets, allowed or not."""
+        header = encode_message(
+            ReplyHeader(response_id="r", item_id="i", content_index=0, generation=1, format=form)
+        )
+        stream = self.driver.transport.open_stream(False)
+        preface = varint.encode(StreamType.DOWNLINK_AUDIO) + varint.encode(len(header)) + header
+        body = b"".join(downlink_record(offset, payload) for offset, payload in records)
+        self.driver.transport.send(stream, preface + body, fin)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeServer]:
+    server = FakeServer()
+    yield server
+    await server.endpoint.close()
+
+
+class Mute:
+    """A player that the test pulls by hand."""
+
+    buffer: PlaybackBuffer
+    pulled: Callable[[], None]
+    stops = 0
+
+    def start(self, buffer: PlaybackBuffer, on_pull: Callable[[], None]) -> None:
+        self.buffer, self.pulled = buffer, on_pull
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+async def within(session: RealtimeSession) -> SessionClosed:
+    return await asyncio.wait_for(session.wait_closed(), 10)
+
+
+async def test_a_reply_in_a_format_that_was_not_offered_ends_the_call(server: FakeServer) -> None:
+    async with connect(server.url, SETTINGS, Mute()) as session:
+        server.reply(AudioFormat("pcm16", 48_000), (0, bytes(960)))
+        assert (await within(session)).code == SessionCode.UNSUPPORTED_FORMAT
+
+
+async def test_a_gap_longer_than_any_loss_ends_the_call(server: FakeServer) -> None:
+    async with connect(server.url, SETTINGS, Mute()) as session:
+        server.reply(PCM, (1 << 50, bytes(960)))
+        assert (await within(session)).code == SessionCode.PROTOCOL_VIOLATION
+
+
+async def test_a_short_gap_is_silence_of_its_length(server: FakeServer) -> None:
+    async with connect(server.url, SETTINGS, Mute()) as session:
+        server.reply(PCM, (0, b"\1\1" * 10), (30, b"\2\2" * 10))
+        async for event in session.events:
+            if isinstance(event, ReplyArrived):
+                break
+        assert session.playback.pull(40) == b"\1\1" * 10 + bytes(40) + b"\2\2" * 10
+
+
+async def test_an_interruption_is_told_once(server: FakeServer) -> None:
+    player = Mute()
+    async with connect(server.url, SETTINGS, player) as session:
+        generation = server.session.begin_reply("r", "i", PCM, 0)
+        server.session.send_audio(generation, bytes(48_000), 24_000, 0)
+        server.driver.settle()
+        events = session.events
+        await anext(events)
+        session.interrupt()
+        server.session.flush_reply(generation, 0)
+        server.session.send_event({"type": "after"}, 0)
+        server.driver.settle()
+        kinds: list[type] = []
+        async for event in events:
+            kinds.append(type(event))
+            if getattr(event, "type", "") == "after":
+                break
+        assert kinds.count(Interrupted) == 1
+
+
+@pytest.mark.parametrize("url", ["https://[bad", "ftp://x", "https://x:99999", f"https://{'a' * 70}.example"])
+async def test_a_url_that_is_none_is_told_at_once(url: str) -> None:
+    with pytest.raises(SettingsError):
+        async with asyncio.timeout(5), connect(url, SETTINGS):
+            pass
+
+
+async def test_whatever_goes_wrong_on_the_way_to_a_call_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> object:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr("legato.client.session.resolve_target", fail)
+    with pytest.raises(ConnectError, match="no luck"):
+        async with asyncio.timeout(5), connect("https://localhost", SETTINGS):
+            pass
+
+
+async def test_a_player_that_cannot_start_is_why_the_call_does_not(server: FakeServer) -> None:
+    class Broken(Mute):
+        def start(self, buffer: PlaybackBuffer, on_pull: Callable[[], None]) -> None:
+            raise SettingsError("no loudspeaker can be opened")
+
+    with pytest.raises(SettingsError, match="loudspeaker"):
+        async with asyncio.timeout(5), connect(server.url, SETTINGS, Broken()):
+            pass
+
+
+async def test_after_the_end_everything_says_so_and_nothing_grows(server: FakeServer) -> None:
+    player = Mute()
+    async with connect(server.url, SETTINGS, player) as session:
+        server.session.close(SessionCode.GOING_AWAY, "enough", 0)
+        server.driver.settle()
+        ended = await within(session)
+        assert (ended.by, ended.code, ended.reason) == ("peer", SessionCode.GOING_AWAY, "enough")
+        depths = []
+        for _ in range(3):
+            with pytest.raises(SessionClosed, match="enough"):
+                session.send_audio(bytes(960))
+            try:
+                session.end_utterance()
+            except SessionClosed:
+                depths.append(len(traceback.extract_tb(sys.exc_info()[2])))
+        assert len(set(depths)) == 1
+        for late in (session.interrupt, session.migrate):
+            with pytest.raises(SessionClosed):
+                late()
+        assert [event async for event in session.events] == []
+        player.pulled()
+        assert session.statistics() is not None
+    assert player.stops == 1
+
+
+async def test_closing_twice_at_once_and_moving_too_early(server: FakeServer) -> None:
+    session = connect(server.url, SETTINGS, Mute())
+    with pytest.raises(LocalProtocolError, match="path"):
+        session.migrate()
+    assert session.statistics() is None
+    await asyncio.gather(session.close(), session.close())
+    await session.close()
+    with pytest.raises(ConnectError):
+        await session.ready()
+
+
+async def after_turns(turns: int, work: Awaitable[object]) -> None:
+    task = asyncio.ensure_future(work)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 5, 50])
+async def test_giving_up_at_any_moment_leaves_no_task_behind(server: FakeServer, turns: int) -> None:
+    async def call() -> None:
+        async with connect(server.url, SETTINGS):
+            await asyncio.Event().wait()
+
+    await after_turns(turns, call())
+    others = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    assert {task.get_name() for task in others} & {"connect", "virtual speaker"} == set()
