@@ -181,8 +181,12 @@ class SessionDriver:
                 while events := session.events():
                     for event in events:
                         reaction = self._reactions.get(type(event))
-                        if reaction is not None:
-                            self._react(reaction, event)
+                        if reaction is None:
+                            continue
+                        try:
+                            reaction(event)
+                        except Exception as error:
+                            self._failed(event, error)
                 whole = self._carried_out()
         finally:
             self._settling = False
@@ -210,13 +214,11 @@ class SessionDriver:
             return False
         return True
 
-    def _react(self, reaction: Callable[[Any], None], event: object) -> None:
-        try:
-            reaction(event)
-        except Exception as error:
-            # It must reach neither the transport, which serves other sessions too, nor the events behind it.
-            log.error("%s was not dealt with", type(event).__name__, exc_info=error)
-            self.session.close(SessionCode.INTERNAL_ERROR, "an internal error", self.clock())
+    def _failed(self, event: object, error: Exception) -> None:
+        """End the session: what an owner raises must reach neither the transport, which serves others too,
+        nor the events behind it."""
+        log.error("%s was not dealt with", type(event).__name__, exc_info=error)
+        self.session.close(SessionCode.INTERNAL_ERROR, "an internal error", self.clock())
 
     def _send(self, output: Send) -> None:
         key, fin = output.key, output.fin
