@@ -27,6 +27,7 @@ from aioquic.quic.events import (
     StreamDataReceived,
     StreamReset,
 )
+from cryptography.hazmat.primitives.hashes import SHA256
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -72,12 +73,13 @@ class AioquicClient(QuicConnectionProtocol):
             case StreamReset(stream_id=stream, error_code=code):
                 incoming = self._incoming(stream)
                 incoming.reset = code
-                incoming.ended.set()
+                self._add(incoming, b"", True)
             case StopSendingReceived(stream_id=stream, error_code=code):
                 self._incoming(stream).stopped.set_result(code)
             case ConnectionTerminated(error_code=code, reason_phrase=reason):
                 if not self.terminated.done():
                     self.terminated.set_result((code, reason))
+                self._add(self.capsules, b"", True)
         for http_event in self.http.handle_event(event):
             self._http_event(http_event)
 
@@ -100,9 +102,9 @@ class AioquicClient(QuicConnectionProtocol):
     @staticmethod
     def _add(incoming: Incoming, data: bytes, ended: bool) -> None:
         incoming.data += data
-        incoming.arrived.set()
         if ended:
             incoming.ended.set()
+        incoming.arrived.set()
 
     async def request(self, path: str, method: bytes = b"CONNECT") -> dict[bytes, bytes]:
         """Ask for a session, or for something else, and wait for the answer."""
@@ -129,6 +131,22 @@ class AioquicClient(QuicConnectionProtocol):
         self.transmit()
         return stream
 
+    def write(self, stream: int, data: bytes) -> None:
+        """Send more on a stream that was opened with `fin=False`."""
+        self._quic.send_stream_data(stream, data)
+        self.transmit()
+
+    async def take(self, stream: int, count: int) -> bytes:
+        """Wait for the next `count` bytes of a stream and take them away; `EOFError` if it ends before."""
+        incoming = self._incoming(stream)
+        while len(incoming.data) < count:
+            if incoming.ended.is_set():
+                raise EOFError(f"stream {stream} ended {count - len(incoming.data)} bytes too early")
+            incoming.arrived.clear()
+            await incoming.arrived.wait()
+        taken, incoming.data = incoming.data[:count], incoming.data[count:]
+        return taken
+
     async def ended(self, stream: int) -> Incoming:
         """Wait for the end of a stream, whichever end it is."""
         incoming = self._incoming(stream)
@@ -142,6 +160,12 @@ class AioquicClient(QuicConnectionProtocol):
     async def arrived(self, stream: int) -> None:
         """Wait for the first bytes on a stream."""
         await self._incoming(stream).arrived.wait()
+
+    def certificate_hash(self) -> bytes:
+        """SHA-256 of the certificate that the server has shown."""
+        certificate = self._quic.tls._peer_certificate
+        assert certificate is not None
+        return certificate.fingerprint(SHA256())
 
     def reset(self, stream: int, code: int) -> None:
         """Abandon a stream with a code of HTTP/3."""

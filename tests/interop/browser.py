@@ -1,4 +1,4 @@
-"""Plays all scenes in a browser of this machine and brings back what both sides saw.
+"""Plays scenes in a browser and brings back what it saw, and what the server of `scenes.py` saw.
 
 Owns processes and files: the page's web server, Node, the browser. Must not know what is expected of a scene.
 """
@@ -79,12 +79,23 @@ def _node() -> str:
 
 
 @asynccontextmanager
-async def _browser(browser: str, page_url: str, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """Let a browser play all scenes; it stays alive as long as the context."""
-    arguments = [str(FOLDER / "drive.mjs"), browser, _program(browser), page_url, json.dumps(parameters)]
+async def played(browser: str, module: str, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Let a browser play all scenes of a module of `browsers/`; it stays alive as long as the context."""
+    with _page_server() as page_url:
+        arguments = [browser, _program(browser), page_url, module, json.dumps(parameters)]
+        async with _driven(browser, arguments) as seen:
+            yield seen
+
+
+@asynccontextmanager
+async def _driven(browser: str, arguments: list[str]) -> AsyncIterator[dict[str, Any]]:
     # A session of its own, so that the browser's many processes can be ended together.
     process = await asyncio.create_subprocess_exec(
-        *(_node(), *arguments), stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+        *(_node(), str(FOLDER / "drive.mjs"), *arguments),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        start_new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -109,11 +120,10 @@ async def _browser(browser: str, page_url: str, parameters: dict[str, Any]) -> A
 async def _perform(browser: str) -> Performance:
     async with stage() as running:
         parameters = {"port": running.port, "certificateHash": list(running.identity.hash)}
-        with _page_server() as page_url:
-            async with _browser(browser, page_url, parameters) as page:
-                # A session that stays open shows in its test.
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(running.all_ended(), 5)
+        async with played(browser, "scenes.mjs", parameters) as page:
+            # A session that stays open shows in its test.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(running.all_ended(), 5)
         return Performance(browser, page, {record.path: record for record in running.sessions})
 
 

@@ -1,7 +1,7 @@
-// Starts a browser of this machine, lets a page play all scenes, prints what it saw as one line of JSON, and keeps the
-// browser until its own input ends.
+// Starts a browser of this machine, lets a page play all scenes of a module, prints what it saw as one line of JSON,
+// and keeps the browser until its own input ends.
 //
-//     node drive.mjs chromium|firefox EXECUTABLE PAGE_URL PARAMETERS_AS_JSON
+//     node drive.mjs chromium|firefox EXECUTABLE PAGE_URL MODULE PARAMETERS_AS_JSON
 //
 // Owns how each browser is started. Must not know what the scenes are.
 
@@ -33,7 +33,7 @@ const STARTS = {
     },
 };
 
-const [browserName, executablePath, pageUrl, parameters] = process.argv.slice(2);
+const [browserName, executablePath, pageUrl, module, parameters] = process.argv.slice(2);
 
 const browser = await puppeteer.launch({
     browser: browserName === "firefox" ? "firefox" : "chrome",
@@ -46,8 +46,8 @@ const browser = await puppeteer.launch({
 try {
     const page = await browser.newPage();
     await page.goto(pageUrl);
-    const play = async (given) => (await import("./scenes.mjs")).playAll(given);
-    const seen = await page.evaluate(play, JSON.parse(parameters));
+    const play = async (path, given) => (await import(path)).playAll(given);
+    const seen = await page.evaluate(play, `./${module}`, JSON.parse(parameters));
     process.stdout.write(JSON.stringify(seen) + "\n");
     await text(process.stdin);
 } finally {

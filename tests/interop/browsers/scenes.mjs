@@ -1,7 +1,7 @@
 // What a page does in each scene of tests/interop/scenes.py, and what it saw: the browser's half of the interop tests.
 // Runs in a page; must not know which browser it is in, nor legato's own protocol.
 
-const SCENE_TIMEOUT_MS = 10_000;
+import { answerTo, connect as connectTo, failure, play } from "./play.mjs";
 
 const encode = (words) => new TextEncoder().encode(words);
 const decode = (bytes) => new TextDecoder().decode(bytes);
@@ -35,9 +35,6 @@ async function nextServerStream(session) {
     return value;
 }
 
-/** What an error says about itself, without the words that each browser chooses. */
-const facts = (error) => ({ name: error?.name, source: error?.source, streamErrorCode: error?.streamErrorCode });
-
 /** An error with a code; Chromium 156 still has the constructor of an earlier draft of the API. */
 function streamError(streamErrorCode) {
     try {
@@ -46,8 +43,6 @@ function streamError(streamErrorCode) {
         return new WebTransportError({ streamErrorCode });
     }
 }
-
-const failure = (promise) => promise.then(() => null, facts);
 
 const SCENES = {
     async bidirectional(open) {
@@ -77,14 +72,9 @@ const SCENES = {
 
     async datagram(open) {
         const session = await open("/echo?datagram");
-        const writer = (session.datagrams.createWritable?.() ?? session.datagrams.writable).getWriter();
-        const reader = session.datagrams.readable.getReader();
-        // Datagrams may be lost, so a beat goes out until one comes back.
-        const beat = setInterval(() => writer.write(encode("beat")), 50);
-        const { value } = await reader.read();
-        clearInterval(beat);
+        const answer = decode(await answerTo(session, encode("beat")));
         session.close();
-        return decode(value);
+        return answer;
     },
 
     async speaks(open) {
@@ -174,37 +164,18 @@ const SCENES = {
     },
 
     async foreignCertificate(open, connect) {
-        const session = connect("/echo?foreign", { hash: new Uint8Array(32) });
-        session.closed.catch(() => {});
-        return failure(session.ready);
+        return failure(connect("/echo?foreign", { hash: new Uint8Array(32) }).ready);
     },
 };
 
-function within(promise, milliseconds) {
-    const late = new Promise((_, reject) => setTimeout(() => reject(new Error("no end in time")), milliseconds));
-    return Promise.race([promise, late]);
-}
-
-/** Plays the scenes one after another; each gives what it saw or the error that ended it. */
+/** Plays all scenes; gives what each saw. */
 export async function playAll({ port, certificateHash }) {
-    const pinned = Uint8Array.from(certificateHash);
-    const connect = (path, { host = "127.0.0.1", hash = pinned } = {}) => {
-        const serverCertificateHashes = [{ algorithm: "sha-256", value: hash }];
-        return new WebTransport(`https://${host}:${port}${path}`, { serverCertificateHashes });
-    };
+    const connect = (path, { host = "127.0.0.1", hash = certificateHash } = {}) =>
+        connectTo(`https://${host}:${port}${path}`, hash);
     const open = async (path) => {
         const session = connect(path);
-        session.closed.catch(() => {});
         await session.ready;
         return session;
     };
-    const seen = {};
-    for (const [name, scene] of Object.entries(SCENES)) {
-        try {
-            seen[name] = await within(scene(open, connect), SCENE_TIMEOUT_MS);
-        } catch (error) {
-            seen[name] = { failed: `${error.name}: ${error.message}` };
-        }
-    }
-    return seen;
+    return play(SCENES, open, connect);
 }
