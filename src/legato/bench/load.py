@@ -184,7 +184,7 @@ def _report(ours: Run, theirs: Run | None, sessions: int, seconds: float) -> Rep
     notes = [
         f"{ours.seen['frames_sent']} frames; the server has one core, its callers the others",
         "baseline: websockets, uvloop and TLS, no compression",
-        f"the limit is {CPU_LIMIT_US} µs where the baseline takes {BASELINE_US} µs or less, and in proportion",
+        f"the limit is {CPU_LIMIT_US} µs where the baseline takes {BASELINE_US} µs, more where it takes more",
         f"the generator was {late:.1f} ms late at p99; this is within the echo delay",
     ]
     title = f"load: {sessions} calls, {seconds:g} s"

@@ -300,7 +300,10 @@ class WebTransportEndpoint:
         self._end(session, "peer", 0, f"the server answered {status}")
 
     def _failed(self, session: int, _stream: int, payload: Any) -> None:
-        self._end(session, "transport", 0, str(payload[0] if isinstance(payload, tuple) else payload))
+        reason, kind = payload
+        if kind == "certificate":
+            reason = f"its certificate is not trusted ({_certificate_problem(reason)})"
+        self._end(session, "transport", 0, reason)
 
     def _stream_opened(self, session: int, stream: int, payload: Any) -> None:
         if handler := self._handlers.get(session):
@@ -342,3 +345,15 @@ class WebTransportEndpoint:
         handler = self._handlers.pop(session, None)
         if handler is not None:
             handler.closed(by, code, reason)
+
+
+def _certificate_problem(reason: str) -> str:
+    """Say for people what the TLS library says about a certificate."""
+    problems = {
+        "NotPinned": "its hash is not the expected one",
+        "Expired": "it has expired",
+        "NotValidYet": "it is not valid yet",
+        "NotValidForName": "it is for another name",
+        "UnknownIssuer": "its issuer is unknown here",
+    }
+    return next((text for word, text in problems.items() if word in reason), reason)
