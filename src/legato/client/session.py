@@ -178,10 +178,7 @@ class RealtimeSession:
         self._settle()
 
     def migrate(self, local: tuple[str, int] | None = None) -> None:
-        """Move to another local address, or just to a fresh port, without losing a sample.
-
-        Raises `LocalProtocolError` before the server has taken the call, `SessionClosed` after the end.
-        """
+        """Move to another local address, or just to a fresh port, without losing a sample."""
         self._check_open()
         if self._transport is None:
             raise LocalProtocolError("the call has no path yet that could be left: wait until it is ready")

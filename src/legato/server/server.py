@@ -129,7 +129,7 @@ class Server:
         self._calls.close_all(SessionCode.GOING_AWAY, "the server stops")
 
     async def stop(self) -> None:
-        """End every call now and release the sockets. Idempotent; all who ask wait until it is done."""
+        """End every call now and release the sockets. Idempotent."""
         if self._stopping:
             await self._stopped.wait()
             return

@@ -18,7 +18,7 @@ import structlog
 from legato.agents.base import Agent
 from legato.audio.codecs import codec_for
 from legato.core.audio import AudioFormat
-from legato.core.errors import AgentError, SettingsError
+from legato.core.errors import AgentError, SettingsError, TransportError
 from legato.core.events import (
     AudioReceived,
     EventReceived,
@@ -134,8 +134,10 @@ class _LiveCall:
         return self._driver
 
     def going_away(self, in_ms: int) -> None:
-        """Announce the end, to a call that has begun."""
-        if self._call is not None and not self._driver.over:
+        """Announce the end; a caller who has not said hello yet is better off elsewhere at once."""
+        if self._call is None:
+            self.close(SessionCode.GOING_AWAY, "the server stops")
+        elif not self._driver.over:
             self._session.going_away(in_ms, self._clock())
             self._driver.settle()
 
@@ -209,15 +211,24 @@ class _LiveCall:
         if self._agent is None or self._agent.done():
             self._on_gone(self)
         else:
-            self._timers = [asyncio.get_running_loop().call_later(AGENT_GRACE_S, self._agent.cancel)]
+            loop = asyncio.get_running_loop()
+            self._timers = [
+                loop.call_later(AGENT_GRACE_S, self.cancel_agent),
+                loop.call_later(2 * AGENT_GRACE_S, self._complain),
+            ]
         level = "info" if event.code in (SessionCode.NO_ERROR, SessionCode.GOING_AWAY) else "warning"
         getattr(self._log, level)("call ended", by=event.by, code=event.code, reason=event.reason)
+
+    def _complain(self) -> None:
+        # It still counts as a call: an operator who sees fewer callers than calls finds the reason here.
+        self._log.error("the agent ignores its cancellation", grace_seconds=AGENT_GRACE_S)
 
     async def _run(self, call: ServerCall) -> None:
         code, reason = SessionCode.GOING_AWAY, "the agent was stopped"
         try:
             code, reason = await self._answered(call)
-            await self._driver.delivered()
+            with contextlib.suppress(TransportError):
+                await self._driver.delivered()
         except asyncio.CancelledError:
             self._log.warning("agent cancelled")
         finally:
