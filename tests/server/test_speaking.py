@@ -192,3 +192,29 @@ async def test_content_that_takes_its_time_holds_a_call_whose_agent_has_returned
     assert len(calls) == 1
     caller.play(1000)
     await asyncio.wait_for(calls.wait_empty(), 5)
+
+
+async def test_a_caller_without_reports_hears_an_agent_out_that_has_returned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("legato.server.speaking.STALLED_S", 0.4)
+
+    async def brief(call: Call) -> None:
+        call.say(said(*["More."] * 10, samples=PCM.rate // 10))
+
+    silent = hello(capabilities=Capabilities(playback_reports=False))
+    caller, calls = await dial(brief, silent, lead_ms=100)
+    await asyncio.wait_for(calls.wait_empty(), 10)
+    await caller.until(lambda: caller.ended is not None)
+    assert caller.items[1].received == PCM.rate
+    assert caller.whole == 1
+
+
+async def test_saying_nothing_ends_at_once() -> None:
+    async def brief(call: Call) -> None:
+        call.say(said())
+
+    caller, calls = await dial(brief)
+    await asyncio.wait_for(calls.wait_empty(), 5)
+    await caller.until(lambda: caller.ended is not None)
+    assert "response.done" in caller.types

@@ -38,6 +38,9 @@ STALLED_S = 60.0
 MOST_UNHEARD = 48
 """Replies begun and not settled at once: fewer than a session keeps figures of, so that none is forgotten."""
 
+FOLLOW_S = 0.2
+"""How often it is worked out what was heard where the player does not report it."""
+
 CREDIT_POLL_S = 0.1
 """How often credit is looked at while no report comes that would give some."""
 
@@ -63,7 +66,7 @@ class Speaker:
         self._begun: dict[int, SpokenUtterance] = {}
         self._credit = asyncio.Event()
         self._waits_for_credit = False
-        self._moves = 0  # how often something was heard or became complete
+        self._moves = 0  # how often something was heard, sent or completed
         self._over = False
 
     @property
@@ -231,6 +234,7 @@ class Speaker:
             await self._driver.writable()
             credit = self._session.credit_us(self._driver.clock())
             if credit > 0 or self._over:
+                self._moves += 1
                 return max(1, credit * self._format.rate // 1_000_000)
             # Without playback reports nothing but time gives credit.
             with contextlib.suppress(TimeoutError):
@@ -257,18 +261,20 @@ class Speaker:
         )
         utterance.generation = generation
         self._begun[generation] = utterance
+        if not self._session.ledger.reports:
+            self._follow(utterance)
         return generation
 
     def _finish(self, utterance: SpokenUtterance, status: str) -> None:
         """End the reply on the wire, whether it was said to its end or broke off."""
         self._moves += 1
+        if utterance is self._current:
+            self._current = None
         if self._driver.over:
             utterance.settle()
             return
         if utterance.generation is not None and status != "cancelled":
             self._session.end_reply(utterance.generation, self._driver.clock())
-            if utterance is self._current:
-                self._current = None
         if utterance.text:
             self._event(
                 "response.output_audio_transcript.done",
@@ -280,20 +286,18 @@ class Speaker:
         self._event("response.done", response={"id": utterance.response_id, "status": status})
         if utterance.sent == 0:
             self._settle(utterance)
-        elif status != "cancelled" and not self._session.ledger.reports:
-            self._follow(utterance)
 
     def _follow(self, utterance: SpokenUtterance) -> None:
-        """Settle an utterance when it must have been heard: the player does not say."""
+        """Note what must have been heard by now, until that is everything: the player does not say."""
         if utterance.settled or utterance.generation is None:
             return
         heard = self._session.ledger.heard(utterance.generation, self._driver.clock())
-        utterance.note_heard(heard)
-        if heard >= utterance.sent:
+        self._moves += utterance.note_heard(heard)
+        if heard >= utterance.sent and utterance is not self._current:
             self._settle(utterance)
         else:
-            rest = (utterance.sent - heard) / self._format.rate
-            asyncio.get_running_loop().call_later(rest, self._follow, utterance)
+            rest = (utterance.sent - heard) / self._format.rate or FOLLOW_S
+            asyncio.get_running_loop().call_later(min(rest, FOLLOW_S), self._follow, utterance)
 
     def _event(self, kind: str, **fields: Any) -> None:
         if not self._driver.over:
