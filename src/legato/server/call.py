@@ -18,6 +18,7 @@ from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.errors import LocalProtocolError
 from legato.core.events import AudioReceived, GapReported
 from legato.core.server_session import ServerSession
+from legato.core.wire.codes import SessionCode
 from legato.server.speaking import Speaker
 from legato.session_driver import SessionDriver
 
@@ -28,6 +29,12 @@ UNREAD_EVENTS = 1000
 
 UNREAD_EVENT_BYTES = 1 << 20
 """What these events may weigh together; the latest one is kept whatever its size."""
+
+
+UNREAD_PIECES = 20_000
+"""Frames and gaps kept for an agent that does not read them: more than 30 s of the shortest frames there
+are, so
+that only a caller who sends crumbs gets that far."""
 
 
 class ServerCall:
@@ -86,11 +93,18 @@ class ServerCall:
 
     def hear_audio(self, event: AudioReceived) -> None:
         """Put audio where the agent reads it."""
-        self._audio.put(event.frame)
+        self._hear(event.frame)
 
     def hear_gap(self, event: GapReported) -> None:
         """Put the news of lost audio where the agent reads it."""
-        self._audio.put(event.gap)
+        self._hear(event.gap)
+
+    def _hear(self, item: AudioFrame | AudioGap) -> None:
+        self._audio.put(item)
+        if len(self._audio) > UNREAD_PIECES:
+            self._session.close(
+                SessionCode.LIMIT_EXCEEDED, "too many pieces of audio wait", self._driver.clock()
+            )
 
     def receive(self, event: dict[str, Any]) -> None:
         """Put a caller's event where the agent reads it."""
