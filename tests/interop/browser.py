@@ -112,6 +112,10 @@ async def _driven(browser: str, arguments: list[str]) -> AsyncIterator[dict[str,
     except TimeoutError:
         pytest.fail(f"{browser} did not play all scenes within {LIMIT_SECONDS:.0f} s")
     finally:
+        # The browser has a process group of its own and ends only with a driver that has the time to end it.
+        with suppress(ProcessLookupError, TimeoutError):
+            process.terminate()
+            await asyncio.wait_for(process.wait(), 5)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
