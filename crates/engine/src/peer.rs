@@ -24,6 +24,8 @@ use crate::streams::Stream;
 const LINGER: Duration = Duration::from_secs(3);
 /// How long a client waits for its last words to be acknowledged before it closes the connection.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long an endpoint that shuts down waits for the same.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 /// Our control stream and our requests go before anything a caller can ask for.
 pub(crate) const TOP_PRIORITY: i32 = i32::MAX;
 
@@ -251,6 +253,12 @@ impl Peer {
         // The only misuse possible is to call it twice.
         let _ = self.http.control_opened(id.into());
         self.drain_http(ctx);
+    }
+
+    /// End a connection whose sessions were closed: how they were closed is worth a moment.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        self.leaving = self.is_client();
+        self.deadline = Some(now + LAST_WORDS);
     }
 
     /// Leave a finished connection: a client closes it once its last words are acknowledged.

@@ -521,8 +521,14 @@ fn http3_code(code: u32) -> VarInt {
 }
 
 /// Whether a stream is abandoned because its session ended (draft-ietf-webtrans-http3, section 4.2).
+///
+/// Firefox 153 says H3_REQUEST_CANCELLED instead, and says it before the end of the session. No
+/// application's code looks like either.
 fn session_is_gone(code: VarInt) -> bool {
-    code.into_inner() == web::error::SESSION_GONE
+    matches!(
+        code.into_inner(),
+        web::error::SESSION_GONE | web::error::H3_REQUEST_CANCELLED
+    )
 }
 
 /// The application's code, or 0 for a code that HTTP/3 itself uses.

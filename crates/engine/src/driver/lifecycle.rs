@@ -224,7 +224,7 @@ impl Driver {
                 for &session in &sessions {
                     peer.close_session(session, code, reason, ctx);
                 }
-                peer.close_quic(now, web::error::H3_NO_ERROR, reason);
+                peer.leave(now);
             });
             self.mark(key);
         }
