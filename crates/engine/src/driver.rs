@@ -285,8 +285,8 @@ impl Driver {
 
     /// Whether the shutdown is complete: everybody was told.
     pub(crate) fn is_idle(&self) -> bool {
-        let told = |peer: &Box<Peer>| peer.quic.is_closed();
-        self.dirty.is_empty() && self.blocked.is_empty() && self.peers.iter().flatten().all(told)
+        let mut peers = self.peers.iter().flatten();
+        self.dirty.is_empty() && self.blocked.is_empty() && peers.all(|peer| peer.quic.is_closed())
     }
 
     // ---- inside
