@@ -28,8 +28,6 @@ from legato.bench.serving import serve_command
 __all__ = ["CPU_LIMIT_US", "MEMORY_LIMIT_KB", "load"]
 
 CPU_LIMIT_US = 60
-BASELINE_US = 65
-"""What the baseline took where the limit was set; a machine on which it takes longer gets as much more."""
 MEMORY_LIMIT_KB = 100
 
 
@@ -132,12 +130,6 @@ def _generate(
                 raise BenchError(line["why"])
 
 
-def cpu_limit_us(baseline: Run | None) -> float:
-    """Return what a frame may cost on this machine, by what it costs the baseline in the same run."""
-    slower = baseline.cpu_us_per_frame / BASELINE_US if baseline else 1
-    return round(CPU_LIMIT_US * max(1, slower), 1)
-
-
 def _report(ours: Run, theirs: Run | None, sessions: int, seconds: float) -> Report:
     delay = ours.seen["echo_delay_ms"]
     other = theirs.detail() if theirs else None
@@ -147,7 +139,7 @@ def _report(ours: Run, theirs: Run | None, sessions: int, seconds: float) -> Rep
             name="server CPU per echoed frame",
             value=ours.cpu_us_per_frame,
             unit="µs",
-            limit=cpu_limit_us(theirs) if sessions >= 100 else None,
+            limit=CPU_LIMIT_US if sessions >= 100 else None,
             baseline=theirs.cpu_us_per_frame if theirs else None,
         ),
         Figure(
@@ -174,7 +166,6 @@ def _report(ours: Run, theirs: Run | None, sessions: int, seconds: float) -> Rep
         "sessions": sessions,
         "seconds": seconds,
         **ours.detail(),
-        "server_cpu_us_per_frame_limit": cpu_limit_us(theirs),
         "baseline": other,
         "cpu_ratio_to_baseline": round(ours.cpu_us_per_frame / theirs.cpu_us_per_frame, 3)
         if theirs
@@ -184,7 +175,6 @@ def _report(ours: Run, theirs: Run | None, sessions: int, seconds: float) -> Rep
     notes = [
         f"{ours.seen['frames_sent']} frames; the server has one core, its callers the others",
         "baseline: websockets, uvloop and TLS, no compression",
-        f"the limit is {CPU_LIMIT_US} µs where the baseline takes {BASELINE_US} µs, more where it takes more",
         f"the generator was {late:.1f} ms late at p99; this is within the echo delay",
     ]
     title = f"load: {sessions} calls, {seconds:g} s"
