@@ -2,6 +2,7 @@
 
 import pytest
 
+from legato.audio.codecs import codec_for
 from legato.client.playback import PlaybackBuffer
 from legato.client.reply import LONGEST_GAP_S, IncomingReply
 from legato.core.audio import AudioFormat
@@ -38,9 +39,6 @@ def test_a_gap_that_no_loss_explains_is_a_violation() -> None:
 
 
 def test_a_packet_that_cannot_be_decoded_is_silence_of_its_length() -> None:
-    pytest.importorskip("av")
-    from legato.audio.codecs import codec_for
-
     form = AudioFormat("opus", 24_000)
     encoder = codec_for(form).encoder()
     packets = [*encoder.encode(bytes(2 * 24_000)), *encoder.flush()]
