@@ -10,10 +10,11 @@ The contract. *Inputs* tell what happened, *operations* what the owner wants; bo
     2. look at `events()` in order;
     3. call `on_deadline(now)` when `next_deadline()` is reached, if nothing else happened before.
 
-The first two may change places. Nothing is lost by draining late, only delayed. An input never raises on account of the peer's bytes: a
-violation becomes `CloseSession` as the last output and `SessionEnded` as the last event, and every later
-input and operation has no effect. An operation that is not allowed raises `LocalProtocolError` with a
-sentence that says what to do; one that merely comes too late (the session has ended) does nothing.
+The first two may change places. Nothing is lost by draining late, only delayed. An input never raises on
+account of the peer's bytes: a violation becomes `CloseSession` as the last output and `SessionEnded` as
+the last event, and every later input and operation has no effect. An operation that is not allowed raises
+`LocalProtocolError` with a sentence that says what to do; one that merely comes too late (the session has
+ended) does nothing.
 """
 
 from abc import ABC, abstractmethod
