@@ -11,15 +11,32 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.errors import AgentError
 
 if TYPE_CHECKING:
     from legato.agents.stages.base import TextToSpeech
+    from legato.core.dialects.realtime.dialogue import DialogueEvent
+    from legato.core.dialects.realtime.items import Item
+    from legato.core.dialects.realtime.response import Response, ResponseRequest, Trigger
+    from legato.core.dialects.realtime.session_settings import SessionSettings
+    from legato.core.dialects.realtime.usage import Usage
 
-__all__ = ["Agent", "Call", "Content", "Speech", "Tool", "ToolCall", "ToolSet", "Utterance"]
+__all__ = [
+    "Agent",
+    "Call",
+    "CallDialogue",
+    "Content",
+    "Outcome",
+    "ResponseContent",
+    "Speech",
+    "Tool",
+    "ToolCall",
+    "ToolSet",
+    "Utterance",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,33 @@ Content: TypeAlias = (
 )
 """What can be said: text, text that is still being written, speech, or encoded audio in the call's output
 format."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A wish of a language model: run the tool `name` with `arguments` (the text of a JSON object).
+
+    As content of a response the arguments may come in several pieces in a row that bear the same `id`.
+    """
+
+    id: str
+    name: str
+    arguments: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a response ended, as its last piece of content: cut short for a `reason`, or complete; and what it
+    took."""
+
+    status: Literal["completed", "incomplete"] = "completed"
+    reason: Literal["max_output_tokens", "content_filter"] | None = None
+    usage: Usage | None = None
+
+
+ResponseContent: TypeAlias = AsyncIterable[Speech | str | ToolCall | Outcome]
+"""What a response consists of: `Speech` if it is to be heard, text (`str`) if it is to be read, calls of the
+caller's tools, and at the end an `Outcome` if there is more to say than that it is complete."""
 
 
 @runtime_checkable
@@ -94,6 +138,41 @@ class Utterance(Protocol):
     def cancel(self) -> None:
         """Stop this utterance: what is unplayed is flushed at the caller. Idempotent, never raises.
         Utterances queued behind it are still said."""
+
+
+class CallDialogue(Protocol):
+    """The conversation of a call in the OpenAI Realtime API's terms, for an agent that takes requests.
+
+    Positions are samples of the input format since the call began. Each method tells the caller what follows
+    from it, in the events of that API; see `legato.core.dialects.realtime`.
+    """
+
+    @property
+    def settings(self) -> SessionSettings:
+        """The session's settings as they are now; `SettingsChanged` is the request that follows a change."""
+
+    def context(self, request: ResponseRequest) -> list[Item]:
+        """What a model is to see for `request`, in order: of what was spoken, only what was heard."""
+
+    def speech_started(self, position: int) -> str:
+        """A person began to speak; returns the item that the speech will become. Interrupts what is being
+        said unless the session says otherwise."""
+
+    def speech_stopped(self, position: int) -> None:
+        """They stopped: the speech becomes an item (`SpeechCommitted`, then `TurnEnded` if it is to be
+        answered)."""
+
+    def transcript_delta(self, item_id: str, text: str) -> None:
+        """These words were recognised, behind those told before."""
+
+    def transcript_done(self, item_id: str, text: str, seconds: float) -> None:
+        """The final words of an item with `seconds` of audio; "" if there were none."""
+
+    def transcript_failed(self, item_id: str, message: str) -> None:
+        """Recognition failed."""
+
+    def begin_response(self, trigger: Trigger = "turn") -> Response | None:
+        """Begin a response that no client asked for; None while another one is being made."""
 
 
 @runtime_checkable
@@ -140,6 +219,16 @@ class Call(Protocol):
         `audio`. Unread events beyond the server's bound are dropped, oldest first."""
 
     @property
+    def dialogue(self) -> CallDialogue:
+        """The conversation, its items and settings."""
+
+    @property
+    def requests(self) -> AsyncIterator[DialogueEvent]:
+        """What the conversation asks of the agent, in order; same rules as `audio`. Only an agent with an
+        attribute `takes_requests` that is true is asked: it answers each `ResponseWanted` with `respond`.
+        Other agents say what they like when they like, and find the caller's wishes in `events`."""
+
+    @property
     def tools(self) -> ToolSet:
         """What the agent may do for this caller, beyond what it can do by itself."""
 
@@ -159,6 +248,13 @@ class Call(Protocol):
         is settled already.
         """
 
+    def respond(self, response: Response, content: ResponseContent) -> Utterance:
+        """Give `response` its content, after everything said before it; returns at once.
+
+        Speech is sent and followed like that of `say`, text and tool calls as they come. What is not heard
+        settles at once. Responses out of band (`conversation` "none") do not wait for others.
+        """
+
     def interrupt(self) -> None:
         """Fall silent: flush everything that is being said or queued; each utterance settles as interrupted.
         Idempotent, returns at once, never raises. `heard_ms` becomes final when `finished` settles."""
@@ -170,15 +266,6 @@ class Call(Protocol):
 
 Agent: TypeAlias = Callable[[Call], Awaitable[None]]
 """Answers one call; called once for each. It must let cancellation through and leave no task behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A wish of a language model: run the tool `name` with `arguments` (the text of a JSON object)."""
-
-    id: str
-    name: str
-    arguments: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
