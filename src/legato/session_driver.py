@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from legato.core.errors import LegatoError
 from legato.core.outputs import (
@@ -36,6 +36,8 @@ Reactions: TypeAlias = Mapping[type, Callable[[Any], None]]
 
 log = logging.getLogger(__name__)
 
+S = TypeVar("S", bound=Session)
+
 HIGH_WATER_BYTES = 256 * 1024
 """Bytes buffered for one stream above which a sender should wait in `writable`."""
 
@@ -51,12 +53,12 @@ def monotonic_us() -> int:
     return time.monotonic_ns() // 1000
 
 
-class SessionDriver:
+class SessionDriver(Generic[S]):
     """Drives one core session over one transport; implements `transports.base.Handler`."""
 
     def __init__(
         self,
-        session: Session,
+        session: S,
         transport: Transport,
         reactions: Reactions,
         clock: Callable[[], int] = monotonic_us,

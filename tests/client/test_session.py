@@ -38,7 +38,7 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.session = ServerSession(monotonic_us())
-        self.driver = cast(SessionDriver, None)
+        self.driver = cast(SessionDriver[ClientSession], None)
         self.events: list[EventReceived] = []
         self.endpoint = WebTransportEndpoint.listen(
             [("127.0.0.1", 0)], CERTIFICATE.identity, SimpleNamespace(), None, self._take

@@ -54,7 +54,7 @@ class Caller:
     """A client session whose player is pulled by hand."""
 
     session: ClientSession
-    driver: SessionDriver = None  # type: ignore[assignment]
+    driver: SessionDriver[ClientSession] = None  # type: ignore[assignment]
     events: list[object] = field(default_factory=list)
     dialect: list[dict[str, object]] = field(default_factory=list)
     playback: PlaybackBuffer = field(default_factory=lambda: PlaybackBuffer(PCM.rate))

@@ -101,7 +101,7 @@ class RealtimeSession:
         self._reported_us = 0
         self._endpoint: WebTransportEndpoint | None = None
         self._transport: WebTransportSession | None = None
-        self._driver: SessionDriver | None = None
+        self._driver: SessionDriver[ClientSession] | None = None
         self._welcomed = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
         self._reactions: dict[type, Callable[[Any], None]] = {
@@ -237,7 +237,7 @@ class RealtimeSession:
             # Whoever waits for `ready` is told now, not when their patience ends.
             self._fail(ConnectError(f"cannot call {self.url}: {error}"))
 
-    def _bind(self, transport: Transport) -> SessionDriver:
+    def _bind(self, transport: Transport) -> SessionDriver[ClientSession]:
         self._driver = SessionDriver(self._session, transport, self._reactions)
         return self._driver
 
