@@ -29,6 +29,8 @@ from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from legato.agents.settings import AssistantSettings
 from legato.core.errors import SettingsError
+from legato.server.auth_settings import AuthSettings
+from legato.trust import is_loopback_address
 
 PREFIX = "LEGATO_"
 """What every environment variable of legato starts with."""
@@ -43,6 +45,7 @@ FLAGS = {
     "tls.cert": "--cert",
     "tls.key": "--key",
     "agent": "--agent",
+    "auth.required": "--no-auth",
     "log.level": "--log-level",
     "log.format": "--log-format",
     "drain_seconds": "--drain-seconds",
@@ -103,6 +106,11 @@ class Limits(Group):
     )
     audio_burst_seconds: float = Field(
         default=120, ge=1, description="Audio that may arrive at any speed before `audio_rate` counts."
+    )
+    event_bytes: int = Field(
+        default=16 << 20,
+        ge=1024,
+        description="Largest event of a WebSocket caller, audio in base64 included.",
     )
     control_record_bytes: int = Field(default=1 << 20, ge=1024, description="Largest control record.")
     audio_record_bytes: int = Field(default=1 << 16, ge=1024, description="Largest audio record.")
@@ -209,10 +217,33 @@ class ServerSettings(BaseSettings):
     )
     listen: Listen = Listen()
     tls: Tls = Tls()
+    auth: AuthSettings = AuthSettings()
     assistant: AssistantSettings = AssistantSettings.model_validate({})
     limits: Limits = Limits()
     engine: Engine = Engine()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _open_to_this_machine_only(self) -> "ServerSettings":
+        if not self.auth.required and not is_loopback_address(self.listen.host):
+            raise ValueError(
+                "auth.required = false (--no-auth) takes calls from anyone, and so only works on a loopback"
+                f" listen.host (localhost, 127.0.0.1, ::1), not {self.listen.host!r}: leave it out, or listen"
+                " there"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_within_limits(self) -> "ServerSettings":
+        for key in self.auth.keys:
+            for name, value in key.limits:
+                most = getattr(self.limits, name)
+                if value is not None and most and value > most:
+                    raise ValueError(
+                        f"the limit {name} = {value} of the key {key.name} in auth.keys exceeds"
+                        f" limits.{name} = {most}, which holds for everybody"
+                    )
+        return self
 
     @classmethod
     def settings_customise_sources(
