@@ -1,0 +1,44 @@
+"""Whether the peer of a TCP connection is still there: judged by what is heard and what the network takes.
+
+Owns the judgement; must not know sockets or clocks. Its owner looks at even intervals and acts on
+the verdict.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["Liveness", "Verdict"]
+
+Verdict = Literal["alive", "ping", "stalled", "gone"]
+"""`ping`: silent, ask whether it is there. `stalled`: it takes nothing of what waits. `gone`: no answer."""
+
+
+class Liveness:
+    """One connection's account of the last interval."""
+
+    __slots__ = ("_pinged", "_taken", "heard")
+
+    def __init__(self) -> None:
+        """Begin with a peer that was just heard."""
+        self.heard = True
+        """Set whenever bytes of the peer arrive, or cannot arrive because nobody reads."""
+        self._taken = 0
+        self._pinged = False
+
+    def look(self, taken: int, congested: bool) -> Verdict:
+        """Judge the interval that ends now: `taken` bytes left by now, and if `congested` more wait.
+
+        What waits leaves only when the peer acknowledges, so that progress is as good as hearing it.
+        """
+        before, self._taken = self._taken, taken
+        heard, self.heard = self.heard, False
+        if congested and taken <= before:
+            return "stalled"
+        if heard or congested:
+            self._pinged = False
+            return "alive"
+        if self._pinged:
+            return "gone"
+        self._pinged = True
+        return "ping"

@@ -1,0 +1,32 @@
+"""A TCP connection that carries voice: how its socket is set, and how its ends are written.
+
+Owns socket options; must not know what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+__all__ = ["UNSENT_IN_KERNEL_BYTES", "end_text", "tune"]
+
+UNSENT_IN_KERNEL_BYTES = 16 * 1024
+"""What the kernel takes beyond what the network takes now: what it has can no longer be held back."""
+
+
+def tune(transport: asyncio.BaseTransport) -> None:
+    """Send small messages at once, and leave what the network does not take yet with the sender."""
+    tcp = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError, AttributeError):  # not a TCP socket, or not on this system
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_IN_KERNEL_BYTES)
+
+
+def end_text(transport: asyncio.BaseTransport, which: str) -> str:
+    """Write an end of a connection ("peername", "sockname") as ``host:port``; "" if it has no such name."""
+    address = transport.get_extra_info(which)
+    if not isinstance(address, tuple) or len(address) < 2:
+        return ""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,397 @@
+"""Messages over one WebSocket (RFC 6455), straight from the socket to the owner and back.
+
+Owns the joint between an asyncio transport (TCP or TLS) and `websockets`' protocol without I/O: whole
+messages up, backpressure, keep-alive, limits, an orderly close. It must not know what a message says, nor who
+parsed the request of the upgrade: an HTTP server hands the connection over with `connection_made` and the
+request's bytes in `data_received`.
+
+Guarantees
+----------
+* A message arrives whole: text as `str` (UTF-8 was checked), anything else as `bytes`, in order. Larger ones
+  than `message_bytes` end the connection with 1009, broken text with 1007, broken frames with 1002.
+* Sends never block: they return how much is buffered. Who sends more than the peer takes watches `congested`
+  and waits for `MessageHandler.writable`.
+* A peer that does not read is not read from either once `pause_bytes` wait, and is cut off at `unsent_bytes`,
+  or when nothing moved for a whole `keep_alive_s`. A peer of which nothing is heard for two is gone.
+* `MessageHandler.closed` is called once, unless the owner itself called `close`. After either no callback is
+  made, and every method is without effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+
+from websockets.frames import Close, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from legato.transports.base import CloseSource, TransportInfo
+from legato.transports.liveness import Liveness
+from legato.transports.messages import (
+    INVALID_TEXT,
+    NO_CLOSE_FRAME,
+    NO_STATUS,
+    POLICY_VIOLATION,
+    SERVER_ERROR,
+    SERVICE_RESTART,
+    MessageHandler,
+    MessageLimits,
+)
+from legato.transports.tcp import end_text, tune
+from legato.transports.websocket_messages import MessageAssembler
+from legato.transports.websocket_upgrade import IncomingWebSocket, refusal
+
+__all__ = ["WebSocketConnection"]
+
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+REASON_BYTES = 123
+"""Longest reason that fits a close frame (RFC 6455 §5.5)."""
+
+log = logging.getLogger(__name__)
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """The server's end of one connection, from the request of its upgrade to its end."""
+
+    def __init__(
+        self,
+        on_request: Callable[[IncomingWebSocket], None],
+        limits: MessageLimits | None = None,
+        connections: set[object] | None = None,
+    ) -> None:
+        """Ask `on_request` what becomes of the upgrade, at once or later. While it is open, the connection
+        is a member of `connections`."""
+        self.limits = limits or MessageLimits()
+        self._on_request = on_request
+        self._connections: set[object] = set() if connections is None else connections
+        self._protocol = ServerProtocol(max_size=self.limits.message_bytes, logger=log)
+        self._response: Response | None = None
+        self._handler: MessageHandler | None = None
+        self._frames: deque[Frame] = deque()
+        self._messages = MessageAssembler()
+        self._liveness = Liveness()
+        self._delivering = False
+        self._paused = False  # the owner takes no messages
+        self._reading = True
+        self._congested = False
+        self._over = False
+        self._sent = 0
+        self._taken = 0  # bytes of these that the network had, when the end began to be waited for
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def info(self) -> TransportInfo:
+        """Return where this connection runs."""
+        return self._info
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is said or heard any more."""
+        return self._over
+
+    @property
+    def congested(self) -> bool:
+        """Whether a sender should wait for `MessageHandler.writable`."""
+        return self._congested
+
+    @property
+    def buffered(self) -> int:
+        """Return how many bytes wait to be sent."""
+        return self._transport.get_write_buffer_size()
+
+    def send_text(self, text: str | bytes) -> int:
+        """Send one text message (bytes must be UTF-8); return the bytes buffered."""
+        return self._send(Opcode.TEXT, text.encode() if isinstance(text, str) else text)
+
+    def send_binary(self, data: bytes) -> int:
+        """Send one binary message; return the bytes buffered."""
+        return self._send(Opcode.BINARY, data)
+
+    def pause(self) -> None:
+        """Deliver no more messages until `resume`; flow control then pushes back on the peer."""
+        self._paused = True
+        self._read_or_not()
+
+    def resume(self) -> None:
+        """Deliver messages again."""
+        self._paused = False
+        self._read_or_not()
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say what is buffered, then close; the peer's answer is not waited for longer than `close_s`."""
+        if self._over:
+            return
+        self._over = True
+        self._frames.clear()
+        self._say_close(code, reason)
+
+    def shutdown(self) -> None:
+        """Close because the HTTP server stops (its own contract with connections)."""
+        if not self._over:
+            self._fail(SERVICE_RESTART, "the server stops")
+
+    # What an incoming request is answered with
+
+    def accepted(
+        self,
+        handler: Callable[[WebSocketConnection], MessageHandler],
+        headers: Sequence[tuple[str, str]],
+        limits: MessageLimits | None,
+    ) -> WebSocketConnection:
+        """Open the connection: see `IncomingWebSocket.accept`."""
+        response, self._response = self._response, None
+        self._handler = handler(self)
+        if response is None or self._over:
+            asyncio.get_running_loop().call_soon(self._gone_already)
+            return self
+        if limits is not None:
+            self.limits = limits
+            self._protocol.max_message_size = limits.message_bytes
+            self._transport.set_write_buffer_limits(limits.high_water_bytes, limits.high_water_bytes // 2)
+        for name, value in headers:
+            response.headers[name] = value
+        self._protocol.send_response(response)
+        self._flush()
+        self._look_later()
+        self.resume()
+        return self
+
+    def rejected(self, status: int, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
+        """Answer without opening: see `IncomingWebSocket.reject`."""
+        if self._response is None or self._over:
+            return
+        self._response = None
+        self._over = True
+        self._protocol.send_response(refusal(status, body, headers))
+        self._flush()
+        self._await_end()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection over."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._info = TransportInfo(
+            "websocket", end_text(transport, "sockname"), end_text(transport, "peername")
+        )
+        high = self.limits.high_water_bytes
+        transport.set_write_buffer_limits(high, high // 2)
+        tune(transport)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in."""
+        protocol = self._protocol
+        self._liveness.heard = True
+        protocol.receive_data(data)
+        if protocol.writes:
+            self._flush()
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                self._frames.append(event)
+            elif isinstance(event, Request):
+                self._requested(event)
+        self._deliver()
+        if self._protocol.close_expected():
+            self._ended_by_protocol()
+
+    def eof_received(self) -> None:
+        """The peer says no more: without a close frame, that is the end."""
+        self._protocol.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go."""
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._end("transport", NO_CLOSE_FRAME, str(exc) if exc else "the connection ended without a close")
+        self._handler = None
+
+    def pause_writing(self) -> None:
+        """Note that the buffer is above its high-water mark."""
+        self._congested = True
+
+    def resume_writing(self) -> None:
+        """Let senders, and the peer, go on."""
+        self._congested = False
+        self._read_or_not()
+        if self._handler is not None and not self._over:
+            self._guarded(self._handler.writable)
+        self._deliver()
+
+    # Up
+
+    def _requested(self, request: Request) -> None:
+        response = self._protocol.accept(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._over = True
+            self._protocol.send_response(response)
+            self._flush()
+            self._await_end()
+            return
+        self._response = response
+        incoming = IncomingWebSocket(self, request)
+        try:
+            self._on_request(incoming)
+        except Exception as error:
+            log.error("an upgrade was not dealt with", exc_info=error)
+            incoming.reject(HTTPStatus.INTERNAL_SERVER_ERROR)
+        self._read_or_not()
+
+    def _gone_already(self) -> None:
+        if self._handler is not None:
+            self._handler.closed("transport", NO_CLOSE_FRAME, "the client left before it was answered")
+
+    def _deliver(self) -> None:
+        """Hand frames over for as long as the owner takes them and the peer takes what it asks for."""
+        if self._delivering or self._handler is None:
+            return
+        self._delivering = True
+        frames, limit = self._frames, self.limits.pause_bytes
+        while frames and not self._over and not self._paused:
+            if self._congested and self.buffered > limit:
+                break
+            self._frame(frames.popleft())
+        self._delivering = False
+        if frames or not self._reading:
+            self._read_or_not()
+
+    def _frame(self, frame: Frame) -> None:
+        assert self._handler is not None
+        if frame.opcode is Opcode.CLOSE:
+            close = self._protocol.close_rcvd or Close(NO_STATUS, "")
+            self._end("peer", close.code, close.reason)
+        elif frame.opcode in _DATA:
+            try:
+                message = self._messages.take(frame)
+            except UnicodeDecodeError as error:
+                self._fail(INVALID_TEXT, f"a text message is not UTF-8 (byte {error.start})")
+                return
+            if message is not None:
+                self._guarded(self._handler.message, message)
+
+    def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except Exception as error:
+            log.error("a message was not dealt with", exc_info=error)
+            self._fail(SERVER_ERROR, "an internal error")
+
+    def _read_or_not(self) -> None:
+        """Read from the peer unless the owner, or what the peer asked for, is behind."""
+        undecided = self._response is not None
+        greedy = self._congested and self.buffered > self.limits.pause_bytes
+        wanted = not (self._paused or undecided or greedy)
+        if wanted != self._reading and not self._transport.is_closing():
+            self._reading = wanted
+            (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+
+    # Down
+
+    def _send(self, opcode: Opcode, payload: bytes) -> int:
+        if self._over:
+            return 0
+        if self._congested and (waiting := self.buffered) > self.limits.unsent_bytes:
+            self._fail(POLICY_VIOLATION, f"{waiting} bytes wait to be read: read faster or ask for less")
+            return 0
+        protocol = self._protocol
+        (protocol.send_text if opcode is Opcode.TEXT else protocol.send_binary)(payload)
+        for data in protocol.data_to_send():
+            self._sent += len(data)
+            self._transport.write(data)
+        return self._transport.get_write_buffer_size()
+
+    def _flush(self) -> None:
+        """Send what the protocol has to say by itself; its end of stream closes the connection."""
+        for data in self._protocol.data_to_send():
+            if data:
+                self._sent += len(data)
+                self._transport.write(data)
+            else:
+                self._transport.close()
+
+    # The end
+
+    def _fail(self, code: int, reason: str) -> None:
+        """End the connection from here, and tell the owner, who does not know yet."""
+        self._end("local", code, reason)
+        self._say_close(code, reason)
+
+    def _end(self, by: CloseSource, code: int, reason: str) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._frames.clear()
+        if self._handler is not None:
+            try:
+                self._handler.closed(by, code, reason)
+            except Exception as error:
+                log.error("the end of a connection was not dealt with", exc_info=error)
+
+    def _say_close(self, code: int, reason: str) -> None:
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, _short(reason))
+            self._flush()
+            self._await_end()
+        elif self._protocol.state is State.CONNECTING:
+            self._transport.abort()
+
+    def _ended_by_protocol(self) -> None:
+        """Broken frames, or the peer's close: what it said before was delivered if the owner took it."""
+        if not self._over and (sent := self._protocol.close_sent) is not None:
+            self._end("local" if self._protocol.close_rcvd is None else "peer", sent.code, sent.reason)
+        self._await_end()
+
+    def _await_end(self) -> None:
+        """Cut the connection when its end stands still."""
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+        self._taken = self._sent - self.buffered
+        self._arm(self.limits.close_s, self._cut)
+
+    def _cut(self) -> None:
+        taken = self._sent - self.buffered
+        if taken > self._taken:
+            self._await_end()
+        else:
+            self._transport.abort()
+
+    # Keep-alive
+
+    def _look_later(self) -> None:
+        self._arm(self.limits.keep_alive_s, self._look)
+
+    def _look(self) -> None:
+        """Ping a silent peer; end a connection on which nothing moves."""
+        verdict = self._liveness.look(self._sent - self.buffered, self._congested)
+        self._liveness.heard = not self._reading
+        if verdict == "stalled":
+            self._fail(POLICY_VIOLATION, "nothing of what was sent was read for too long")
+        elif verdict == "gone":
+            self._end("transport", NO_CLOSE_FRAME, "the peer is gone: it does not answer pings")
+            self._transport.abort()
+        else:
+            if verdict == "ping":
+                self._protocol.send_ping(b"")
+                self._flush()
+            self._look_later()
+
+    def _arm(self, seconds: float, call: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, call)
+
+
+def _short(reason: str) -> str:
+    return reason.encode()[:REASON_BYTES].decode(errors="ignore")
