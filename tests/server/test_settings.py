@@ -1,202 +1,79 @@
-"""Where settings come from, which source wins, and the one sentence said about each mistake."""
-
-import os
-import tomllib
-from pathlib import Path
-from typing import Any
+"""What may be set together, and that settings stay as they are."""
 
 import pytest
 from pydantic import ValidationError
 
-from legato.agents.settings import AssistantSettings
-from legato.core.errors import SettingsError
-from legato.server.settings import FLAGS, Limits, Listen, ServerSettings, Tls, load_settings, variable
-from legato.server.settings_reference import effective, reference
+from legato.server.auth_settings import ApiKey, AuthSettings, LimitsOfKey
+from legato.server.settings import Limits, Listen, ServerSettings
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+HASH = f"sha256:{'0' * 64}"
 
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("LEGATO_"):
-            monkeypatch.delenv(name)
+ELSEWHERE = [
+    *("*", "0.0.0.0", "::", "[::]", "192.168.1.5", "128.0.0.1", "126.255.255.255", "::2", "fe80::1"),
+    *("::ffff:127.0.0.1", "127.1", "7f.1"),
+    *("example.com", "localhost.example.com", "my.localhost", "localhost."),
+]
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    return tmp_path / "legato.toml"
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        ServerSettings().listen.port = 1
 
 
-class TestSources:
-    def test_nothing_set_gives_the_defaults(self) -> None:
-        settings = load_settings()
-        assert settings == ServerSettings()
-        assert settings.listen == Listen(host="localhost", port=4433)
-        assert settings.agent == "assistant"
-        assert settings.tls.development
+class TestWithoutKeys:
+    @pytest.mark.parametrize(
+        "host", ["localhost", "127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "[::1]", "0:0:0:0:0:0:0:1"]
+    )
+    def test_the_server_may_listen_on_loopback(self, host: str) -> None:
+        settings = ServerSettings(auth=AuthSettings(required=False), listen=Listen(host=host))
+        assert not settings.auth.required
 
-    def test_construction_reads_no_source(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("LEGATO_LISTEN__PORT", "5000")
-        assert ServerSettings().listen.port == 4433
+    @pytest.mark.parametrize("host", ELSEWHERE)
+    def test_the_server_listens_nowhere_else(self, host: str) -> None:
+        with pytest.raises(ValidationError, match=r"auth\.required = false \(--no-auth\)"):
+            ServerSettings(auth=AuthSettings(required=False), listen=Listen(host=host))
+        assert ServerSettings(listen=Listen(host=host)).auth.required
 
-    def test_flags_beat_the_environment_beats_the_file_beats_defaults(
-        self, config: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        config.write_text('agent = "echo"\n[listen]\nhost = "*"\nport = 1\n[log]\nlevel = "debug"\n')
-        monkeypatch.setenv("LEGATO_LISTEN__PORT", "2")
-        monkeypatch.setenv("LEGATO_LOG__LEVEL", "error")
-        settings = load_settings({"listen.port": 3, "agent": None}, config)
-        assert (settings.agent, settings.listen.host) == ("echo", "*")
-        assert (settings.listen.port, settings.log.level) == (3, "error")
-        assert settings.limits == Limits()
 
-    def test_the_file_may_be_named_by_the_environment(
-        self, config: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        config.write_text("drain_seconds = 7\n")
-        monkeypatch.setenv("LEGATO_CONFIG", str(config))
-        assert load_settings().drain_seconds == 7
-        other = config.with_name("other.toml")
-        other.write_text("drain_seconds = 8\n")
-        assert load_settings(config=other).drain_seconds == 8
+class TestLimitsOfKeys:
+    @pytest.mark.parametrize(
+        ("own", "whole"),
+        [
+            (LimitsOfKey(calls=11), Limits(calls=10)),
+            (LimitsOfKey(audio_rate=5), Limits(audio_rate=4)),
+            (LimitsOfKey(event_bytes=4097), Limits(event_bytes=4096)),
+            (LimitsOfKey(session_seconds=61), Limits(session_seconds=60)),
+        ],
+    )
+    def test_do_not_exceed_those_of_the_server(self, own: LimitsOfKey, whole: Limits) -> None:
+        keys = (ApiKey(name="web", hash=HASH, limits=own),)
+        with pytest.raises(ValidationError, match=r"of the key web in auth\.keys exceeds limits"):
+            ServerSettings(auth=AuthSettings(keys=keys), limits=whole)
 
-    def test_empty_variables_and_those_of_a_cluster_are_no_settings(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("LEGATO_LISTEN__PORT", "")
-        monkeypatch.setenv("LEGATO_PORT", "tcp://10.0.0.1:4433")
-        monkeypatch.setenv("LEGATO_SERVICE_HOST", "10.0.0.1")
-        assert load_settings() == ServerSettings()
+    def test_may_bound_what_the_server_leaves_open(self) -> None:
+        keys = (ApiKey(name="web", hash=HASH, limits=LimitsOfKey(session_seconds=60)),)
+        settings = ServerSettings(auth=AuthSettings(keys=keys), limits=Limits(session_seconds=0))
+        assert settings.auth.keys[0].limits.session_seconds == 60
 
-    def test_settings_cannot_be_changed(self) -> None:
+
+class TestKeys:
+    def test_have_names_of_their_own(self) -> None:
+        keys = [{"name": "a", "hash": HASH}, {"name": "a", "hash": HASH.replace("0", "1")}]
+        with pytest.raises(ValidationError, match=r"auth\.keys names a twice"):
+            AuthSettings.model_validate({"keys": keys})
+
+    def test_are_not_listed_under_two_names(self) -> None:
+        with pytest.raises(ValidationError, match=r"one key under two names"):
+            AuthSettings.model_validate({"keys": [{"name": "a", "hash": HASH}, {"name": "b", "hash": HASH}]})
+
+    @pytest.mark.parametrize("name", ["", "-a", "a b", "a\nb", "é", "a" * 65])
+    def test_have_names_that_are_safe_in_a_log(self, name: str) -> None:
         with pytest.raises(ValidationError):
-            ServerSettings().listen.port = 1
-
-
-class TestMistakes:
-    @pytest.mark.parametrize(
-        ("toml", "sentence"),
-        [
-            ("[listen]\nprot = 1", "unknown setting listen.prot (in {file}); did you mean listen.port?"),
-            ("[listn]\nport = 1", "unknown setting listn (in {file}); did you mean listen?"),
-            ("listen = 4", "listen (in {file}) is a group of settings: set its keys one by one"),
-            (
-                "[listen]\nport = 70000",
-                "listen.port = 70000 (in {file}) cannot be used: it must be less than or equal to 65535",
-            ),
-            (
-                '[log]\nformat = "loud"',
-                "log.format = 'loud' (in {file}) cannot be used: it must be 'auto', 'console' or 'json'",
-            ),
-            (
-                '[tls]\ncert = "a.pem"',
-                "tls.cert needs tls.key beside it, or neither for a development certificate (in {file})",
-            ),
-            (
-                '[tls]\nkey = "a.pem"',
-                "tls.key needs tls.cert beside it, or neither for a development certificate (in {file})",
-            ),
-            (
-                "[engine]\ninitial_mtu = 1500",
-                "engine.initial_mtu must not exceed engine.mtu_upper_bound (1452) (in {file})",
-            ),
-        ],
-    )
-    def test_in_the_file(self, config: Path, toml: str, sentence: str) -> None:
-        config.write_text(toml)
-        with pytest.raises(SettingsError) as caught:
-            load_settings(config=config)
-        assert str(caught.value) == sentence.format(file=config)
-
-    def test_a_secret_is_not_repeated(self, config: Path) -> None:
-        config.write_text("[assistant]\nstt_key = 123456")
-        with pytest.raises(SettingsError) as caught:
-            load_settings(config=config)
-        assert "assistant.stt_key = the given value (hidden)" in str(caught.value)
-        assert "123456" not in str(caught.value)
-
-    def test_of_the_assistant_names_its_group(self, config: Path) -> None:
-        config.write_text('[assistant]\nstt = "openai"')
-        with pytest.raises(SettingsError, match=r"^assistant: stt openai needs stt_url"):
-            load_settings(config=config)
-
-    def test_a_key_like_no_other_lists_the_known_ones(self, config: Path) -> None:
-        config.write_text("[listen]\nzzz = 1")
-        with pytest.raises(SettingsError, match=r"known are listen\.host, listen\.port"):
-            load_settings(config=config)
+            ApiKey(name=name, hash=HASH)
 
     @pytest.mark.parametrize(
-        ("name", "value", "sentence"),
-        [
-            (
-                "LEGATO_LISTEN__PORT",
-                "x",
-                r"listen\.port = 'x' \(LEGATO_LISTEN__PORT\) cannot be used: it must be a",
-            ),
-            ("LEGATO_LISTEN__PROT", "1", r"unknown setting listen\.prot .*; did you mean listen\.port\?"),
-            (
-                "LEGATO_LISTN__PORT",
-                "1",
-                r"variable LEGATO_LISTN__PORT names no group .*; did you mean LEGATO_LISTEN\?",
-            ),
-            ("LEGATO_LISTEN", "{", "a variable that sets a whole group must hold JSON"),
-        ],
+        "text", ["", "0" * 64, "sha256:" + "0" * 63, "sha256:" + "G" * 64, "md5:" + "0" * 64]
     )
-    def test_in_the_environment(
-        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
-    ) -> None:
-        monkeypatch.setenv(name, value)
-        with pytest.raises(SettingsError, match=sentence):
-            load_settings()
-
-    def test_on_the_command_line(self) -> None:
-        with pytest.raises(SettingsError, match=r"^listen\.port = -1 \(--port\) cannot be used"):
-            load_settings({"listen.port": -1})
-
-    @pytest.mark.parametrize(
-        ("content", "sentence"),
-        [
-            (None, "cannot read the settings file"),
-            (b"=", "is not valid TOML"),
-            (b"\xff", "is not text in UTF-8"),
-        ],
-    )
-    def test_a_file_that_is_none(self, config: Path, content: bytes | None, sentence: str) -> None:
-        if content is not None:
-            config.write_bytes(content)
-        with pytest.raises(SettingsError, match=sentence):
-            load_settings(config=config)
-
-    def test_every_sentence_is_one_line(self, config: Path) -> None:
-        config.write_text('agent = ""\n')
-        with pytest.raises(SettingsError) as caught:
-            load_settings(config=config)
-        assert len(str(caught.value).splitlines()) == 1
-
-
-class TestReference:
-    def test_the_page_is_up_to_date(self) -> None:
-        assert REFERENCE.read_text(encoding="utf-8") == reference(), (
-            "write it again: legato settings --reference"
-        )
-
-    def test_every_key_has_a_meaning_a_variable_and_a_row(self) -> None:
-        rows = [line for line in reference().splitlines() if line.startswith("| `")]
-        keys = [row.split("`")[1] for row in rows]
-        for key, row in zip(keys, rows, strict=True):
-            assert variable(key) in row
-            assert "None |" not in row
-        assert set(FLAGS) <= set(keys)
-        assert len(keys) == len(set(keys))
-
-    def test_what_is_in_force_can_be_read_back(self, config: Path) -> None:
-        settings = ServerSettings(
-            agent='say "hi"', listen=Listen(port=1), tls=Tls(cert=Path("c.pem"), key=Path("k.pem"))
-        )
-        config.write_text(effective(settings))
-        assert load_settings(config=config) == settings
-        private = AssistantSettings.model_validate({"stt_key": "sk-1"})
-        assert "sk-1" not in effective(ServerSettings(assistant=private))
-        parsed: dict[str, Any] = tomllib.loads(effective(ServerSettings()))
-        assert "cert" not in parsed["tls"]
+    def test_need_a_hash(self, text: str) -> None:
+        with pytest.raises(ValidationError, match="a hash is sha256: and 64 hexadecimal digits"):
+            ApiKey(name="web", hash=text)

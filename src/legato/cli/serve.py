@@ -30,6 +30,9 @@ def command(  # noqa: PLR0913 - one parameter per flag
     agent: Annotated[
         str | None, typer.Option(help="Who answers: echo, assistant, package.module:attribute.")
     ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Ask callers for no key; listens on loopback only.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, console or json.")] = None,
@@ -40,7 +43,7 @@ def command(  # noqa: PLR0913 - one parameter per flag
     All settings can also come from LEGATO_* variables or a TOML file: see `legato settings`.
     """
     from legato.server.logging import configure_logging
-    from legato.server.settings import load_settings
+    from legato.server.settings_sources import load_settings
 
     flags = {
         "listen.host": host,
@@ -48,6 +51,7 @@ def command(  # noqa: PLR0913 - one parameter per flag
         "tls.cert": cert,
         "tls.key": key,
         "agent": agent,
+        "auth.required": False if no_auth else None,
         "log.level": log_level,
         "log.format": log_format,
         "drain_seconds": drain_seconds,
@@ -120,5 +124,17 @@ def _announce(server: "Server") -> None:
     facts.add_row("agent", server.settings.agent)
     facts.add_row("sha-256", identity.hash_hex)
     facts.add_row("", f"[dim]{kind}, valid until {identity.not_after:%Y-%m-%d}[/]")
+    facts.add_row("callers need", _needed(server.settings))
     facts.add_row("talk to it", f"legato talk{'' if server.port == 4433 else f' --url {url}'}")
     Console().print(facts, soft_wrap=True)
+
+
+def _needed(settings: "ServerSettings") -> str:
+    """What callers must show."""
+    from legato.trust import DEVELOPMENT_KEY, state_directory
+
+    if not settings.auth.required:
+        return "no key; only this machine reaches the server"
+    if settings.auth.keys:
+        return f"one of {len(settings.auth.keys)} API keys"
+    return f"the key in {state_directory() / DEVELOPMENT_KEY}, which `legato talk` finds by itself"

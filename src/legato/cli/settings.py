@@ -14,7 +14,7 @@ def command(
 ) -> None:
     """Check the settings of the server and print them as a TOML file."""
     from legato.server import settings_reference
-    from legato.server.settings import load_settings
+    from legato.server.settings_sources import load_settings
 
     text = (
         settings_reference.reference()

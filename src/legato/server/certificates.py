@@ -11,13 +11,9 @@ A browser accepts a certificate by hash only if it is ECDSA and valid for less t
 
 import asyncio
 import base64
-import contextlib
-import fcntl
 import ipaddress
-import os
 import socket
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +35,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from legato.core.errors import SettingsError
 from legato.server.settings import Tls
+from legato.server.state_files import exclusive, write_atomically
 from legato.trust import DEVELOPMENT_CERTIFICATE, certificate_hash, state_directory
 
 LIFETIME = timedelta(days=13) - timedelta(minutes=1)
@@ -114,19 +111,19 @@ def development_identity(now: datetime, directory: Path | None = None) -> Server
     """
     place = directory or state_directory()
     try:
-        with _exclusive(place):
+        with exclusive(place / _LOCK_FILE):
             kept = _kept_identity(place / _IDENTITY_FILE)
             if kept is not None and RENEW_BEFORE < kept.not_after - now <= LIFETIME:
                 if not (place / DEVELOPMENT_CERTIFICATE).exists():
-                    _write_atomically(place / DEVELOPMENT_CERTIFICATE, kept.chain_pem(), 0o644)
+                    write_atomically(place / DEVELOPMENT_CERTIFICATE, kept.chain_pem(), 0o644)
                 return kept
             fresh = make_development_identity(now)
             public = fresh.chain_pem()
             if kept is not None and kept.not_after > now:
                 # A second server may still show the previous certificate for a moment.
                 public += kept.chain_pem()
-            _write_atomically(place / DEVELOPMENT_CERTIFICATE, public, 0o644)
-            _write_atomically(place / _IDENTITY_FILE, fresh.key_pem() + fresh.chain_pem(), 0o600)
+            write_atomically(place / DEVELOPMENT_CERTIFICATE, public, 0o644)
+            write_atomically(place / _IDENTITY_FILE, fresh.key_pem() + fresh.chain_pem(), 0o600)
             return fresh
     except OSError as error:
         raise SettingsError(
@@ -253,17 +250,6 @@ class CertificateRotation:
             self.check()
 
 
-@contextlib.contextmanager
-def _exclusive(directory: Path) -> Iterator[None]:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _kept_identity(path: Path) -> ServerIdentity | None:
     """The identity in `path`, or None when the file is missing or damaged (it is then replaced)."""
     try:
@@ -278,20 +264,6 @@ def _kept_identity(path: Path) -> ServerIdentity | None:
         not_after=certificate.not_valid_after_utc,
         development=True,
     )
-
-
-def _write_atomically(path: Path, data: bytes, mode: int) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _read(path: Path, what: str) -> bytes:

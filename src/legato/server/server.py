@@ -18,7 +18,9 @@ from legato._version import __version__
 from legato.agents.base import Agent
 from legato.core.wire.codes import SESSION_PATH, WIRE_VERSION, SessionCode
 from legato.core.wire.messages import Limits
+from legato.server.auth import Authority
 from legato.server.certificates import CertificateRotation, ServerIdentity, identity_source
+from legato.server.development_key import keep_development_key
 from legato.server.http import Description, HttpSide, bind, make_app
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
@@ -57,6 +59,7 @@ class Server:
         self._rotation: CertificateRotation | None = None
         self._rotating: asyncio.Task[None] | None = None
         self._calls: LiveCalls | None = None
+        self._authority: Authority | None = None
 
     @property
     def addresses(self) -> Sequence[tuple[str, int]]:
@@ -97,6 +100,7 @@ class Server:
         self._rotation = CertificateRotation(identity_source(settings.tls), self._new_identity)
         for warning in self.identity.warnings:
             log.warning(warning)
+        self._authority = _authority(settings)
         self._calls = LiveCalls(
             CallTerms(
                 self._agent,
@@ -224,6 +228,15 @@ class Server:
         if self.calls >= self.settings.limits.calls:
             return "overloaded"
         return None
+
+
+def _authority(settings: ServerSettings) -> Authority:
+    """Who decides which callers get in; without keys of the operator's, the development key does."""
+    if settings.auth.keys or not settings.auth.required:
+        if not settings.auth.required:
+            log.warning("callers need no key: anybody on this machine may call")
+        return Authority(settings)
+    return Authority(settings, development_key=keep_development_key())
 
 
 def _identity(identity: ServerIdentity) -> _native.Identity:

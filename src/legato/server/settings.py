@@ -1,34 +1,16 @@
-"""What an operator may set, from where, and what is said when it is wrong; must not know who reads a setting.
+"""What an operator may set; must not know where a value comes from, nor who reads it.
 
 One frozen model, `ServerSettings`, made of groups. `ServerSettings(...)` validates what it is given and reads
-nothing; `load_settings` gathers from the four sources, the strongest first:
-
-    command-line flags  >  environment (LEGATO_GROUP__KEY)  >  TOML file  >  the defaults below
-
-A mistake in any of them is one `SettingsError` with one sentence: the key, the value, where it came from and
-what would be accepted. Secrets are `SecretStr`: they print as asterisks everywhere, this file included.
+nothing; `settings_sources.load_settings` gathers values. Secrets are `SecretStr`: they print as asterisks.
 """
 
-import difflib
-import os
-import tomllib
-import typing
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_core import ErrorDetails
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
-from pydantic_settings.exceptions import SettingsError as UnreadableVariable
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from legato.agents.settings import AssistantSettings
-from legato.core.errors import SettingsError
 from legato.server.auth_settings import AuthSettings
 from legato.trust import is_loopback_address
 
@@ -258,135 +240,6 @@ class ServerSettings(BaseSettings):
         return (init_settings,)
 
 
-Layer = tuple[Literal["flags", "environment", "file"], dict[str, Any]]
-"""What one source says, nested like the model."""
-
-
-def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = None) -> ServerSettings:
-    """Gather the settings from `flags` (by dotted key, None meaning not given), the environment and `config`.
-
-    Without `config` the TOML file named by LEGATO_CONFIG is read, if that is set. Raises `SettingsError`.
-    """
-    named = os.environ.get(CONFIG_VARIABLE)
-    path = config or (Path(named) if named else None)
-    layers: list[Layer] = [("flags", _nested(flags or {})), ("environment", _environment())]
-    if path is not None:
-        layers.append(("file", _toml(path)))
-    merged: dict[str, Any] = {}
-    for _, layer in reversed(layers):
-        merged = _merge(merged, layer)
-    try:
-        return ServerSettings.model_validate(merged)
-    except ValidationError as error:
-        raise SettingsError(_sentence(error.errors()[0], layers, path)) from None
-
-
 def variable(key: str) -> str:
     """The environment variable of a dotted key: `listen.port` is LEGATO_LISTEN__PORT."""
     return PREFIX + key.replace(".", "__").upper()
-
-
-def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for key, value in flags.items():
-        if value is not None:
-            for part in reversed(key.split(".")):
-                value = {part: value}
-            nested = _merge(nested, value)
-    return nested
-
-
-def _environment() -> dict[str, Any]:
-    for name in os.environ:
-        group = name.removeprefix(PREFIX).partition("__")[0].lower()
-        if name.startswith(PREFIX) and "__" in name and group not in ServerSettings.model_fields:
-            meant = _did_you_mean(group.upper(), [key.upper() for key in ServerSettings.model_fields], PREFIX)
-            raise SettingsError(f"environment variable {name} names no group of settings{meant}")
-    try:
-        return EnvSettingsSource(ServerSettings)()
-    except UnreadableVariable as error:
-        raise SettingsError(f"a variable that sets a whole group must hold JSON: {error}") from None
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"the settings file {path} is not text in UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"the settings file {path} is not valid TOML: {error}") from None
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        merged[key] = _merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _sentence(error: ErrorDetails, layers: list[Layer], file: Path | None) -> str:
-    path = [str(part) for part in error["loc"]]
-    key = ".".join(path)
-    source = _source(path, layers, file)
-    if error["type"] == "extra_forbidden":
-        model = _model_at(path[:-1])
-        known = list(model.model_fields) if model else []
-        prefix = key[: -len(path[-1])]
-        return f"unknown setting {key} ({source}){_did_you_mean(path[-1], known, prefix)}"
-    if error["type"] == "value_error":
-        sentence = str(error["ctx"]["error"])
-        return f"{sentence} ({source})" if key in sentence else f"{key}: {sentence} ({source})"
-    if error["type"] == "model_type":
-        return f"{key} ({source}) is a group of settings: set its keys one by one"
-    wish = error["msg"].replace("Input should be", "it must be", 1)
-    value = "the given value (hidden)" if _is_secret(path) else repr(error["input"])
-    return f"{key} = {value} ({source}) cannot be used: {wish[0].lower()}{wish[1:]}"
-
-
-def _source(path: list[str], layers: list[Layer], file: Path | None) -> str:
-    key = ".".join(path)
-    for name, layer in layers:
-        if _contains(layer, path):
-            known = {"flags": FLAGS.get(key, "a flag"), "environment": variable(key), "file": f"in {file}"}
-            return known[name]
-    return "default"
-
-
-def _contains(layer: Any, path: list[str]) -> bool:
-    for part in path:
-        if not isinstance(layer, dict) or part not in layer:
-            return False
-        layer = layer[part]
-    return True
-
-
-def _did_you_mean(word: str, known: list[str], prefix: str = "") -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    if close:
-        return f"; did you mean {prefix}{close[0]}?"
-    return f"; known are {', '.join(f'{prefix}{name}' for name in sorted(known))}" if known else ""
-
-
-def _model_at(path: list[str]) -> type[BaseModel] | None:
-    model: type[BaseModel] = ServerSettings
-    for part in path:
-        field = model.model_fields.get(part)
-        if (
-            field is None
-            or not isinstance(field.annotation, type)
-            or not issubclass(field.annotation, BaseModel)
-        ):
-            return None
-        model = field.annotation
-    return model
-
-
-def _is_secret(path: list[str]) -> bool:
-    model = _model_at(path[:-1])
-    field = model.model_fields.get(path[-1]) if model and path else None
-    if field is None:
-        return False
-    return field.annotation is SecretStr or SecretStr in typing.get_args(field.annotation)
