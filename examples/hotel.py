@@ -3,11 +3,10 @@
 LEGATO_ASSISTANT__LLM=hotel:build PYTHONPATH=examples legato serve
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from legato import ToolSet
 from legato.agents.settings import AssistantSettings
-from legato.agents.stages.base import Message, Thought
+from legato.agents.stages.base import Message, ReplyOptions, Thought, ToolSchema
 
 ANSWERS = {
     "breakfast": "Breakfast is from seven to ten, in the garden room.",
@@ -19,7 +18,9 @@ ANSWERS = {
 class Desk:
     """The desk of a small hotel; a language model as far as the assistant can tell."""
 
-    async def reply(self, messages: Sequence[Message], tools: ToolSet) -> AsyncGenerator[Thought, None]:
+    async def reply(
+        self, messages: Sequence[Message], tools: Iterable[ToolSchema], options: ReplyOptions
+    ) -> AsyncGenerator[Thought, None]:
         """Answer the last thing said, piece by piece."""
         said = messages[-1].content.lower() if messages else ""
         known = [answer for word, answer in ANSWERS.items() if word in said]

@@ -4,12 +4,13 @@ import os
 import pytest
 
 from legato.agents.settings import AssistantSettings
+from legato.agents.stages.base import USUAL, Delivery
 from legato.agents.stages.tts_flite import FliteTextToSpeech, build, list_voices
 from legato.core.errors import AgentError, SettingsError
 
 
-async def spoken(voice: FliteTextToSpeech, text: str):
-    return [piece async for piece in voice.speak(text)]
+async def spoken(voice: FliteTextToSpeech, text: str, delivery: Delivery = USUAL):
+    return [piece async for piece in voice.speak(text, delivery)]
 
 
 def program(tmp_path, script: str) -> str:
@@ -42,6 +43,27 @@ async def test_voices() -> None:
     assert len(lengths) == 2
     with pytest.raises(SettingsError, match=r"flite has no voice 'nobody'; it has: .*rms"):
         build(AssistantSettings(voice="nobody"))
+
+
+async def test_each_text_may_have_a_voice_and_a_speed_of_its_own() -> None:
+    flite = build(AssistantSettings())
+    lengths = {}
+    for delivery in (USUAL, Delivery("slt"), Delivery(speed=0.5), Delivery("marin")):
+        lengths[delivery] = sum(piece.samples for piece in await spoken(flite, "Hello there.", delivery))
+    assert lengths[Delivery("slt")] != lengths[USUAL]
+    assert lengths[Delivery(speed=0.5)] > lengths[USUAL] * 1.6
+    assert lengths[Delivery("marin")] == lengths[USUAL], "a voice that flite lacks is its own"
+
+
+@pytest.mark.parametrize("voice", ["/etc/passwd", "http://127.0.0.1:9/voice.flitevox", "-o", "rms\n"])
+async def test_a_caller_cannot_make_flite_load_a_voice(tmp_path, voice: str) -> None:
+    log = tmp_path / "log"
+    flite = FliteTextToSpeech(
+        program(tmp_path, f'printf "%s\\n" "$@" > {log}; exit 1'), "kal", ("kal", "rms")
+    )
+    with pytest.raises(AgentError, match="status 1"):
+        await spoken(flite, "Hello.", Delivery(voice, 1e9))
+    assert log.read_text().splitlines()[:4] == ["-voice", "kal", "--setf", "duration_stretch=0.250"]
 
 
 async def test_sound_begins_at_once() -> None:

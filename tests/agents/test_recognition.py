@@ -6,6 +6,7 @@ import pytest
 
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages import stt_pocketsphinx
+from legato.agents.stages.base import Detection
 from legato.agents.stages.stt_pocketsphinx import build
 from legato.agents.stages.vad_silero import build as build_activity
 from legato.core.errors import AgentError, SettingsError
@@ -38,7 +39,7 @@ def errors(expected: str, heard: str) -> int:
 
 def spoken_parts(activity, audio: bytes) -> list[bytes]:
     """What voice activity takes for speech, with 160 ms behind it."""
-    events = activity.open().feed(QUIET + audio + QUIET)
+    events = activity.open(Detection()).feed(QUIET + audio + QUIET)
     whole = QUIET + audio + QUIET
     bounds = [event.position for event in events]
     return [
@@ -191,4 +192,27 @@ async def test_a_decoder_that_hangs_is_given_up(monkeypatch, tmp_path) -> None:
     for _ in range(2):
         with pytest.raises(AgentError, match="has stopped"):
             await recognised(recognition, QUIET)
+    await recognition.close()
+
+
+async def test_a_warm_stage_has_a_decoder_waiting(speak) -> None:
+    recognition = build(AssistantSettings(stt_grammar="commands"))
+    await asyncio.gather(recognition.warm(), recognition.warm())
+    running = set(recognition._running)
+    assert 1 <= len(running) <= 2
+    assert set(recognition._idle) == running
+    await recognition.warm()
+    assert recognition._running == running
+    assert await recognised(recognition, speak("hello")) == "hello"
+    assert recognition._running == running
+    await recognition.close()
+
+
+async def test_warming_what_cannot_work_raises_nothing(tmp_path) -> None:
+    grammar = tmp_path / "broken.gram"
+    grammar.write_text("#JSGF V1.0; nonsense")
+    recognition = build(AssistantSettings(stt_grammar=str(grammar)))
+    await recognition.warm()
+    with pytest.raises(AgentError):
+        await recognised(recognition, QUIET)
     await recognition.close()

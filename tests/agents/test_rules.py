@@ -6,10 +6,11 @@ from fractions import Fraction
 
 import pytest
 
-from legato.agents.base import Tool, ToolCall, ToolSet
+from legato.agents.base import Outcome, Tool, ToolCall, ToolSet
 from legato.agents.spoken_numbers import duration_seconds, in_words, number, result
-from legato.agents.stages.base import Message
+from legato.agents.stages.base import Message, ReplyOptions
 from legato.agents.stages.llm_rules import STORY, RulesLanguageModel
+from legato.core.dialects.realtime.usage import Usage
 
 NOW = datetime(2031, 3, 5, 15, 7)
 
@@ -20,11 +21,19 @@ async def nothing(arguments) -> str:
 
 TIMERS = ToolSet([Tool("set_timer", "", {}, nothing), Tool("cancel_timers", "", {}, nothing)])
 
+FREELY = ReplyOptions()
 
-async def answer(*said: str, tools: ToolSet = TIMERS, roles: str = "") -> list[str | ToolCall]:
+
+async def answer(
+    *said: str, tools: ToolSet = TIMERS, roles: str = "", options: ReplyOptions = FREELY
+) -> list[str | ToolCall]:
     names = {"u": "user", "a": "assistant", "t": "tool", "s": "system"}
     messages = [Message(names[role], text) for role, text in zip(roles or "u" * len(said), said, strict=True)]
-    return [thought async for thought in RulesLanguageModel(lambda: NOW).reply(messages, tools)]
+    return [
+        thought
+        async for thought in RulesLanguageModel(lambda: NOW).reply(messages, tools, options)
+        if not isinstance(thought, Outcome)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +87,45 @@ async def test_help_names_what_it_can_do() -> None:
     for question in ("help", "what can you do"):
         (text,) = await answer(question)
         assert "timer" in str(text)
+
+
+async def test_results_of_several_tools_are_told() -> None:
+    assert await answer("ask both", "", "One.", "Two.", roles="uatt") == ["One. Two."]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (ReplyOptions("none"), "For how long"),
+        (ReplyOptions("required"), "cancel_timers"),
+        (ReplyOptions(tool_name="cancel_timers"), "cancel_timers"),
+        (ReplyOptions(tool_name="unknown"), "set_timer"),
+    ],
+)
+async def test_the_choice_of_tools(options: ReplyOptions, expected: str) -> None:
+    said = "hello" if options.tool_choice == "required" else "set a timer for ten seconds"
+    (thought,) = await answer(said, options=options)
+    assert expected in (thought.name if isinstance(thought, ToolCall) else thought)
+
+
+async def test_a_token_is_a_word_and_their_number_is_kept() -> None:
+    messages = [Message("system", "Be brief."), Message("user", "tell me a long story")]
+    thoughts = [
+        thought
+        async for thought in RulesLanguageModel(lambda: NOW).reply(messages, [], ReplyOptions(max_tokens=20))
+    ]
+    told = "".join(thought for thought in thoughts if isinstance(thought, str))
+    assert told.split() == "".join(STORY[:2]).replace(".Every", ". Every").split()[:20]
+    assert thoughts[-1] == Outcome(
+        "incomplete", "max_output_tokens", Usage(input_text_tokens=7, output_text_tokens=20)
+    )
+    thoughts = [
+        thought async for thought in RulesLanguageModel(lambda: NOW).reply(messages, [], ReplyOptions())
+    ]
+    assert isinstance(thoughts[-1], Outcome)
+    assert thoughts[-1].status == "completed"
+    assert thoughts[-1].usage is not None
+    assert thoughts[-1].usage.output_text_tokens == sum(len(sentence.split()) for sentence in STORY)
 
 
 async def test_no_message_at_all() -> None:

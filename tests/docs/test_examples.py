@@ -9,9 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from legato.agents.base import ToolSet
 from legato.agents.settings import AssistantSettings
-from legato.agents.stages.base import Message
+from legato.agents.stages.base import Message, ReplyOptions
 from legato.audio.wav import read_wav
 from legato.testing.stages import check_language_model
 
@@ -51,7 +50,9 @@ async def test_hotel_is_a_language_model() -> None:
     settings = AssistantSettings.model_validate({})
     await check_language_model(lambda: hotel.build(settings))
     messages = [Message("user", "when is breakfast and can I have a key")]
-    answer = "".join([str(piece) async for piece in hotel.build(settings).reply(messages, ToolSet())])
+    answer = "".join(
+        [str(piece) async for piece in hotel.build(settings).reply(messages, [], ReplyOptions())]
+    )
     assert "from seven to ten" in answer
     assert "new key" in answer
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from legato.agents.base import Call
 from legato.agents.settings import AssistantSettings
-from legato.agents.stages.base import HEARING_RATE, SpeechToText, VoiceActivity
+from legato.agents.stages.base import HEARING_RATE, Detection, SpeechToText, VoiceActivity
 from legato.audio.convert import IncomingAudio
 from legato.core.audio import AudioFrame, AudioGap
 from legato.core.errors import AgentError
@@ -107,7 +107,9 @@ class Listener:
     ) -> None:
         activity, self._recognition = hearing
         self._call = call
-        self._detector = activity.open()
+        self._detector = activity.open(
+            Detection(settings.vad_threshold, settings.min_speech_ms, settings.silence_ms, settings.prefix_ms)
+        )
         self._tell = on_heard
         self._executor = executor
         self._incoming = IncomingAudio(call.input_format, HEARING_RATE)

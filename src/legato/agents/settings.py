@@ -1,7 +1,7 @@
 """The settings of the built-in assistant: one validated, frozen model. Must not know where values come
 from."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -43,6 +43,10 @@ class AssistantSettings(BaseModel):
     llm_url: str = Field("", description="Base URL of the chat endpoint (llm openai).")
     llm_key: SecretStr = Field(SecretStr(""), description="Its key.")
     llm_model: str = Field("gpt-4o-mini", description="Its model.")
+    llm_images: bool = Field(False, description="Whether the model sees images (llm openai).")
+    llm_token_limit: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="What the endpoint calls the limit of an answer (llm openai)."
+    )
     instructions: str = Field(
         "You are a voice assistant. Answer in one to three short spoken sentences, without lists or markup.",
         description="The system message of a language model.",

@@ -27,7 +27,7 @@ from legato.agents.listener import (
 from legato.agents.sentences import sentences
 from legato.agents.settings import AssistantSettings
 from legato.agents.speaking import spoken
-from legato.agents.stages.base import LanguageModel, SpeechToText, TextToSpeech, VoiceActivity
+from legato.agents.stages.base import LanguageModel, ReplyOptions, SpeechToText, TextToSpeech, VoiceActivity
 from legato.agents.timers import Timers
 from legato.agents.transcript import TranscriptEvents
 from legato.core.errors import AgentError
@@ -189,11 +189,12 @@ class Turns:
         """The model's text, with the tools it asks for run on the way."""
         for _ in range(_MOST_TOOL_ROUNDS):
             text, calls = "", list[ToolCall]()
-            async with aclosing(self._model.reply(self._conversation.messages, self._tools)) as thoughts:
+            messages = self._conversation.messages
+            async with aclosing(self._model.reply(messages, self._tools, ReplyOptions())) as thoughts:
                 async for thought in thoughts:
                     if isinstance(thought, ToolCall):
                         calls.append(thought)
-                    else:
+                    elif isinstance(thought, str):
                         text += thought
                         yield thought
             if not calls:

@@ -2,6 +2,21 @@
 
 A real HTTP server on loopback. Each request takes the next step of its script; when the script is empty, the
 default answers. Every request is recorded. It must not know the stages that it is used to test.
+
+Function calling from end to end, without a model, an account or luck:
+
+    async with ScriptedEndpoint() as endpoint:
+        endpoint.answers += [
+            [ToolCall("c1", "get_weather", '{"city": "Riga"}')],  # the model asks,
+            ["In Riga ", "it is raining."],  # and speaks of the result
+        ]
+        settings = AssistantSettings(llm="openai", llm_url=endpoint.url)
+        ...  # hold a conversation in which `get_weather` is offered
+        assert endpoint.chats[0]["tools"][0]["function"]["name"] == "get_weather"
+        assert endpoint.chats[1]["messages"][-1]["content"] == "rain"
+
+What an endpoint of OpenAI's would not accept, such as a call whose result is missing from the conversation,
+is refused with status 400 here too.
 """
 
 import asyncio
@@ -12,7 +27,7 @@ import socket
 import struct
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -24,7 +39,7 @@ from starlette.routing import Route
 
 from legato.agents.base import ToolCall
 
-__all__ = ["Break", "Hold", "Refuse", "ScriptedEndpoint"]
+__all__ = ["Break", "Fail", "Finish", "Hold", "Pause", "Refuse", "ScriptedEndpoint"]
 
 SPEECH_RATE = 24_000
 MS_PER_CHARACTER = 60
@@ -55,26 +70,61 @@ class Hold:
         self.released.set()
 
 
-Step = str | ToolCall | Break | Hold
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Write nothing for so long."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Tell of an error in the middle of the stream, and end it."""
+
+    message: str = "scripted failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """End the answer here: for a `reason` of the interface ("length", "content_filter"), and with these
+    token counts instead of the words that were read and written."""
+
+    reason: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int = 0
+
+
+Step = str | ToolCall | Break | Hold | Pause | Fail | Finish
+Answer = list[Step] | Refuse
+Chat = dict[str, Any]
+"""The JSON of a request for a chat completion."""
 
 
 class ScriptedEndpoint:
     """`async with ScriptedEndpoint() as endpoint:` serves at `endpoint.url` (it ends in /v1).
 
-    Scripts, one entry for each request: `transcripts` (a text or `Refuse`), `answers` (a list of pieces of
-    text, tool calls, `Hold`, `Break`; or `Refuse`), `speeches` ("pcm", "wav", `Break` after some sound, or
-    `Refuse`). Speech is a tone of 60 ms for each character.
+    Scripts, one entry for each request: `transcripts` (a text or `Refuse`), `answers` (a list of steps, or
+    `Refuse`), `speeches` ("pcm", "wav", `Break` after some sound, or `Refuse`). Speech is a tone of 60 ms for
+    each character, at speed 1.
+
+    The steps of an answer: pieces of text; tool calls, which are streamed in pieces; `Hold` until the test
+    goes on, `Pause`, `Break`, `Fail`, `Finish`. `default_answer` may also be a function of the request.
+
+    What was asked: `chats` (the JSON of each request), `heard` (audio to be transcribed, s16le at 16 kHz),
+    `spoken` and `speech_requests` (text to be spoken, and the whole request), `keys`.
     """
 
     def __init__(self) -> None:
         self.transcripts: deque[str | Refuse] = deque()
-        self.answers: deque[list[Step] | Refuse] = deque()
+        self.answers: deque[Answer] = deque()
         self.speeches: deque[str | Break | Refuse] = deque()
         self.default_transcript = "hello there"
-        self.default_answer: list[Step] = ["Hello. ", "How are ", "you?"]
-        self.chats: list[dict[str, Any]] = []
+        self.default_answer: Answer | Callable[[Chat], Answer] = ["Hello. ", "How are ", "you?"]
+        self.chats: list[Chat] = []
         self.heard: list[bytes] = []
         self.spoken: list[str] = []
+        self.speech_requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.url = ""
         self._server: _Server | None = None
@@ -121,22 +171,29 @@ class ScriptedEndpoint:
 
     async def _chat(self, request: Request) -> Response:
         self._note_key(request)
-        self.chats.append(json.loads(await request.body()))
-        step = self.answers.popleft() if self.answers else self.default_answer
-        if isinstance(step, Refuse):
-            return _refusal(step)
-        return StreamingResponse(_events(step), media_type="text/event-stream")
+        chat: Chat = json.loads(await request.body())
+        self.chats.append(chat)
+        if complaint := _complaint(chat):
+            return _refusal(Refuse(400, complaint))
+        answer = self.answers.popleft() if self.answers else self.default_answer
+        if callable(answer):
+            answer = answer(chat)
+        if isinstance(answer, Refuse):
+            return _refusal(answer)
+        return StreamingResponse(_Stream(chat).events(answer), media_type="text/event-stream")
 
     async def _speak(self, request: Request) -> Response:
         self._note_key(request)
-        text = str(json.loads(await request.body())["input"])
+        asked = json.loads(await request.body())
+        text = str(asked["input"])
+        self.speech_requests.append(asked)
         self.spoken.append(text)
         step = self.speeches.popleft() if self.speeches else "pcm"
         if isinstance(step, Refuse):
             return _refusal(step)
         head = b"" if step != "wav" else _streamed_wav_head()
         return StreamingResponse(
-            _sound(head + _tone(text), breaks=isinstance(step, Break)),
+            _sound(head + _tone(text, float(asked.get("speed", 1.0))), breaks=isinstance(step, Break)),
             media_type="audio/wav" if head else "audio/pcm",
         )
 
@@ -164,22 +221,75 @@ class _BrokenOffError(Exception):
     """Makes the server drop the connection in mid-answer."""
 
 
-async def _events(steps: list[Step]) -> AsyncIterator[str]:
-    calls = 0
-    for step in steps:
-        if isinstance(step, Break):
-            raise _BrokenOffError
-        if isinstance(step, Hold):
-            step.reached.set()
-            await step.released.wait()
-        elif isinstance(step, ToolCall):
-            for piece in _call_pieces(step, calls):
-                yield _event({"tool_calls": [piece]})
-            calls += 1
-        else:
-            yield _event({"content": step})
-    yield _event({}, "tool_calls" if calls else "stop")
-    yield "data: [DONE]\n\n"
+class _Stream:
+    """One answer as server-sent events."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._calls = 0
+        self._written = 0
+
+    async def events(self, steps: list[Step]) -> AsyncIterator[str]:
+        """The script, event by event."""
+        ending = Finish()
+        for step in steps:
+            if isinstance(step, Break):
+                raise _BrokenOffError
+            if isinstance(step, Hold):
+                step.reached.set()
+                await step.released.wait()
+            elif isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+            elif isinstance(step, Fail):
+                yield f"data: {json.dumps({'error': {'message': step.message, 'type': 'scripted'}})}\n\n"
+                return
+            elif isinstance(step, Finish):
+                ending = step
+                break
+            else:
+                for delta in self._deltas(step):
+                    yield _event([_choice(delta)])
+        yield _event([_choice({}, ending.reason or ("tool_calls" if self._calls else "stop"))])
+        if (self._chat.get("stream_options") or {}).get("include_usage"):
+            yield _event([], self._usage(ending))
+        yield "data: [DONE]\n\n"
+
+    def _deltas(self, step: str | ToolCall) -> Iterator[dict[str, Any]]:
+        if isinstance(step, str):
+            self._written += len(step.split())
+            yield {"content": step}
+            return
+        self._written += len(step.arguments.split())
+        for piece in _call_pieces(step, self._calls):
+            yield {"tool_calls": [piece]}
+        self._calls += 1
+
+    def _usage(self, ending: Finish) -> dict[str, Any]:
+        read = ending.prompt_tokens
+        if read is None:
+            read = sum(len(str(message.get("content") or "").split()) for message in self._chat["messages"])
+        written = self._written if ending.completion_tokens is None else ending.completion_tokens
+        return {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+            "prompt_tokens_details": {"cached_tokens": ending.cached_tokens},
+        }
+
+
+def _complaint(chat: Chat) -> str:
+    """What is wrong with the conversation in a request; "" if nothing is."""
+    open_calls: set[str] = set()
+    for message in chat["messages"]:
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in open_calls:
+                return f"a tool answers {message.get('tool_call_id')!r}, which nobody asked just before"
+            open_calls.discard(message["tool_call_id"])
+            continue
+        if open_calls:
+            return f"tool calls without a result: {', '.join(sorted(open_calls))}"
+        open_calls = {call["id"] for call in message.get("tool_calls") or []}
+    return f"tool calls without a result: {', '.join(sorted(open_calls))}" if open_calls else ""
 
 
 def _call_pieces(call: ToolCall, index: int) -> Iterator[dict[str, Any]]:
@@ -195,9 +305,15 @@ def _call_pieces(call: ToolCall, index: int) -> Iterator[dict[str, Any]]:
         yield {"index": index, "function": {"arguments": part}}
 
 
-def _event(delta: dict[str, Any], finish: str | None = None) -> str:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return f"data: {json.dumps({'object': 'chat.completion.chunk', 'choices': [choice]})}\n\n"
+def _choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "finish_reason": finish}
+
+
+def _event(choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> str:
+    event: dict[str, Any] = {"object": "chat.completion.chunk", "choices": choices}
+    if usage is not None:
+        event["usage"] = usage
+    return f"data: {json.dumps(event)}\n\n"
 
 
 async def _sound(data: bytes, breaks: bool) -> AsyncIterator[bytes]:
@@ -208,8 +324,8 @@ async def _sound(data: bytes, breaks: bool) -> AsyncIterator[bytes]:
         yield data[start : start + step]
 
 
-def _tone(text: str) -> bytes:
-    samples = SPEECH_RATE * MS_PER_CHARACTER * len(text) // 1000
+def _tone(text: str, speed: float) -> bytes:
+    samples = int(SPEECH_RATE * MS_PER_CHARACTER * len(text) / (1000 * speed))
     turn = 2 * math.pi * 440 / SPEECH_RATE
     return array("h", (int(8_000 * math.sin(turn * place)) for place in range(samples))).tobytes()
 

@@ -4,19 +4,28 @@
 """
 
 import asyncio
+import json
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
 
-from legato.agents.base import Speech, ToolSet
+from legato.agents.base import Outcome, Speech, ToolCall
 from legato.agents.stages.base import (
     HEARING_RATE,
+    USUAL,
+    Delivery,
+    Detection,
+    Image,
     LanguageModel,
     Message,
+    ReplyOptions,
     SpeechEvent,
     SpeechToText,
     TextToSpeech,
+    Thought,
     VoiceActivity,
 )
 from legato.core.errors import AgentError
@@ -24,6 +33,8 @@ from legato.core.errors import AgentError
 __all__ = ["check_language_model", "check_speech_to_text", "check_text_to_speech", "check_voice_activity"]
 
 _SECOND = bytes(2 * HEARING_RATE)
+_PER_MS = HEARING_RATE // 1000
+_FRAME = 20 * _PER_MS
 
 
 def _level(pcm: bytes) -> float:
@@ -38,13 +49,13 @@ async def check_voice_activity(make: Callable[[], VoiceActivity], speech: bytes)
     """Speech is found where it is, whatever the pieces; silence, hum and gaps are not speech."""
     activity = make()
     audio = _SECOND + speech + _SECOND + _SECOND + speech + _SECOND + _SECOND
-    whole = activity.open()
+    whole = activity.open(Detection())
     events = whole.feed(audio)
     _check_events(events, len(speech) // 2)
     assert not whole.speaking
     assert 0 <= len(audio) // 2 - whole.position < HEARING_RATE // 10
 
-    detector, other = activity.open(), activity.open()
+    detector, other = activity.open(Detection()), activity.open(Detection())
     found: list[SpeechEvent] = []
     place, size = 0, 1
     while place < len(audio):
@@ -56,15 +67,52 @@ async def check_voice_activity(make: Callable[[], VoiceActivity], speech: bytes)
     hum = array(
         "h", (int(300 * math.sin(2 * math.pi * 50 * place / HEARING_RATE)) for place in range(32_000))
     )
-    assert activity.open().feed(hum.tobytes()) == []
+    assert activity.open(Detection()).feed(hum.tobytes()) == []
 
-    gapped = activity.open()
+    gapped = activity.open(Detection())
     gapped.feed(_SECOND)
     assert gapped.skip(HEARING_RATE * 3_600) == []
     assert gapped.position == HEARING_RATE * 3_601
     assert [event.kind for event in gapped.feed(speech + _SECOND + _SECOND)][:1] == ["started"]
+    for silence_ms in (200, 500, 730):
+        _check_promptness(activity, Detection(silence_ms=silence_ms), speech)
+    _check_settings(activity, speech)
     await activity.close()
     await activity.close()
+
+
+def _check_promptness(activity: VoiceActivity, detection: Detection, speech: bytes) -> None:
+    """The end is told at most one frame after the audio that completes the silence."""
+    for lead in (0, 101, 333):
+        detector = activity.open(detection)
+        audio = _SECOND + bytes(2 * lead) + speech + 2 * _SECOND
+        for place in range(0, len(audio), 2 * _FRAME):
+            for event in detector.feed(audio[place : place + 2 * _FRAME]):
+                due = event.position + detection.silence_ms * _PER_MS
+                late = place // 2 + _FRAME - due
+                assert event.kind == "started" or 0 <= late <= _FRAME, f"{late / _PER_MS} ms late"
+
+
+def _check_settings(activity: VoiceActivity, speech: bytes) -> None:
+    """Each call has its own settings, and they may be changed in the middle of it."""
+    pause = bytes(2 * 300 * _PER_MS)
+    audio = _SECOND + speech + pause + speech + pause + _SECOND
+    patient = Detection(silence_ms=900)
+    assert len(activity.open(patient).feed(audio)) == 2
+    hasty = activity.open(Detection(silence_ms=200)).feed(audio)
+    assert len(hasty) >= 4
+    changed = activity.open(patient)
+    assert changed.feed(_SECOND + speech)[0].kind == "started"
+    changed.adjust(Detection(silence_ms=200))
+    assert changed.feed(pause) == [event for event in hasty if event.kind == "stopped"][:1]
+
+    narrow, wide = (activity.open(Detection(prefix_ms=ms)).feed(audio)[0] for ms in (0, 400))
+    assert narrow.position - wide.position == 400 * _PER_MS
+    assert activity.open(Detection(min_speech_ms=10_000)).feed(audio) == []
+    for threshold in (0.0, 1.0):
+        detector = activity.open(Detection(threshold))
+        detector.feed(audio + 2 * _SECOND)
+        assert not detector.speaking, "silence is no speech, whatever the threshold"
 
 
 def _check_events(events: list[SpeechEvent], length: int) -> None:
@@ -86,6 +134,7 @@ def _check_events(events: list[SpeechEvent], length: int) -> None:
 async def check_speech_to_text(make: Callable[[], SpeechToText], speech: bytes, words: str) -> None:
     """`speech` says `words`; at least half of them must be understood."""
     recognition = make()
+    await recognition.warm()
     unused = recognition.open()
     await unused.close()
     await unused.close()
@@ -113,6 +162,7 @@ async def check_speech_to_text(make: Callable[[], SpeechToText], speech: bytes, 
     last = recognition.open()
     await recognition.close()
     await recognition.close()
+    await recognition.warm()
     try:
         await last.feed(speech)
         await last.finish()
@@ -152,28 +202,67 @@ async def _fed(feeding: object) -> None:
 # Language model
 
 
+@dataclass(frozen=True)
+class _Lookup:
+    """A tool as its user describes it."""
+
+    name: str = "look_up"
+    description: str = "Looks something up."
+    parameters: Mapping[str, Any] = field(
+        default_factory=lambda: {"type": "object", "properties": {"word": {"type": "string"}}}
+    )
+
+
 async def check_language_model(make: Callable[[], LanguageModel]) -> None:
-    """It answers in text, several conversations at once, and may be stopped."""
+    """It answers in text, several conversations at once, takes every kind of message and option, and may be
+    stopped."""
     model = make()
     hello = [Message("system", "Be brief."), Message("user", "hello")]
     texts = await asyncio.gather(*(_answer(model, hello) for _ in range(5)))
     assert all(text.strip() for text in texts), texts
     assert await _answer(model, [*hello, Message("assistant", "Hello."), Message("user", "thank you")])
+    assert await _answer(
+        model,
+        [
+            Message("user", "what is this", images=(Image("data:image/png;base64,AAAA"),)),
+            Message("assistant", "", tool_calls=(ToolCall("a", "look_up"), ToolCall("b", "look_up", "{}"))),
+            Message("tool", "one", tool_call_id="a"),
+            Message("tool", "two", tool_call_id="b"),
+        ],
+    )
+    for options in (
+        ReplyOptions("none"),
+        ReplyOptions("required", parallel_tool_calls=False),
+        ReplyOptions(tool_name="look_up", max_tokens=50),
+    ):
+        _check_thoughts([thought async for thought in model.reply(hello, [_Lookup()], options)])
 
-    async with aclosing(model.reply(hello, ToolSet())) as thoughts:
+    async with aclosing(model.reply(hello, [], ReplyOptions())) as thoughts:
         assert await anext(thoughts)
-    untouched = model.reply(hello, ToolSet())
+    untouched = model.reply(hello, [], ReplyOptions())
     await untouched.aclose()
     await model.close()
     await model.close()
 
 
 async def _answer(model: LanguageModel, messages: list[Message]) -> str:
-    text = ""
-    async for thought in model.reply(messages, ToolSet()):
-        assert isinstance(thought, str), "no tools were offered"
-        text += thought
-    return text
+    thoughts = [thought async for thought in model.reply(messages, [], ReplyOptions())]
+    _check_thoughts(thoughts)
+    assert not any(isinstance(thought, ToolCall) for thought in thoughts), "no tools were offered"
+    return "".join(thought for thought in thoughts if isinstance(thought, str))
+
+
+def _check_thoughts(thoughts: list[Thought]) -> None:
+    """The outcome is the last thing; the pieces of a call stand together and join to a JSON object."""
+    assert thoughts, "neither words nor calls"
+    assert not any(isinstance(thought, Outcome) for thought in thoughts[:-1])
+    calls = [thought for thought in thoughts if isinstance(thought, ToolCall)]
+    arguments: dict[str, str] = {}
+    for before, call in zip([None, *calls], calls, strict=False):
+        assert call.name == "look_up"
+        assert call.id not in arguments or before is None or before.id == call.id, "calls are mixed"
+        arguments[call.id] = arguments.get(call.id, "") + call.arguments
+    assert all(isinstance(json.loads(text), dict) for text in arguments.values())
 
 
 # Text to speech
@@ -196,6 +285,11 @@ async def check_text_to_speech(make: Callable[[], TextToSpeech]) -> None:
     seconds = [sum(piece.samples for piece in pieces) / pieces[0].rate for pieces in (short, long)]
     assert 0.1 < seconds[0] < seconds[1] < 15, seconds
 
+    usual, slow = await asyncio.gather(
+        *(_spoken(voice, "Good morning.", Delivery("no such voice", speed)) for speed in (1.0, 0.5))
+    )
+    assert sum(piece.samples for piece in slow) > sum(piece.samples for piece in usual) * 1.3
+
     for nothing in ("", "   ", "...", "\n"):
         assert await _spoken(voice, nothing) == []
     for odd in (
@@ -213,5 +307,5 @@ async def check_text_to_speech(make: Callable[[], TextToSpeech]) -> None:
     await voice.close()
 
 
-async def _spoken(voice: TextToSpeech, text: str) -> list[Speech]:
-    return [piece async for piece in voice.speak(text)]
+async def _spoken(voice: TextToSpeech, text: str, delivery: Delivery = USUAL) -> list[Speech]:
+    return [piece async for piece in voice.speak(text, delivery)]

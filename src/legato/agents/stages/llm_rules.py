@@ -5,14 +5,16 @@ understood. It must not know how its answers are spoken.
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import datetime
 
-from legato.agents.base import ToolCall, ToolSet
+from legato.agents.base import Outcome, ToolCall
 from legato.agents.settings import AssistantSettings
 from legato.agents.spoken_numbers import duration_seconds, in_words, result
+from legato.core.dialects.realtime.usage import Usage
 
-from .base import Message, Thought
+from .base import Message, ReplyOptions, Thought, ToolSchema
 
 __all__ = ["RulesLanguageModel", "build"]
 
@@ -40,20 +42,40 @@ class RulesLanguageModel:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
 
-    async def reply(self, messages: Sequence[Message], tools: ToolSet) -> AsyncGenerator[Thought, None]:
-        """The answer to the last message, sentence by sentence."""
-        last = messages[-1] if messages else Message("user", "")
-        if last.role == "tool":
-            yield last.content
-            return
-        said = last.content.lower()
-        for thought in self._answer(said, messages[:-1], tools):
+    async def reply(
+        self, messages: Sequence[Message], tools: Iterable[ToolSchema], options: ReplyOptions
+    ) -> AsyncGenerator[Thought, None]:
+        """The answer to the last message, sentence by sentence. A token is a word."""
+        written = 0
+        for thought in self._thoughts(messages, {tool.name for tool in tools}, options):
+            if isinstance(thought, str):
+                words = thought.split()
+                left = len(words) if options.max_tokens is None else options.max_tokens - written
+                if left < len(words):
+                    yield " ".join(words[:left])
+                    yield Outcome("incomplete", "max_output_tokens", _usage(messages, written + left))
+                    return
+                written += len(words)
             yield thought
+        yield Outcome(usage=_usage(messages, written))
 
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _answer(self, said: str, before: Sequence[Message], tools: ToolSet) -> list[Thought]:
+    def _thoughts(self, messages: Sequence[Message], tools: set[str], options: ReplyOptions) -> list[Thought]:
+        results = _last_results(messages)
+        if results:
+            return [results]
+        if options.tool_name in tools:
+            return [_call(options.tool_name)]
+        if options.tool_choice == "none":
+            tools = set()
+        answer = self._answer(messages[-1].content.lower() if messages else "", messages[:-1], tools)
+        if options.tool_choice == "required" and tools and not any(isinstance(t, ToolCall) for t in answer):
+            return [_call(min(tools))]
+        return answer
+
+    def _answer(self, said: str, before: Sequence[Message], tools: set[str]) -> list[Thought]:
         words = set(_WORD.findall(said))
         for rule in (_asked_to_repeat, _timers):
             answer = rule(said, words, before, tools)
@@ -91,7 +113,7 @@ class RulesLanguageModel:
 
 
 def _asked_to_repeat(
-    said: str, words: set[str], before: Sequence[Message], _tools: ToolSet
+    said: str, words: set[str], before: Sequence[Message], _tools: set[str]
 ) -> list[Thought] | None:
     if "repeat" not in words and "did you say" not in said and "say that again" not in said:
         return None
@@ -101,15 +123,34 @@ def _asked_to_repeat(
     return ["I have not said anything yet."]
 
 
-def _timers(said: str, words: set[str], _before: Sequence[Message], tools: ToolSet) -> list[Thought] | None:
+def _timers(said: str, words: set[str], _before: Sequence[Message], tools: set[str]) -> list[Thought] | None:
     if not words & {"timer", "timers", "remind", "alarm"}:
         return None
     if words & {"cancel", "stop", "delete"} and "cancel_timers" in tools:
-        return [ToolCall("rules", "cancel_timers")]
+        return [_call("cancel_timers")]
     seconds = duration_seconds(said)
     if seconds is None or "set_timer" not in tools:
         return ["For how long? Say, for example: set a timer for ten seconds."]
-    return [ToolCall("rules", "set_timer", f'{{"seconds": {seconds}}}')]
+    return [_call("set_timer", f'{{"seconds": {seconds}}}')]
+
+
+def _call(name: str, arguments: str = "{}") -> ToolCall:
+    return ToolCall(f"call_{uuid.uuid4().hex}", name, arguments)
+
+
+def _last_results(messages: Sequence[Message]) -> str:
+    """What the tools answered that were used last; "" if something was said since."""
+    results: list[str] = []
+    for message in reversed(messages):
+        if message.role != "tool":
+            break
+        results.insert(0, message.content)
+    return " ".join(results)
+
+
+def _usage(messages: Sequence[Message], written: int) -> Usage:
+    heard = sum(len(message.content.split()) for message in messages)
+    return Usage(input_text_tokens=heard, output_text_tokens=written)
 
 
 def build(settings: AssistantSettings) -> RulesLanguageModel:

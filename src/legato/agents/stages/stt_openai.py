@@ -39,6 +39,9 @@ class OpenAISpeechToText:
         except (ValueError, LookupError, TypeError) as error:
             raise AgentError("the recognition endpoint's answer has no text") from error
 
+    async def warm(self) -> None:
+        """There is nothing to get ready."""
+
     async def close(self) -> None:
         """Close all connections."""
         await self._endpoint.close()

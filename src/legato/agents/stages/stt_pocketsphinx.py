@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,13 @@ class PocketsphinxSpeechToText:
     def open(self, caller: str = "") -> "_Recogniser":
         """A recogniser for one stretch of speech, tuned to what `caller` sounded like before."""
         return _Recogniser(self, caller)
+
+    async def warm(self) -> None:
+        """Start one decoder."""
+        if not self._running and not self._closed:
+            with suppress(AgentError):  # whoever needs it will be told
+                decoder = await self.take()
+                await asyncio.shield(self.spawn(self.give_back(decoder)))
 
     def means(self, caller: str) -> str:
         """The cepstral means to begin with."""

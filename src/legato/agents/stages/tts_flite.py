@@ -21,7 +21,7 @@ from legato.agents.base import Speech
 from legato.agents.settings import AssistantSettings
 from legato.core.errors import AgentError, SettingsError
 
-from .base import TextToSpeechCapabilities
+from .base import USUAL, Delivery, TextToSpeechCapabilities
 
 __all__ = ["FliteTextToSpeech", "build"]
 
@@ -30,6 +30,7 @@ _LONGEST = 2_000
 """Characters given to one process; longer text is cut there into several."""
 _PATIENCE_S = 20.0
 _QUIET, _LEAD_MS = 100, 30
+_SLOWEST, _FASTEST = 0.25, 4.0
 _PIECE_BYTES = 16_000
 """Size of the pieces that a sentence is handed out in."""
 _MISSING = "flite not found: apt-get install flite"
@@ -48,14 +49,14 @@ class FliteTextToSpeech:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._closed = False
 
-    async def speak(self, text: str) -> AsyncGenerator[Speech, None]:
+    async def speak(self, text: str, delivery: Delivery = USUAL) -> AsyncGenerator[Speech, None]:
         """`text` as speech."""
-        label = text
+        label, manner = text, self._manner(delivery)
         plain = _pronounceable(text)
         while plain:
             cut = len(plain) if len(plain) <= _LONGEST else plain.rfind(" ", 1, _LONGEST)
             cut = cut if cut > 0 else _LONGEST
-            pcm, rate = _samples(await self._run(plain[:cut]))
+            pcm, rate = _samples(await self._run(plain[:cut], manner))
             pcm = _without_lead(pcm, rate)
             for start in range(0, len(pcm), _PIECE_BYTES):
                 yield Speech(pcm[start : start + _PIECE_BYTES], rate, label)
@@ -66,21 +67,30 @@ class FliteTextToSpeech:
         """Start no more processes."""
         self._closed = True
 
-    async def _run(self, text: str) -> bytes:
+    def _manner(self, delivery: Delivery) -> list[str]:
+        """The options of flite. Only a listed name is passed on, because flite would also load a file or a
+        URL as a voice."""
+        voice = delivery.voice if delivery.voice in self.capabilities.voices else self._voice
+        if delivery.speed == 1.0:
+            return ["-voice", voice]
+        stretch = 1.0 / min(max(delivery.speed, _SLOWEST), _FASTEST)
+        return ["-voice", voice, "--setf", f"duration_stretch={stretch:.3f}"]
+
+    async def _run(self, text: str, manner: list[str]) -> bytes:
         if self._closed:
             raise AgentError("speech synthesis has been closed")
         async with self._turns:
             # Not standard output: some event loops make that a socket, which flite cannot open by name.
             with tempfile.TemporaryFile(prefix="legato-") as output:
-                await self._write(text, output.fileno())
+                await self._write(text, manner, output.fileno())
                 output.seek(0)
                 return output.read()
 
-    async def _write(self, text: str, descriptor: int) -> None:
+    async def _write(self, text: str, manner: list[str], descriptor: int) -> None:
         """Let one process write the WAV file of `text` to `descriptor`."""
         try:
             process = await asyncio.create_subprocess_exec(
-                self._program, "-voice", self._voice, "-t", text, "-o", f"/dev/fd/{descriptor}",
+                self._program, *manner, "-t", text, "-o", f"/dev/fd/{descriptor}",
                 stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, pass_fds=(descriptor,),
             )  # fmt: skip
         except FileNotFoundError as error:

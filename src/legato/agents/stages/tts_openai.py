@@ -6,12 +6,13 @@ endpoints send whatever is asked.
 
 import struct
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from legato.agents.base import Speech
 from legato.agents.settings import AssistantSettings
 from legato.core.errors import AgentError
 
-from .base import TextToSpeechCapabilities
+from .base import USUAL, Delivery, TextToSpeechCapabilities
 from .openai_http import Endpoint
 
 __all__ = ["OpenAITextToSpeech", "build"]
@@ -30,12 +31,17 @@ class OpenAITextToSpeech:
         self._endpoint = endpoint
         self._fields = {"model": model, "voice": voice, "response_format": "pcm"}
 
-    async def speak(self, text: str) -> AsyncGenerator[Speech, None]:
+    async def speak(self, text: str, delivery: Delivery = USUAL) -> AsyncGenerator[Speech, None]:
         """`text` as speech."""
         if not any(char.isalnum() for char in text):
             return
         label, sound = text, _Sound()
-        async with self._endpoint.post("audio/speech", json={**self._fields, "input": text}) as response:
+        fields: dict[str, Any] = {**self._fields, "input": text}
+        if delivery.voice:
+            fields["voice"] = delivery.voice
+        if delivery.speed != 1.0:
+            fields["speed"] = delivery.speed
+        async with self._endpoint.post("audio/speech", json=fields) as response:
             async for data in response.aiter_bytes():
                 if pcm := sound.feed(data):
                     yield Speech(pcm, sound.rate, label)
