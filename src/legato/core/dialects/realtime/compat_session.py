@@ -13,6 +13,8 @@ Nothing here ever says an event that the API does not define: its stock clients 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from legato.core.audio import AudioFormat, AudioFrame
@@ -53,16 +55,16 @@ class CompatSession:
 
     def __init__(
         self,
-        formats: tuple[AudioFormat, AudioFormat],
+        form: AudioFormat,
         limits: Limits,
         tag: str,
         may_append: bool = True,
     ) -> None:
-        """Begin with these (input, output) formats; `tag` is in the id of every event said here. Without
+        """Begin to hear audio in the format `form`; `tag` is in the id of every event said here. Without
         `may_append` audio is an event like others, for the dialogue to refuse."""
         self.ending: tuple[int, str] | None = None
         """A `SessionCode` and a reason, once the connection is to be closed."""
-        self._input, self._output = formats
+        self._input_format: Callable[[], AudioFormat] = lambda: form
         self._meter = AppendMeter(limits)
         self._may_append = may_append
         self._event_prefix = f"event_{tag}".encode()
@@ -73,9 +75,10 @@ class CompatSession:
         self._over = False
         self._leaves_at: int | None = None
 
-    def join(self, items: SpokenItems) -> None:
-        """Speak for that conversation."""
+    def join(self, items: SpokenItems, input_format: Callable[[], AudioFormat]) -> None:
+        """Speak for that conversation, and hear in the format that it has at each moment."""
         self._replies.items = items
+        self._input_format = input_format
 
     @property
     def over(self) -> bool:
@@ -136,10 +139,6 @@ class CompatSession:
 
     # Operations
 
-    def formats_changed(self, formats: tuple[AudioFormat, AudioFormat]) -> None:
-        """From now on the client sends and is sent these (input, output) formats."""
-        self._input, self._output = formats
-
     def send_event(self, event: JsonObject, now: int) -> None:
         """Say an event of the API. One that the API does not define is left out: this client has no use for
         it, and stock ones take it for an error."""
@@ -188,7 +187,7 @@ class CompatSession:
 
     def consumed(self, samples: int, size: int) -> None:
         """The agent took audio off its queue."""
-        self._meter.consumed(self._input, samples, size)
+        self._meter.consumed(self._input_format(), samples, size)
 
     def going_away(self, in_ms: int, now: int) -> None:
         """End the session in `in_ms`: the API has no event to announce it."""
@@ -215,7 +214,7 @@ class CompatSession:
     # Inside
 
     def _hear(self, audio: bytes, now: int) -> None:
-        form = self._input
+        form = self._input_format()
         try:
             samples = form.samples(audio)
         except ValueError as error:
