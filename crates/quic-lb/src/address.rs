@@ -21,7 +21,7 @@ impl ServerId {
         let [a, b, c, d] = address.ip().octets();
         let [e, f] = address.port().to_be_bytes();
         let [g, h] = check([a, b, c, d, e, f]).to_be_bytes();
-        Self::from_front(&[a, b, c, d, e, f, g, h], 8)
+        Self::of_eight([a, b, c, d, e, f, g, h])
     }
 
     /// The address inside an ID that [`ServerId::from_ipv4`] made; nothing if the length or the check is wrong.
@@ -33,7 +33,7 @@ impl ServerId {
 
     /// The ID of the server at an IPv6 address, for fleets within one /64.
     pub fn from_ipv6(address: Ipv6Addr) -> Self {
-        Self::from_front(&address.octets()[8..], 8)
+        Self::of_eight((address.to_bits() as u64).to_be_bytes())
     }
 
     /// The address inside an ID that [`ServerId::from_ipv6`] made, in the /64 of `network`; nothing if the length is
@@ -43,6 +43,10 @@ impl ServerId {
         let mut octets = network.octets();
         octets[8..].copy_from_slice(&interface);
         Some(octets.into())
+    }
+
+    fn of_eight(octets: [u8; 8]) -> Self {
+        Self::from_bits(u128::from(u64::from_be_bytes(octets)) << 64, 8)
     }
 }
 

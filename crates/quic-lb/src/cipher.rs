@@ -8,6 +8,8 @@ use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Aes128Enc, Block};
 use zeroize::Zeroize;
 
+use crate::config::MAX_BLOCK_LEN;
+
 /// An AES-128 key of a configuration. It is wiped when dropped and never printed.
 #[derive(Clone)]
 pub struct Key([u8; 16]);
@@ -46,10 +48,10 @@ impl SinglePass {
         block.into()
     }
 
-    pub(crate) fn decrypt(&self, octets: [u8; 16]) -> [u8; 16] {
-        let mut block = Block::from(octets);
+    pub(crate) fn decrypt(&self, block: u128) -> u128 {
+        let mut block = Block::from(block.to_be_bytes());
         self.0.decrypt_block(&mut block);
-        block.into()
+        u128::from_be_bytes(block.into())
     }
 }
 
@@ -63,111 +65,127 @@ impl FourPass {
     }
 
     pub(crate) fn encrypt(&self, octets: &mut [u8]) {
-        let mut halves = Halves::split(octets);
+        let mut padded = [0; MAX_BLOCK_LEN];
+        padded[..octets.len()].copy_from_slice(octets);
+        let mut halves = Halves::split(&padded, octets.len());
         halves.right ^= self.round(&halves, 1, halves.left) & halves.right_mask();
         halves.left ^= self.round(&halves, 2, halves.right) & halves.left_mask();
         halves.right ^= self.round(&halves, 3, halves.left) & halves.right_mask();
         halves.left ^= self.round(&halves, 4, halves.right) & halves.left_mask();
-        halves.join(octets);
+        octets.copy_from_slice(&halves.join()[..octets.len()]);
     }
 
-    /// Decrypts as much as the first `wanted` octets need: three rounds restore the left half, the fourth the right.
-    /// What lies behind `wanted` is unspecified afterwards.
-    pub(crate) fn decrypt_front(&self, octets: &mut [u8], wanted: usize) {
-        let mut halves = Halves::split(octets);
+    /// Decrypts the first `len` of `octets` and gives the first 16 of them, of which the first `wanted` are right: three
+    /// rounds restore the left half, and the fourth is only taken for the right one.
+    pub(crate) fn decrypt_front(
+        &self,
+        octets: &[u8; MAX_BLOCK_LEN],
+        len: usize,
+        wanted: usize,
+    ) -> u128 {
+        let mut halves = Halves::split(octets, len);
         halves.left ^= self.round(&halves, 4, halves.right) & halves.left_mask();
         halves.right ^= self.round(&halves, 3, halves.left) & halves.right_mask();
         halves.left ^= self.round(&halves, 2, halves.right) & halves.left_mask();
-        if wanted > octets.len() / 2 {
+        if wanted > len / 2 {
             halves.right ^= self.round(&halves, 1, halves.left) & halves.right_mask();
         }
-        halves.join(octets);
+        halves.front()
     }
 
     /// AES over the draft's `expand`: the half, zeros, then the length and the pass in the last two octets.
     fn round(&self, halves: &Halves, pass: u8, half: u128) -> u128 {
-        let input = half | (halves.len as u128) << 8 | u128::from(pass);
+        let input = half | (halves.bits as u128 / 4) << 8 | u128::from(pass);
         let mut block = Block::from(input.to_be_bytes());
         self.0.encrypt_block(&mut block);
         u128::from_be_bytes(block.into())
     }
 }
 
-/// Both halves, each in the most significant octets of its integer. They overlap in the middle octet if the length is
-/// odd: the left one keeps its high four bits, the right one its low four.
+/// Both halves, each in the most significant bits of its integer. A half has four bits for every octet of the whole; if
+/// these are odd, the halves part the middle octet, and the right one begins with four zero bits instead.
 struct Halves {
-    len: usize,
+    bits: usize,
     left: u128,
     right: u128,
 }
 
 impl Halves {
-    fn split(octets: &[u8]) -> Self {
-        let len = octets.len();
-        let half = len.div_ceil(2);
+    fn split(octets: &[u8; MAX_BLOCK_LEN], len: usize) -> Self {
+        let (high, low) = octets.split_at(16);
+        let high = u128::from_be_bytes(high.try_into().expect("16 octets"));
+        let low = u128::from(u32::from_be_bytes([low[0], low[1], low[2], 0])) << 96;
         let mut halves = Self {
-            len,
-            left: most_significant(&octets[..half]),
-            right: most_significant(&octets[len - half..]),
+            bits: 4 * len,
+            left: high,
+            right: 0,
         };
         halves.left &= halves.left_mask();
+        halves.right = (high << halves.bits | low >> (128 - halves.bits)) >> halves.gap();
         halves.right &= halves.right_mask();
         halves
     }
 
-    /// A half has four bits for every octet of the whole.
     fn left_mask(&self) -> u128 {
-        u128::MAX << (128 - 4 * self.len)
+        u128::MAX << (128 - self.bits)
     }
 
     fn right_mask(&self) -> u128 {
-        self.left_mask() >> (4 * (self.len % 2))
+        self.left_mask() >> self.gap()
     }
 
-    fn join(&self, octets: &mut [u8]) {
-        let half = self.len.div_ceil(2);
-        octets.fill(0);
-        octets[..half].copy_from_slice(&self.left.to_be_bytes()[..half]);
-        let right = &mut octets[self.len - half..];
-        right[0] |= self.right.to_be_bytes()[0];
-        right[1..].copy_from_slice(&self.right.to_be_bytes()[1..half]);
+    /// Zero bits before the right half.
+    fn gap(&self) -> usize {
+        self.bits % 8
     }
-}
 
-fn most_significant(octets: &[u8]) -> u128 {
-    let mut padded = [0; 16];
-    padded[..octets.len()].copy_from_slice(octets);
-    u128::from_be_bytes(padded)
+    /// The first 16 octets of the whole.
+    fn front(&self) -> u128 {
+        self.left | (self.right << self.gap()) >> self.bits
+    }
+
+    fn join(&self) -> [u8; 32] {
+        let mut octets = [0; 32];
+        let back = (self.right << self.gap()) << (128 - self.bits);
+        octets[..16].copy_from_slice(&self.front().to_be_bytes());
+        octets[16..].copy_from_slice(&back.to_be_bytes());
+        octets
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn encrypted(cipher: &FourPass, plain: &[u8]) -> [u8; MAX_BLOCK_LEN] {
+        let mut octets = [0xff; MAX_BLOCK_LEN];
+        octets[..plain.len()].copy_from_slice(plain);
+        cipher.encrypt(&mut octets[..plain.len()]);
+        octets
+    }
+
     #[test]
-    fn every_length_comes_back_whole() {
+    fn the_front_of_every_length_comes_back() {
         let cipher = FourPass::new(&Key::new([3; 16]));
         for len in 4..=19 {
             let plain: Vec<u8> = (1..=len).map(|octet| octet * 11).collect();
-            let mut octets = plain.clone();
-            cipher.encrypt(&mut octets);
-            assert_ne!(octets, plain);
-            cipher.decrypt_front(&mut octets, plain.len());
-            assert_eq!(octets, plain);
+            let octets = encrypted(&cipher, &plain);
+            assert_ne!(octets[..plain.len()], plain);
+            for wanted in 1..=plain.len().min(15) {
+                let front = cipher.decrypt_front(&octets, plain.len(), wanted);
+                assert_eq!(front.to_be_bytes()[..wanted], plain[..wanted]);
+            }
         }
     }
 
     #[test]
-    fn the_front_needs_no_fourth_round() {
+    fn half_the_octets_need_three_rounds_and_one_more_needs_four() {
         let cipher = FourPass::new(&Key::new([4; 16]));
-        for len in 4..=19 {
+        for len in 4..=19u8 {
             let plain: Vec<u8> = (0..len).map(|octet| octet ^ 0xa5).collect();
-            let mut octets = plain.clone();
-            cipher.encrypt(&mut octets);
-            let front = plain.len() / 2;
-            cipher.decrypt_front(&mut octets, front);
-            assert_eq!(octets[..front], plain[..front]);
-            assert_ne!(octets, plain);
+            let octets = encrypted(&cipher, &plain);
+            let front = |wanted| cipher.decrypt_front(&octets, plain.len(), wanted);
+            assert_ne!(front(plain.len() / 2), front(plain.len() / 2 + 1));
         }
     }
 

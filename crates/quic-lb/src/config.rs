@@ -9,8 +9,8 @@ use crate::cipher::{FourPass, Key, SinglePass};
 use crate::ids::MAX_CID_LEN;
 use crate::{ConfigError, ConnectionId, ServerId, Unroutable};
 
-/// First octet, server ID and nonce together at most; the draft's limit of 19 octets behind the first.
-const MAX_BLOCK_LEN: usize = MAX_CID_LEN - 1;
+/// The most octets of server ID and nonce together.
+pub(crate) const MAX_BLOCK_LEN: usize = MAX_CID_LEN - 1;
 
 /// The codepoint of a configuration: three bits, of which 0b111 means "unroutable" and is nobody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -240,24 +240,29 @@ impl Config {
 
     /// The server ID in octets that begin with the connection ID; more may follow. The codepoint was looked at before.
     pub(crate) fn server_id(&self, octets: &[u8]) -> Result<ServerId, Unroutable> {
-        let block = octets
-            .get(1..=self.lengths.block())
-            .ok_or(Unroutable::TooShort)?;
+        let len = self.lengths.block();
+        if octets.len() <= len {
+            return Err(Unroutable::TooShort);
+        }
+        // Packets are longer than connection IDs, so the copy of unknown length is the rare case.
+        let block: [u8; MAX_BLOCK_LEN] = match octets[1..].first_chunk() {
+            Some(block) => *block,
+            None => {
+                let mut padded = [0; MAX_BLOCK_LEN];
+                padded[..octets.len() - 1].copy_from_slice(&octets[1..]);
+                padded
+            }
+        };
         let wanted = self.lengths.server_id();
-        Ok(match &self.algorithm {
-            Algorithm::Plaintext => ServerId::from_front(block, wanted),
-            Algorithm::SinglePass(cipher) => {
-                let block: [u8; 16] = block.try_into().expect("single-pass blocks have 16");
-                ServerId::from_front(&cipher.decrypt(block), wanted)
-            }
-            Algorithm::FourPass(cipher) => {
-                let mut copy = [0; MAX_BLOCK_LEN];
-                let copy = &mut copy[..block.len()];
-                copy.copy_from_slice(block);
-                cipher.decrypt_front(copy, wanted);
-                ServerId::from_front(copy, wanted)
-            }
-        })
+        let front = u128::from_be_bytes(*block.first_chunk().expect("19 octets are more than 16"));
+        Ok(ServerId::from_bits(
+            match &self.algorithm {
+                Algorithm::Plaintext => front,
+                Algorithm::SinglePass(cipher) => cipher.decrypt(front),
+                Algorithm::FourPass(cipher) => cipher.decrypt_front(&block, len, wanted),
+            },
+            wanted,
+        ))
     }
 
     /// Whether a long header's connection ID describes its own length rightly, if this configuration does so at all.

@@ -17,9 +17,8 @@ pub const MAX_SERVER_ID_LEN: usize = 15;
 /// Names one server within a configuration, 1 to 15 octets. It prints and parses as hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId {
-    // Octets behind `len` are zero, so that comparing and hashing may look at all of them.
-    octets: [u8; MAX_SERVER_ID_LEN],
-    len: u8,
+    // The ID, zeros, and its length in the last octet: comparing and hashing look at all of it at once.
+    octets: [u8; MAX_SERVER_ID_LEN + 1],
 }
 
 impl ServerId {
@@ -28,17 +27,17 @@ impl ServerId {
         if octets.is_empty() || octets.len() > MAX_SERVER_ID_LEN {
             return Err(ConfigError::ServerId);
         }
-        Ok(Self::from_front(octets, octets.len()))
+        let mut padded = [0; 16];
+        padded[..octets.len()].copy_from_slice(octets);
+        Ok(Self::from_bits(u128::from_be_bytes(padded), octets.len()))
     }
 
-    /// The first `len` of `octets`; lengths were checked when the configuration was made.
-    pub(crate) fn from_front(octets: &[u8], len: usize) -> Self {
-        let mut id = Self {
-            octets: [0; MAX_SERVER_ID_LEN],
-            len: len as u8,
-        };
-        id.octets[..len].copy_from_slice(&octets[..len]);
-        id
+    /// The most significant `len` octets of `bits`; 1 to 15.
+    pub(crate) fn from_bits(bits: u128, len: usize) -> Self {
+        let id = bits & u128::MAX << (128 - 8 * len);
+        Self {
+            octets: (id | len as u128).to_be_bytes(),
+        }
     }
 }
 
@@ -46,7 +45,7 @@ impl Deref for ServerId {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.octets[..usize::from(self.len)]
+        &self.octets[..usize::from(self.octets[MAX_SERVER_ID_LEN])]
     }
 }
 

@@ -1,0 +1,57 @@
+"""The Rust codec as a process that answers lines."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.lb.quic_lb_reference import Config
+
+ROOT = Path(__file__).parents[2]
+BUILD = [
+    "cargo", "build", "--release", "--locked", "--quiet", "--message-format=json",
+    "--package", "legato-quic-lb", "--example", "quic_lb_codec",
+]  # fmt: skip
+
+
+class Codec:
+    """Asks crates/quic-lb; the commands stand in its example `quic_lb_codec`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self, *words: str) -> str:
+        """One command, one answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(" ".join(words) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, f"the codec ended at {words}"
+        return answer.rstrip("\n")
+
+
+def octets(value: bytes) -> str:
+    """Octets as a word of a command."""
+    return value.hex() or "-"
+
+
+def word(config: Config) -> str:
+    """A configuration as a word of a command."""
+    key = octets(config.key or b"")
+    lengths = f"{config.server_id_len}:{config.nonce_len}"
+    return f"{config.id}:{lengths}:{key}:{config.first_octet}:{config.length}"
+
+
+@pytest.fixture(scope="session")
+def codec() -> Iterator[Codec]:
+    """The product's codec, built if it is not."""
+    built = subprocess.run(BUILD, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    messages = [json.loads(line) for line in built.stdout.splitlines()]
+    program = next(message["executable"] for message in messages if message.get("executable"))
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Codec(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
