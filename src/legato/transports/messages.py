@@ -13,17 +13,19 @@ from legato.transports.base import CloseSource
 __all__ = [
     "GOING_AWAY",
     "INVALID_TEXT",
+    "NORMAL",
     "NO_CLOSE_FRAME",
     "NO_STATUS",
     "POLICY_VIOLATION",
     "SERVER_ERROR",
     "SERVICE_RESTART",
+    "TRY_AGAIN_LATER",
     "MessageHandler",
     "MessageLimits",
 ]
 
-GOING_AWAY, NO_STATUS, NO_CLOSE_FRAME, INVALID_TEXT = 1001, 1005, 1006, 1007
-POLICY_VIOLATION, SERVER_ERROR, SERVICE_RESTART = 1008, 1011, 1012
+NORMAL, GOING_AWAY, NO_STATUS, NO_CLOSE_FRAME, INVALID_TEXT = 1000, 1001, 1005, 1006, 1007
+POLICY_VIOLATION, SERVER_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER = 1008, 1011, 1012, 1013
 """Close codes (RFC 6455 §7.4.1 and the registry it makes)."""
 
 
@@ -51,7 +53,7 @@ class MessageHandler(Protocol):
     def message(self, data: str | bytes) -> None:
         """Deliver the next whole message."""
 
-    def writable(self) -> None:
+    def drained(self) -> None:
         """Report that the buffer, which had passed the high-water mark, has drained below half of it."""
 
     def closed(self, by: CloseSource, code: int, reason: str) -> None:

@@ -10,7 +10,7 @@ Guarantees
 * A message arrives whole: text as `str` (UTF-8 was checked), anything else as `bytes`, in order. Larger ones
   than `message_bytes` end the connection with 1009, broken text with 1007, broken frames with 1002.
 * Sends never block: they return how much is buffered. Who sends more than the peer takes watches `congested`
-  and waits for `MessageHandler.writable`.
+  and waits for `MessageHandler.drained`.
 * A peer that does not read is not read from either once `pause_bytes` wait, and is cut off at `unsent_bytes`,
   or when nothing moved for a whole `keep_alive_s`. A peer of which nothing is heard for two is gone.
 * `MessageHandler.closed` is called once, unless the owner itself called `close`. After either no callback is
@@ -97,7 +97,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     @property
     def congested(self) -> bool:
-        """Whether a sender should wait for `MessageHandler.writable`."""
+        """Whether a sender should wait for `MessageHandler.drained`."""
         return self._congested
 
     @property
@@ -226,7 +226,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._congested = False
         self._read_or_not()
         if self._handler is not None and not self._over:
-            self._guarded(self._handler.writable)
+            self._guarded(self._handler.drained)
         self._deliver()
 
     # Up

@@ -1,0 +1,172 @@
+"""Joins a call that travels as messages to its connection: implements `Line`.
+
+Owns the drain rule for `CompatSession`, as `SessionDriver` does for native sessions, and which close code an
+end is given. It must not know what an event means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from legato.core.dialects.realtime.compat_session import CompatSession
+from legato.core.wire.codes import SessionCode
+from legato.session_driver import Reactions, monotonic_us
+from legato.transports.base import CloseSource
+from legato.transports.messages import (
+    GOING_AWAY,
+    NO_STATUS,
+    NORMAL,
+    POLICY_VIOLATION,
+    SERVER_ERROR,
+    TRY_AGAIN_LATER,
+)
+from legato.transports.websocket import WebSocketConnection
+
+__all__ = ["CLOSE_CODES", "CompatLine"]
+
+CLOSE_CODES = {
+    SessionCode.NO_ERROR: NORMAL,
+    SessionCode.GOING_AWAY: GOING_AWAY,
+    SessionCode.OVERLOADED: TRY_AGAIN_LATER,
+    SessionCode.PROTOCOL_VIOLATION: POLICY_VIOLATION,
+    SessionCode.LIMIT_EXCEEDED: POLICY_VIOLATION,
+    SessionCode.UNAUTHORIZED: POLICY_VIOLATION,
+    SessionCode.INTERNAL_ERROR: SERVER_ERROR,
+    SessionCode.AGENT_ERROR: SERVER_ERROR,
+}
+"""How the end of a session is told on a WebSocket."""
+
+_ORDERLY = {NORMAL: SessionCode.NO_ERROR, NO_STATUS: SessionCode.NO_ERROR, GOING_AWAY: SessionCode.NO_ERROR}
+
+log = structlog.get_logger(__name__)
+
+
+class CompatLine:
+    """Drives one `CompatSession` over one connection; also its `MessageHandler`."""
+
+    def __init__(self, session: CompatSession, clock: Callable[[], int] = monotonic_us) -> None:
+        """Drive `session`; nothing is sent before `bind`."""
+        self.session = session
+        self.clock = clock
+        self.reactions: Reactions = {}
+        """What the owner does about the session's events, by their type."""
+        self._loop = asyncio.get_running_loop()
+        self._connection: WebSocketConnection | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed: int | None = None
+        self._settling = False
+        self._held = False
+
+    def bind(self, connection: WebSocketConnection) -> CompatLine:
+        """Join the session to its connection, and send what it has said by now."""
+        self._connection = connection
+        self.settle()
+        return self
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended."""
+        return self.session.over
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much waits to be sent that a sender should wait in `writable`."""
+        return self._connection is not None and self._connection.congested
+
+    async def writable(self) -> None:
+        """Wait until the connection takes more, or is over."""
+        while self.congested and not self.over:
+            waiter = self._loop.create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    async def delivered(self) -> None:
+        """Return at once: on one ordered connection a close overtakes nothing."""
+
+    def settle(self) -> None:
+        """Pass on what happened, send what is to be said, arm the session's deadline."""
+        if self._settling:
+            return
+        self._settling = True
+        session = self.session
+        try:
+            # What an owner does about an event leaves in the same round.
+            while events := session.events():
+                for event in events:
+                    reaction = self.reactions.get(type(event))
+                    if reaction is not None:
+                        try:
+                            reaction(event)
+                        except Exception as error:
+                            self._failed(event, error)
+        finally:
+            self._settling = False
+        self.carry_out()
+        if session.holds is not self._held:
+            self._hold(session.holds)
+        deadline = session.next_deadline()
+        if deadline is not None and (self._armed is None or deadline < self._armed):
+            self._arm(deadline)
+
+    def carry_out(self) -> None:
+        """Send what is to be said; close if that is what follows."""
+        connection = self._connection
+        if connection is None:
+            return
+        for text in self.session.outputs():
+            connection.send_text(text)
+        if self.session.ending is not None:
+            code, reason = self.session.ending
+            connection.close(CLOSE_CODES.get(SessionCode(code), SERVER_ERROR), reason)
+            self._finish()
+
+    # MessageHandler
+
+    def message(self, data: str | bytes) -> None:
+        """Pass a message on to the session."""
+        self.session.receive(data, self.clock())
+        self.settle()
+
+    def drained(self) -> None:
+        """Let waiting senders go on."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def closed(self, by: CloseSource, code: int, reason: str) -> None:
+        """End the session: nothing more comes from the connection."""
+        self.session.closed(by, _ORDERLY.get(code, code), reason)
+        self.settle()
+        self._finish()
+
+    def _failed(self, event: object, error: Exception) -> None:
+        log.error("an event was not dealt with", event=type(event).__name__, exc_info=error)
+        self.session.close(SessionCode.INTERNAL_ERROR, "an internal error", self.clock())
+
+    def _hold(self, held: bool) -> None:
+        if self._connection is not None:
+            self._held = held
+            (self._connection.pause if held else self._connection.resume)()
+
+    def _arm(self, deadline: int) -> None:
+        self._armed = deadline
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = max(0, deadline - self.clock()) / 1_000_000
+        self._timer = self._loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = self._armed = None
+        self.session.on_deadline(self.clock())
+        self.settle()
+
+    def _finish(self) -> None:
+        self.drained()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
