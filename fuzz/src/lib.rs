@@ -1,8 +1,9 @@
-//! Fuzz targets for everything that reads bytes from the network in `legato-webtransport`.
+//! Fuzz targets for everything that reads bytes from the network in `legato-webtransport` and `legato-quic-lb`.
 //!
 //! Owns what a target feeds and which promises it checks. Must not know which engine makes the input up: the tests in
 //! `tests/` run the targets with random input on stable Rust, and the same tests run under libFuzzer (see README.md).
 
 pub mod calls;
 pub mod fragments;
+pub mod quic_lb;
 pub mod streams;

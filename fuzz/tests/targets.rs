@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use legato_fuzz::calls::{self, Step};
 use legato_fuzz::fragments::Fragment;
+use legato_fuzz::quic_lb;
 use legato_fuzz::streams::{self, Setting};
 use legato_webtransport::Role;
 
@@ -49,3 +50,15 @@ target!(calls_of_a_client, Vec<Step>, |steps| calls::run(
     Role::Client,
     steps
 ));
+target!(quic_lb_decode, (Vec<quic_lb::Setting>, Vec<u8>), |(
+    settings,
+    octets,
+)| {
+    quic_lb::decode(settings, octets)
+});
+target!(quic_lb_rotations, (u8, Vec<quic_lb::Step>), |(
+    cid_len,
+    steps,
+)| {
+    quic_lb::rotations(*cid_len, steps)
+});
