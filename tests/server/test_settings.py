@@ -77,3 +77,11 @@ class TestKeys:
     def test_need_a_hash(self, text: str) -> None:
         with pytest.raises(ValidationError, match="a hash is sha256: and 64 hexadecimal digits"):
             ApiKey(name="web", hash=text)
+
+    def test_are_allowed_events_that_exist(self) -> None:
+        with pytest.raises(
+            ValidationError, match=r"'response\.creat' is no client event; did you mean response\.create\?"
+        ):
+            ApiKey(name="web", hash=HASH, permissions=("session.update", "response.creat"))
+        with pytest.raises(ValidationError, match=r"'x' is no client event; known are session\.update, "):
+            ApiKey(name="web", hash=HASH, permissions=("x",))

@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from legato.core.dialects.realtime.errors import EventRefused
+from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings, SessionType
 from legato.core.errors import LegatoError, LocalProtocolError
 from legato.core.wire.messages import JsonObject
 from legato.server.auth_secret import SECRET_PREFIX, Claims, SecretRefused, SigningSecrets
@@ -35,6 +37,7 @@ __all__ = [
     "Grant",
     "KeyLimits",
     "Unauthorized",
+    "bearer_token",
 ]
 
 MIN_SECRET_SECONDS = 10
@@ -136,6 +139,30 @@ class Grant:
     def allows(self, event_type: str) -> bool:
         """Whether the caller may send client events of this type."""
         return self.permissions is None or event_type in self.permissions
+
+    def settings(
+        self, defaults: SessionDefaults, kind: SessionType = "realtime", model: str | None = None
+    ) -> SessionSettings:
+        """What a session of this caller begins with; `kind` and `model` are what they asked for.
+
+        A client secret's session comes before both. Raises `Unauthorized` (403) when they asked for another
+        kind of session than it is for.
+        """
+        if self.session is None:
+            return SessionSettings.of(kind, model, defaults)
+        named = {} if model is None or self.session.get("type") != "realtime" else {"model": model}
+        try:
+            settings = SessionSettings.requested(named | self.session, defaults)
+        except EventRefused as refusal:
+            # It was valid when the secret was made, by another version or with other settings of the server.
+            raise Unauthorized(
+                401, "invalid_client_secret", f"the client secret's session is not possible here: {refusal}"
+            ) from None
+        if kind == "transcription" and settings.type != kind:
+            raise Unauthorized(
+                403, "insufficient_permissions", f"the client secret is for {settings.type} sessions only"
+            )
+        return settings
 
     def enter(self) -> None:
         """Count a call. Raises `Unauthorized` (429) when the key has as many as it may."""
@@ -316,6 +343,12 @@ class Authority:
                 "origin_not_allowed",
                 "this server asks for no key, and so takes calls from pages of this machine only",
             )
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """The token of an `Authorization` header (RFC 6750 §2.1); None if there is none in it."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _narrowed(most: frozenset[str] | None, asked: frozenset[str] | None) -> frozenset[str] | None:

@@ -5,12 +5,16 @@ SHA-256 hides it as well as a slow password hash would, and costs microseconds i
 for each call.
 """
 
+import difflib
 import hashlib
+from collections.abc import Iterable
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-__all__ = ["ApiKey", "AuthSettings", "LimitsOfKey", "hash_of_key"]
+from legato.core.dialects.realtime.vocabulary import CLIENT_EVENTS
+
+__all__ = ["ApiKey", "AuthSettings", "LimitsOfKey", "hash_of_key", "unknown_event"]
 
 MIN_SECRET_CHARS = 32
 """A shorter signing secret could be guessed from one client secret."""
@@ -21,6 +25,16 @@ _HASH_PREFIX = "sha256:"
 def hash_of_key(key: str) -> str:
     """How the settings name a key without holding it."""
     return _HASH_PREFIX + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def unknown_event(names: Iterable[str]) -> str | None:
+    """What is wrong with the first of `names` that is no client event; None if all are."""
+    for name in names:
+        if name not in CLIENT_EVENTS:
+            close = difflib.get_close_matches(name, CLIENT_EVENTS, n=1)
+            known = f"did you mean {close[0]}?" if close else f"known are {', '.join(CLIENT_EVENTS)}"
+            return f"{name[:64]!r} is no client event; {known}"
+    return None
 
 
 class _Model(BaseModel):
@@ -60,6 +74,14 @@ class ApiKey(_Model):
         if digits == value or len(digits) != 64 or set(digits) - set("0123456789abcdef"):
             # The value is not repeated: it may be a key that was pasted here.
             raise ValueError("a hash is sha256: and 64 hexadecimal digits, as `legato api-key new` prints it")
+        return value
+
+    @field_validator("permissions")
+    @classmethod
+    def _are_events(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        mistake = unknown_event(value or ())
+        if mistake is not None:
+            raise ValueError(mistake)
         return value
 
 
