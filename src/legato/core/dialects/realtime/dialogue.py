@@ -10,17 +10,25 @@ times are passed in (microseconds). After each of them look at `outputs()` and `
 raises `LocalProtocolError`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from legato.core.dialects.realtime.dialogue_events import DialogueEvent, Opening
+from legato.core.dialects.realtime.client_requests import ClientRequests
+from legato.core.dialects.realtime.dialogue_events import (
+    DialogueEvent,
+    Interrupted,
+    Opening,
+    ResponseWanted,
+    SpeechCommitted,
+    TurnEnded,
+)
+from legato.core.dialects.realtime.dialogue_parts import DialogueParts
+from legato.core.dialects.realtime.entry import Entry
+from legato.core.dialects.realtime.errors import EventRefused
 from legato.core.dialects.realtime.items import Item
 from legato.core.dialects.realtime.response import Response, ResponseRequest, Trigger
+from legato.core.dialects.realtime.session_settings import SessionSettings
+from legato.core.dialects.realtime.turn_detection import ServerVad
+from legato.core.dialects.realtime.usage import transcription_usage
+from legato.core.errors import LocalProtocolError
 from legato.core.wire.messages import JsonObject
-
-if TYPE_CHECKING:
-    from legato.core.dialects.realtime.session_settings import SessionSettings
 
 __all__ = ["Dialogue", "DialogueEvent", "Opening"]
 
@@ -29,47 +37,70 @@ class Dialogue:
     """One call's conversation; see the module's first lines for its contract."""
 
     def __init__(self, opening: Opening, now: int) -> None:
-        raise NotImplementedError
+        """Open the session, and say so."""
+        self._parts = parts = DialogueParts(opening)
+        self._requests = ClientRequests(parts)
+        self._buffer = parts.buffer
+        parts.say_session("session.created")
+        if self._converses:
+            conversation = {"id": parts.conversation.id, "object": "realtime.conversation"}
+            parts.outbox.say("conversation.created", conversation=conversation)
 
     @property
     def settings(self) -> SessionSettings:
         """The settings in force."""
-        raise NotImplementedError
+        return self._parts.settings
 
     @property
     def position(self) -> int:
         """Samples of input heard since the session began."""
-        raise NotImplementedError
+        return self._buffer.position
+
+    @property
+    def writing(self) -> bool:
+        """Whether a response is being written to the conversation."""
+        return self._parts.responses.writer is not None
 
     def outputs(self) -> list[JsonObject]:
         """Server events to send, in order; the list is the caller's and the next call starts anew."""
-        raise NotImplementedError
+        return self._parts.outbox.take()
 
     def events(self) -> list[DialogueEvent]:
         """What the owner has to do, in order; the list is the caller's and the next call starts anew."""
-        raise NotImplementedError
+        events = self._parts.events[:]
+        self._parts.events.clear()
+        return events
 
     def next_deadline(self) -> int | None:
         """When `on_deadline` is due, or None while nothing waits for time."""
-        raise NotImplementedError
+        timeout_ms = self._idle_timeout_ms()
+        return None if timeout_ms is None else self._parts.idle.deadline(timeout_ms)
 
     # Inputs
 
     def receive(self, event: JsonObject, now: int) -> None:
         """A client event; never raises."""
-        raise NotImplementedError
+        self._requests.receive(event, now)
 
     def hear(self, payload: bytes, samples: int) -> None:
         """Input audio arrived; empty where `samples` are lost for ever."""
-        raise NotImplementedError
+        self._buffer.hear(payload, samples)
 
     def on_deadline(self, now: int) -> None:
         """Time has passed; harmless if nothing is due."""
-        raise NotImplementedError
+        timeout_ms = self._idle_timeout_ms()
+        if timeout_ms is None:
+            return
+        deadline = self._parts.idle.deadline(timeout_ms)
+        if deadline is not None and now >= deadline:
+            self._buffer.time_out(timeout_ms)
+            response = self.begin_response("idle", now)
+            assert response is not None
+            self._parts.tell(ResponseWanted(response))
 
     def playback_ends(self, at: int | None, now: int) -> None:
         """What was sent so far will have been played at that time; None: nothing is left to be played."""
-        raise NotImplementedError
+        self._parts.idle.playback_ends(now if at is None else at)
 
     # Findings of the agent
 
@@ -79,24 +110,42 @@ class Dialogue:
         Interrupts the response unless the session says otherwise. While speech goes on already it only
         returns the item; in manual mode it tells nobody.
         """
-        raise NotImplementedError
+        item_id, news = self._buffer.speech_started(position)
+        detection = self.settings.turn_detection
+        if news:
+            self._parts.idle.stop()
+        if news and detection is not None and detection.interrupt_response and self._converses:
+            self._parts.responses.interrupt(now)
+            self._parts.tell(Interrupted())
+        return item_id
 
     def speech_stopped(self, position: int, now: int) -> None:
         """Speech ended at `position`: it is committed as an item. Without effect if none goes on, and in
         manual mode."""
-        raise NotImplementedError
+        committed = self._buffer.speech_stopped(position)
+        if committed is None:
+            return
+        self._parts.idle.restart(now)
+        self._parts.tell(SpeechCommitted(*committed))
+        detection = self.settings.turn_detection
+        if detection is not None and detection.create_response and self._answers:
+            self._parts.tell(TurnEnded(committed[0]))
 
     def transcript_delta(self, item_id: str, text: str, now: int) -> None:
         """These words were recognised behind those told before; ignored if the item was deleted."""
-        raise NotImplementedError
+        self._buffer.transcript_delta(item_id, text)
 
     def transcript_done(self, item_id: str, text: str, seconds: float, now: int) -> None:
         """The words of an item's audio, which lasts `seconds`; ignored if the item was deleted."""
-        raise NotImplementedError
+        entry = self._transcribed(item_id)
+        if entry is not None:
+            self._buffer.transcript_done(entry, text, transcription_usage(seconds))
 
     def transcript_failed(self, item_id: str, code: str, message: str, now: int) -> None:
         """An item's audio could not be recognised; ignored if the item was deleted."""
-        raise NotImplementedError
+        entry = self._transcribed(item_id)
+        if entry is not None:
+            self._buffer.transcript_failed(entry, code, message)
 
     # Responses
 
@@ -106,20 +155,47 @@ class Dialogue:
         """Begin a response that no client asked for; None while another one is written to the conversation,
         and in transcription sessions. `overrides` are those of `response.create`; a mistake in them raises
         LocalProtocolError."""
-        raise NotImplementedError
+        if not self._converses:
+            return None
+        parts = self._parts
+        try:
+            wanted = parts.settings.for_response(overrides, parts.locked())
+            if wanted.conversation == "auto" and self.writing:
+                return None
+            return parts.responses.begin(wanted, trigger, parts.settings)
+        except EventRefused as refused:
+            raise LocalProtocolError(refused.message) from refused
 
     def context(self, request: ResponseRequest) -> list[Item]:
         """What a model is to see for `request`, in order; of spoken answers only what was heard."""
-        raise NotImplementedError
+        entries = self._parts.conversation if request.input is None else request.input
+        return [item for entry in entries if (item := entry.seen()) is not None]
 
     def output_place(self, item_id: str) -> tuple[int, int]:
         """The `output_index` and `content_index` of a spoken message; (0, 0) once it is unknown."""
-        raise NotImplementedError
+        return self._parts.responses.place(item_id)
 
     def keep_audio(self, item_id: str, payload: bytes) -> None:
         """Keep audio of a spoken answer, as it was sent, for `conversation.item.retrieve`."""
-        raise NotImplementedError
+        self._parts.conversation.keep(item_id, payload)
 
-    def heard(self, item_id: str, samples: int) -> None:
-        """The caller has heard that much of a spoken answer; never goes back."""
-        raise NotImplementedError
+    @property
+    def _converses(self) -> bool:
+        return self.settings.type == "realtime"
+
+    @property
+    def _answers(self) -> bool:
+        return self._converses and self._parts.opening.answers
+
+    def _idle_timeout_ms(self) -> int | None:
+        """How long silence may last, if it can end at all now."""
+        detection = self.settings.turn_detection
+        if not isinstance(detection, ServerVad) or not self._answers or self._buffer.speaking:
+            return None
+        return None if self.writing else detection.idle_timeout_ms
+
+    def _transcribed(self, item_id: str) -> Entry | None:
+        """The item that has a transcript now, None if it is gone."""
+        if self._buffer.awaits(item_id):
+            raise LocalProtocolError(f"item {item_id} is still being spoken; speech_stopped comes first")
+        return self._parts.conversation.get(item_id) or self._parts.responses.given(item_id)

@@ -46,7 +46,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     item_bytes: int = 8 << 20
     """What the items may weigh without their audio; beyond that the oldest are deleted."""
     responses: int = 8
-    """Responses that may be in progress at once, out of band ones included."""
+    """Responses out of band that may be in progress at once."""
 
 
 class SettingsChanged(msgspec.Struct, frozen=True):

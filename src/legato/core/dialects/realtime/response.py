@@ -6,10 +6,10 @@ audio travels: `response.output_audio.delta` is written by whoever sends the aud
     response.created
       response.output_item.added, conversation.item.added            for each item, one after the other
         response.content_part.added                                  a message
-          response.output_audio.delta, …_audio_transcript.delta      or response.output_text.delta
-          response.output_audio.done, …_audio_transcript.done        or response.output_text.done
+          response.output_audio.delta, ..._audio_transcript.delta    or response.output_text.delta
+          response.output_audio.done, ..._audio_transcript.done      or response.output_text.done
         response.content_part.done
-        response.function_call_arguments.delta … .done               a function call
+        response.function_call_arguments.delta ... .done             a function call
       response.output_item.done, conversation.item.done
     response.done
 
@@ -18,22 +18,32 @@ The `done` events are said whatever ends the response. Out of band (`conversatio
 and are no mistake. An operation at the wrong place raises `LocalProtocolError`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import msgspec
 
-if TYPE_CHECKING:
-    from legato.core.dialects.realtime.entry import Entry
-    from legato.core.dialects.realtime.session_settings import ResponseSettings
-    from legato.core.dialects.realtime.usage import Usage
+from legato.core.dialects.realtime.conversation import Conversation
+from legato.core.dialects.realtime.entry import Entry, Spoken, Written
+from legato.core.dialects.realtime.outbox import Outbox
+from legato.core.dialects.realtime.session_settings import ResponseSettings
+from legato.core.dialects.realtime.spoken_text import SpokenText
+from legato.core.dialects.realtime.states import ResponseCause, ResponseState, response_after
+from legato.core.dialects.realtime.usage import Usage
+from legato.core.errors import LocalProtocolError
+from legato.core.wire.messages import JsonObject
 
 Trigger = Literal["client", "turn", "idle", "agent"]
 """Who caused a response: a `response.create`, the end of the caller's turn, their silence, the agent."""
 
 EndStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 EndReason = Literal["turn_detected", "client_cancelled", "max_output_tokens", "content_filter"]
+
+_WRONG_PLACE = {
+    ResponseCause.TRANSCRIPT: "a transcript belongs to a spoken message; open_message first",
+    ResponseCause.TEXT: "text belongs to a written message; open_message in a response of modality text",
+    ResponseCause.ARGUMENTS: "arguments belong to a function call; function_call first",
+}
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -50,55 +60,106 @@ class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: ResponseSettings
     trigger: Trigger
-    conversation: Literal["auto", "none"] = "auto"
     input: tuple[Entry, ...] | None = None
-    metadata: dict[str, str] | None = None
+
+    @property
+    def conversation(self) -> Literal["auto", "none"]:
+        """Where the items of the response go."""
+        return self.settings.conversation
+
+    @property
+    def metadata(self) -> dict[str, str] | None:
+        """What the client attached to it."""
+        return self.settings.metadata
 
 
 class Response:
-    """A response in progress."""
+    """A response in progress; `Dialogue` makes them."""
 
-    id: str
-    request: ResponseRequest
+    def __init__(
+        self,
+        request: ResponseRequest,
+        outbox: Outbox,
+        conversation: Conversation,
+        on_over: Callable[["Response", int], None],
+    ) -> None:
+        """Begin, and say so; `on_over` is told when it has ended."""
+        self.id = outbox.new_id("resp")
+        self.request = request
+        self._outbox = outbox
+        self._conversation = conversation if request.conversation == "auto" else None
+        self._conversation_id = conversation.id if request.conversation == "auto" else None
+        self._on_over = on_over
+        self._state = ResponseState.BETWEEN
+        self._entries: list[Entry] = []
+        self._arguments: list[str] = []
+        outbox.say("response.created", response=self._as_json("in_progress", None, None))
 
     @property
     def over(self) -> bool:
         """Whether it has ended; nothing it is asked to do has an effect then."""
-        raise NotImplementedError
+        return self._state is ResponseState.OVER
 
     @property
     def output_index(self) -> int:
         """The place of the open, or else the last, item among the items of this response; -1 before any."""
-        raise NotImplementedError
+        return len(self._entries) - 1
 
-    def open_message(self) -> str:
+    @property
+    def item_id(self) -> str | None:
+        """The item that is open or was the last one."""
+        return self._entries[-1].id if self._entries else None
+
+    @property
+    def spoke(self) -> bool:
+        """Whether any item of it is spoken."""
+        return any(entry.spoken is not None for entry in self._entries)
+
+    def open_message(self, item_id: str | None = None, spoken: SpokenText | None = None) -> str:
         """Begin a message, spoken or written as the request's `output_modalities` say; ends the item before
-        it. Returns the item's id (also if the response is over)."""
-        raise NotImplementedError
+        it. Returns the item's id.
+
+        Whoever counts the sound of a spoken message gives it its `spoken`; an unused `item_id` is made
+        unless one is given.
+        """
+        aloud = "audio" in self.request.settings.output_modalities
+        entry = Entry(item_id or self._outbox.new_id("item"), "message", "assistant")
+        if self._open(ResponseCause.OPEN_SPOKEN if aloud else ResponseCause.OPEN_WRITTEN, entry):
+            entry.content.append(Spoken(spoken) if aloud else Written("output_text"))
+            self._say_of_part("response.content_part.added", part=self._part())
+        return entry.id
 
     def transcript(self, text: str, at_sample: int) -> None:
         """Add text whose sound begins at sample `at_sample` of the open spoken message."""
-        raise NotImplementedError
+        if self._move(ResponseCause.TRANSCRIPT) and (delta := self._spoken().add(text, at_sample)):
+            self._say_of_part("response.output_audio_transcript.delta", delta=delta)
 
     def text(self, delta: str) -> None:
         """Add to the open written message."""
-        raise NotImplementedError
-
-    def audio_sent(self, samples: int) -> None:
-        """Count samples of the open spoken message that were given to the caller."""
-        raise NotImplementedError
+        if self._move(ResponseCause.TEXT) and delta:
+            part = self._entries[-1].content[0]
+            assert isinstance(part, Written)
+            part.add(delta)
+            self._say_of_part("response.output_text.delta", delta=delta)
 
     def function_call(self, call_id: str, name: str) -> str:
         """Begin a call of a function by the client; ends the item before it. Returns the item's id."""
-        raise NotImplementedError
+        entry = Entry(self._outbox.new_id("item"), "function_call")
+        entry.call_id, entry.name = call_id, name
+        self._open(ResponseCause.OPEN_CALL, entry)
+        return entry.id
 
     def arguments(self, delta: str) -> None:
         """Add to the arguments of the open function call."""
-        raise NotImplementedError
+        if self._move(ResponseCause.ARGUMENTS) and delta:
+            self._arguments.append(delta)
+            call_id = self._entries[-1].call_id
+            self._say_of_item("response.function_call_arguments.delta", call_id=call_id, delta=delta)
 
     def end_item(self) -> None:
         """The open item is complete; does nothing if none is open."""
-        raise NotImplementedError
+        if self._state not in (ResponseState.BETWEEN, ResponseState.OVER):
+            self._close_item(complete=True)
 
     def end(
         self,
@@ -110,4 +171,96 @@ class Response:
     ) -> None:
         """End the open item and the response. With a status other than "completed" the open item is
         "incomplete"."""
-        raise NotImplementedError
+        if self.over:
+            return
+        if self._state is not ResponseState.BETWEEN:
+            self._close_item(complete=status == "completed")
+        self._move(ResponseCause.END)
+        details: JsonObject | None = None
+        if status != "completed":
+            details = {"type": status}
+            if reason is not None:
+                details["reason"] = reason
+            if error is not None:
+                details["error"] = msgspec.to_builtins(error)
+        self._outbox.say("response.done", response=self._as_json(status, details, usage))
+        self._on_over(self, now)
+
+    def _move(self, cause: ResponseCause) -> bool:
+        """Change state; False if the response is over. Raises LocalProtocolError at the wrong place."""
+        if self.over:
+            return False
+        after = response_after(self._state, cause)
+        if after is None:
+            raise LocalProtocolError(_WRONG_PLACE[cause])
+        self._state = after
+        return True
+
+    def _open(self, cause: ResponseCause, entry: Entry) -> bool:
+        self.end_item()
+        if not self._move(cause):
+            return False
+        entry.status = "in_progress"
+        self._entries.append(entry)
+        self._arguments.clear()
+        self._say_of_response("response.output_item.added", item=entry.as_json())
+        if self._conversation is not None:
+            self._conversation.add(entry)
+        return True
+
+    def _close_item(self, complete: bool) -> None:
+        entry, state = self._entries[-1], self._state
+        if state is ResponseState.SPEAKING:
+            spoken = self._spoken()
+            spoken.complete = complete
+            self._say_of_part("response.output_audio.done")
+            self._say_of_part("response.output_audio_transcript.done", transcript=spoken.text)
+            self._say_of_part("response.content_part.done", part=self._part())
+        elif state is ResponseState.WRITING:
+            part = self._part()
+            self._say_of_part("response.output_text.done", text=part["text"])
+            self._say_of_part("response.content_part.done", part=part)
+        else:
+            entry.arguments = "".join(self._arguments)
+            self._say_of_item(
+                "response.function_call_arguments.done",
+                call_id=entry.call_id,
+                name=entry.name,
+                arguments=entry.arguments,
+            )
+        self._move(ResponseCause.CLOSE_ITEM)
+        entry.status = "completed" if complete else "incomplete"
+        self._say_of_response("response.output_item.done", item=entry.as_json())
+        if self._conversation is not None:
+            self._conversation.done(entry)
+
+    def _spoken(self) -> SpokenText:
+        spoken = self._entries[-1].spoken
+        assert spoken is not None
+        return spoken
+
+    def _part(self) -> JsonObject:
+        """The open part, in the words that events about parts use."""
+        part = self._entries[-1].content[0].as_json()
+        return part | {"type": "audio" if part["type"] == "output_audio" else "text"}
+
+    def _say_of_response(self, kind: str, **members: Any) -> None:
+        self._outbox.say(kind, response_id=self.id, output_index=self.output_index, **members)
+
+    def _say_of_item(self, kind: str, **members: Any) -> None:
+        self._say_of_response(kind, item_id=self._entries[-1].id, **members)
+
+    def _say_of_part(self, kind: str, **members: Any) -> None:
+        self._say_of_item(kind, content_index=0, **members)
+
+    def _as_json(self, status: str, details: JsonObject | None, usage: Usage | None) -> JsonObject:
+        return {
+            "object": "realtime.response",
+            "id": self.id,
+            "status": status,
+            "status_details": details,
+            "output": [entry.as_json() for entry in self._entries],
+            "conversation_id": self._conversation_id,
+            **self.request.settings.as_json(),
+            "usage": None if usage is None else usage.as_json(),
+        }

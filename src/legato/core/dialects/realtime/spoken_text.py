@@ -40,6 +40,11 @@ class SpokenText:
         return self._heard
 
     @property
+    def size(self) -> int:
+        """Characters of all text given, cut or not."""
+        return sum(map(len, self._texts))
+
+    @property
     def truncated(self) -> bool:
         """Whether the answer was cut; it takes no more text then."""
         return self._cut is not None

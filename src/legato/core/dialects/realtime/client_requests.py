@@ -1,0 +1,120 @@
+"""What each client event does; whatever cannot be done is refused.
+
+Owns the way from a client event to the part of the dialogue it is about. Must not know how events are read
+(`client_events.py`) nor what a part makes of them.
+"""
+
+from legato.core.dialects.realtime import refusals
+from legato.core.dialects.realtime.client_events import (
+    EVENT_ID_MAX,
+    ClientEvent,
+    ConversationItemCreate,
+    ConversationItemDelete,
+    ConversationItemRetrieve,
+    ConversationItemTruncate,
+    InputAudioBufferAppend,
+    InputAudioBufferClear,
+    InputAudioBufferCommit,
+    OutputAudioBufferClear,
+    ResponseCancel,
+    ResponseCreate,
+    SessionUpdate,
+    read_client_event,
+)
+from legato.core.dialects.realtime.dialogue_events import (
+    AudioItemCreated,
+    ResponseWanted,
+    SettingsChanged,
+    Truncated,
+)
+from legato.core.dialects.realtime.dialogue_parts import DialogueParts
+from legato.core.dialects.realtime.errors import EventRefused, unsupported
+from legato.core.dialects.realtime.given_entries import audio_of, entry_of
+from legato.core.wire.messages import JsonObject
+
+
+class ClientRequests:
+    """Carries out client events on the parts of a dialogue."""
+
+    def __init__(self, parts: DialogueParts) -> None:
+        self._parts = parts
+
+    def receive(self, event: JsonObject, now: int) -> None:
+        """Carry out an event, or say in an `error` event why not."""
+        try:
+            self._permit(event)
+            self._carry_out(read_client_event(event), now)
+        except EventRefused as refused:
+            event_id = event.get("event_id")
+            named = isinstance(event_id, str) and len(event_id) <= EVENT_ID_MAX
+            self._parts.outbox.say("error", error=refused.as_error(event_id if named else None))
+
+    def _permit(self, event: JsonObject) -> None:
+        allowed, kind = self._parts.opening.allowed, event.get("type")
+        if allowed is not None and not (isinstance(kind, str) and kind in allowed):
+            raise refusals.event_not_allowed(kind)
+
+    def _carry_out(self, event: ClientEvent, now: int) -> None:
+        parts = self._parts
+        match event:
+            case SessionUpdate():
+                self._update(event)
+            case InputAudioBufferCommit():
+                parts.buffer.commit()
+            case InputAudioBufferClear():
+                parts.buffer.clear()
+            case ConversationItemCreate():
+                self._create(event)
+            case ConversationItemDelete():
+                parts.conversation.delete(event.item_id)
+            case ConversationItemRetrieve():
+                parts.conversation.retrieve(event.item_id, now)
+            case ConversationItemTruncate():
+                self._truncate(event)
+            case ResponseCreate():
+                self._respond(event)
+            case ResponseCancel():
+                parts.responses.cancel(event.response_id, now)
+            case InputAudioBufferAppend() | OutputAudioBufferClear():
+                self._refuse(event)
+
+    def _update(self, event: SessionUpdate) -> None:
+        parts = self._parts
+        parts.change_settings(parts.settings.updated(event.session, parts.locked()))
+        parts.say_session("session.updated")
+        parts.tell(SettingsChanged(parts.settings))
+
+    def _create(self, event: ConversationItemCreate) -> None:
+        parts = self._parts
+        form = parts.settings.input_format
+        audio = audio_of(event.item, form, "item.content")
+        entry = entry_of(event.item, parts.outbox.new_id)
+        parts.conversation.create(entry, event.previous_item_id or None)
+        if audio:
+            parts.conversation.keep(entry.id, audio)
+            parts.tell(AudioItemCreated(entry.id, audio, form))
+
+    def _truncate(self, event: ConversationItemTruncate) -> None:
+        parts = self._parts
+        left = parts.conversation.truncate(
+            event.item_id, event.content_index, event.audio_end_ms, parts.output_format
+        )
+        parts.tell(Truncated(event.item_id, left))
+
+    def _respond(self, event: ResponseCreate) -> None:
+        parts = self._parts
+        if parts.settings.type == "transcription":
+            raise refusals.no_responses()
+        wanted = parts.settings.for_response(event.response, parts.locked())
+        if parts.opening.answers:
+            parts.tell(ResponseWanted(parts.responses.begin(wanted, "client", parts.settings)))
+
+    def _refuse(self, event: InputAudioBufferAppend | OutputAudioBufferClear) -> None:
+        if isinstance(event, InputAudioBufferAppend):
+            raise unsupported("type", "This connection carries audio beside its events.", "unsupported_event")
+        raise unsupported(
+            "type",
+            "What was sent is in the client's hands; send response.cancel, and conversation.item.truncate "
+            "with what was heard.",
+            "unsupported_event",
+        )

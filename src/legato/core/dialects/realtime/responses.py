@@ -1,0 +1,129 @@
+"""The responses in progress: one that writes to the conversation, and a few out of band.
+
+Owns who may begin and what becomes of them when they are cancelled. Must not know turns or client events.
+"""
+
+from collections.abc import Callable
+
+from legato.core.dialects.realtime import refusals
+from legato.core.dialects.realtime.conversation import Conversation
+from legato.core.dialects.realtime.dialogue_events import (
+    AudioItemCreated,
+    CancelReason,
+    DialogueEvent,
+    ResponseCancelled,
+)
+from legato.core.dialects.realtime.entry import Entry
+from legato.core.dialects.realtime.given_entries import audio_of, entry_of
+from legato.core.dialects.realtime.given_items import ItemReference
+from legato.core.dialects.realtime.idle_clock import IdleClock
+from legato.core.dialects.realtime.outbox import Outbox
+from legato.core.dialects.realtime.response import Response, ResponseRequest, Trigger
+from legato.core.dialects.realtime.session_settings import ResponseSettings, SessionSettings
+
+
+class Responses:
+    """All responses that are not over."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        conversation: Conversation,
+        idle: IdleClock,
+        tell: Callable[[DialogueEvent], None],
+        most: int,
+    ) -> None:
+        """`idle` counts from the end of each answer; `tell` the owner what it has to do; at `most` so many
+        may be out of band."""
+        self.writer: Response | None = None
+        """The response that writes to the conversation."""
+        self._outbox = outbox
+        self._conversation = conversation
+        self._idle = idle
+        self._tell = tell
+        self._most = most
+        self._active: dict[str, Response] = {}
+        self._spoke = False
+
+    @property
+    def active(self) -> bool:
+        """Whether any response is in progress."""
+        return bool(self._active)
+
+    @property
+    def spoke(self) -> bool:
+        """Whether any response was spoken so far."""
+        return self._spoke or any(response.spoke for response in self._active.values())
+
+    def begin(self, settings: ResponseSettings, trigger: Trigger, session: SessionSettings) -> Response:
+        """Begin a response; raises `EventRefused` if it cannot be made now, or its input cannot be."""
+        if settings.conversation == "auto" and self.writer is not None:
+            raise refusals.active_response(self.writer.id)
+        if settings.conversation == "none" and len(self._active) - (self.writer is not None) >= self._most:
+            raise refusals.too_many_responses(self._most)
+        request = ResponseRequest(settings=settings, trigger=trigger, input=self._input(settings, session))
+        response = Response(request, self._outbox, self._conversation, self._over)
+        self._active[response.id] = response
+        if settings.conversation == "auto":
+            self.writer = response
+            self._idle.stop()
+        return response
+
+    def cancel(self, response_id: str | None, now: int) -> None:
+        """The client cancels a response; None: the one that writes to the conversation."""
+        response = self.writer if response_id is None else self._active.get(response_id)
+        if response is None:
+            raise refusals.nothing_to_cancel(response_id)
+        self._cancel(response, "client_cancelled", now)
+
+    def interrupt(self, now: int) -> None:
+        """The caller speaks: what is written to the conversation ends; out of band goes on."""
+        if self.writer is not None:
+            self._cancel(self.writer, "turn_detected", now)
+
+    def place(self, item_id: str) -> tuple[int, int]:
+        """Where the open item of a response stands in it: `output_index` and `content_index`."""
+        for response in self._active.values():
+            if response.item_id == item_id:
+                return response.output_index, 0
+        return 0, 0
+
+    def given(self, item_id: str) -> Entry | None:
+        """The item of that id among what clients gave responses as their input."""
+        for response in self._active.values():
+            for entry in response.request.input or ():
+                if entry.id == item_id:
+                    return entry
+        return None
+
+    def _cancel(self, response: Response, reason: CancelReason, now: int) -> None:
+        response.end("cancelled", now, reason)
+        self._tell(ResponseCancelled(response.id, reason))
+
+    def _over(self, response: Response, now: int) -> None:
+        self._spoke = self._spoke or response.spoke
+        del self._active[response.id]
+        if response is self.writer:
+            self.writer = None
+            self._idle.answered(now)
+
+    def _input(self, settings: ResponseSettings, session: SessionSettings) -> tuple[Entry, ...] | None:
+        """The items that replace the conversation, if any; their audio wants transcripts."""
+        if settings.input is None:
+            return None
+        entries: list[Entry] = []
+        spoken: list[AudioItemCreated] = []
+        for index, given in enumerate(settings.input):
+            param = f"response.input[{index}]"
+            if isinstance(given, ItemReference):
+                entry = self._conversation.get(given.id)
+                if entry is None:
+                    raise refusals.unknown_reference(given.id, param)
+            else:
+                entry = entry_of(given, self._outbox.new_id)
+                if audio := audio_of(given, session.input_format, param):
+                    spoken.append(AudioItemCreated(entry.id, audio, session.input_format))
+            entries.append(entry)
+        for event in spoken:
+            self._tell(event)
+        return tuple(entries)
