@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from legato.core.dialects.realtime.errors import EventRefused, missing, not_among
+from legato.core.dialects.realtime.errors import EventRefused, not_among
 from legato.core.dialects.realtime.fields import Fields
 from legato.core.dialects.realtime.given_items import BASE64_MAX, ITEM_ID_MAX, GivenItem, read_item
 from legato.core.dialects.realtime.vocabulary import CLIENT_EVENTS
@@ -127,9 +127,7 @@ def read_client_event(event: JsonObject) -> ClientEvent:
     event_id: str | None = None
     try:
         event_id = fields.text("event_id", EVENT_ID_MAX)
-        kind = fields.text("type")
-        if kind is None:
-            raise missing("type", "Every event names its type.")
+        kind = fields.needed("type", fields.text("type"), "Every event names its type.")
         if kind not in CLIENT_EVENTS:
             raise not_among("type", kind, CLIENT_EVENTS)
         read = _read(kind, fields, event_id)
@@ -143,11 +141,11 @@ def read_client_event(event: JsonObject) -> ClientEvent:
 def _read(kind: str, fields: Fields, event_id: str | None) -> ClientEvent:
     match kind:
         case "session.update":
-            fields.required("session")
-            return SessionUpdate(session=fields.json_object("session") or {}, event_id=event_id)
+            session = fields.needed("session", fields.json_object("session"))
+            return SessionUpdate(session=session, event_id=event_id)
         case "input_audio_buffer.append":
-            fields.required("audio")
-            return InputAudioBufferAppend(audio=fields.base64("audio", BASE64_MAX) or b"", event_id=event_id)
+            audio = fields.needed("audio", fields.base64("audio", BASE64_MAX))
+            return InputAudioBufferAppend(audio=audio, event_id=event_id)
         case "input_audio_buffer.commit":
             offset = fields.integer("legato_audio_offset", 0, POSITION_MAX)
             return InputAudioBufferCommit(audio_offset=offset, event_id=event_id)
@@ -165,9 +163,8 @@ def _read(kind: str, fields: Fields, event_id: str | None) -> ClientEvent:
 
 def _read_about_item(kind: str, fields: Fields, event_id: str | None) -> ClientEvent:
     if kind == "conversation.item.create":
-        fields.required("item")
         return ConversationItemCreate(
-            item=read_item(Fields(fields.value("item"), "item")),
+            item=read_item(fields.needed("item", fields.within("item"))),
             previous_item_id=fields.text("previous_item_id", ITEM_ID_MAX),
             event_id=event_id,
         )
@@ -176,10 +173,12 @@ def _read_about_item(kind: str, fields: Fields, event_id: str | None) -> ClientE
         return ConversationItemRetrieve(item_id=item_id, event_id=event_id)
     if kind == "conversation.item.delete":
         return ConversationItemDelete(item_id=item_id, event_id=event_id)
+    content_index = fields.integer("content_index", 0, INDEX_MAX)
+    audio_end_ms = fields.integer("audio_end_ms", 0, INDEX_MAX)
     return ConversationItemTruncate(
         item_id=item_id,
-        content_index=fields.required_integer("content_index", 0, INDEX_MAX),
-        audio_end_ms=fields.required_integer("audio_end_ms", 0, INDEX_MAX),
+        content_index=fields.needed("content_index", content_index),
+        audio_end_ms=fields.needed("audio_end_ms", audio_end_ms),
         event_id=event_id,
     )
 

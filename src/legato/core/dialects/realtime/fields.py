@@ -16,6 +16,7 @@ from legato.core.dialects.realtime.errors import unknown as unknown_parameter
 from legato.core.wire.messages import JsonObject
 
 Choice = TypeVar("Choice", bound=str)
+Value = TypeVar("Value")
 
 
 class Fields:
@@ -42,10 +43,11 @@ class Fields:
         self._asked[name] = None
         return name in self._members and self._members[name] is None
 
-    def required(self, name: str, hint: str = "") -> None:
-        """Refuse the object unless member `name` is there and not null."""
-        if self.value(name) is None:
+    def needed(self, name: str, value: Value | None, hint: str = "") -> Value:
+        """`value` as read from member `name`, which has to be there; `hint` is a sentence on what to send."""
+        if value is None:
             raise missing(self.param(name), hint)
+        return value
 
     def text(self, name: str, limit: int | None = None) -> str | None:
         """A string of at most `limit` characters."""
@@ -59,22 +61,16 @@ class Fields:
         return value
 
     def required_text(self, name: str, limit: int | None = None) -> str:
-        """A string that must be there and not be empty."""
-        self.required(name)
-        value = self.text(name, limit)
+        """A string that has to be there and not be empty."""
+        value = self.needed(name, self.text(name, limit))
         if not value:
             raise invalid(self.param(name), "the string is empty.")
         return value
 
     def choice(self, name: str, options: Sequence[Choice]) -> Choice | None:
         """One of `options`."""
-        value = self.text(name)
-        if value is None:
-            return None
-        for option in options:
-            if option == value:
-                return option
-        raise not_among(self.param(name), value, options)
+        value = self.value(name)
+        return None if value is None else _option(value, options, self.param(name))
 
     def flag(self, name: str) -> bool | None:
         """true or false."""
@@ -92,13 +88,6 @@ class Fields:
             raise mistyped(self.param(name), "an integer", value)
         if not low <= value <= high:
             raise out_of_range(self.param(name), value, low, high)
-        return value
-
-    def required_integer(self, name: str, low: int, high: int) -> int:
-        """A whole number that must be there."""
-        self.required(name)
-        value = self.integer(name, low, high)
-        assert value is not None
         return value
 
     def number(self, name: str, low: float, high: float) -> float | None:
@@ -161,17 +150,21 @@ class Fields:
         values = self.array(name, limit)
         if values is None:
             return None
-        elements = Fields({f"{name}[{index}]": value for index, value in enumerate(values)}, self.path)
-        found: list[Choice] = []
-        for index, value in enumerate(values):
-            element = elements.choice(f"{name}[{index}]", options)
-            if element is None:
-                raise mistyped(self.param(f"{name}[{index}]"), "a string", value)
-            found.append(element)
-        return tuple(found)
+        return tuple(
+            _option(value, options, f"{self.param(name)}[{index}]") for index, value in enumerate(values)
+        )
 
     def end(self) -> None:
         """Refuse members that nobody asked for."""
         for name in self._members:
             if name not in self._asked:
                 raise unknown_parameter(self.param(name), self._asked)
+
+
+def _option(value: object, options: Sequence[Choice], param: str) -> Choice:
+    if not isinstance(value, str):
+        raise mistyped(param, "a string", value)
+    for option in options:
+        if option == value:
+            return option
+    raise not_among(param, value, options)

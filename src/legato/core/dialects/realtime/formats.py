@@ -29,10 +29,7 @@ def audio_format(value: object, path: str = "format", current: AudioFormat | Non
     if current is not None and value == format_json(current):
         return current
     fields = Fields(value, path)
-    fields.required("type")
-    kind = fields.choice("type", tuple(_FORMATS))
-    assert kind is not None
-    found = _FORMATS[kind]
+    found = _FORMATS[fields.needed("type", fields.choice("type", tuple(_FORMATS)))]
     fields.integer("rate", found.rate, found.rate)
     fields.end()
     return found

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from legato.core.dialects.realtime.errors import invalid, missing, not_among, unsupported
+from legato.core.dialects.realtime.errors import invalid, not_among, unsupported
 from legato.core.dialects.realtime.fields import Fields
 from legato.core.dialects.realtime.tools import read_function_name
 
@@ -28,6 +28,7 @@ _OBJECTS = ("realtime.item",)
 _DETAILS: tuple[Detail, ...] = ("auto", "low", "high")
 _IMAGES = ("data:image/png;base64,", "data:image/jpeg;base64,")
 _TYPES = ("message", "function_call", "function_call_output")
+_TYPES_HINT = "Send 'message', 'function_call' or 'function_call_output'."
 _MCP_TYPES = ("mcp_approval_response", "mcp_approval_request", "mcp_list_tools", "mcp_call")
 _PARTS: dict[Role, tuple[PartType, ...]] = {
     "system": ("input_text",),
@@ -87,7 +88,7 @@ GivenItem = GivenMessage | GivenFunctionCall | GivenFunctionOutput
 
 def read_item(fields: Fields) -> GivenItem:
     """An item for the conversation."""
-    kind = _item_type(fields, _TYPES)
+    kind = _item_type(fields)
     identifier = fields.text("id", ITEM_ID_MAX)
     if identifier == "" or identifier == "root":
         raise invalid(fields.param("id"), f"'{identifier}' names no item; leave it out to have one made.")
@@ -99,14 +100,14 @@ def read_item(fields: Fields) -> GivenItem:
     elif kind == "function_call":
         item = GivenFunctionCall(
             name=read_function_name(fields),
-            arguments=_string(fields, "arguments"),
+            arguments=fields.needed("arguments", fields.text("arguments")),
             call_id=fields.text("call_id", CALL_ID_MAX),
             id=identifier,
         )
     else:
         item = GivenFunctionOutput(
             call_id=fields.required_text("call_id", CALL_ID_MAX),
-            output=_string(fields, "output"),
+            output=fields.needed("output", fields.text("output")),
             id=identifier,
         )
     fields.end()
@@ -122,33 +123,27 @@ def read_input_item(fields: Fields) -> GivenItem | ItemReference:
     return reference
 
 
-def _item_type(fields: Fields, types: tuple[str, ...]) -> str:
-    kind = fields.text("type")
-    if kind is None:
-        raise missing(fields.param("type"), "Send 'message', 'function_call' or 'function_call_output'.")
+def _item_type(fields: Fields) -> str:
+    kind = fields.needed("type", fields.text("type"), _TYPES_HINT)
     if kind in _MCP_TYPES:
         raise unsupported(fields.param("type"), "This server calls no MCP servers.", "unsupported_value")
     if kind == "item_reference":
         raise invalid(fields.param("type"), "a reference can only stand in the input of response.create.")
-    if kind not in types:
-        raise not_among(fields.param("type"), kind, types)
+    if kind not in _TYPES:
+        raise not_among(fields.param("type"), kind, _TYPES)
     return kind
 
 
 def _message(fields: Fields, identifier: str | None) -> GivenMessage:
-    fields.required("role")
-    role = fields.choice("role", _ROLES)
-    assert role is not None
-    fields.required("content")
-    parts = fields.each_within("content", PARTS_MAX) or []
+    role: Role = fields.needed("role", fields.choice("role", _ROLES))
+    parts = fields.needed("content", fields.each_within("content", PARTS_MAX))
     return GivenMessage(role=role, content=tuple(_part(part, role) for part in parts), id=identifier)
 
 
 def _part(fields: Fields, role: Role) -> GivenPart:
     kind = _part_type(fields, role)
     if kind == "input_audio":
-        fields.required("audio")
-        audio = fields.base64("audio", BASE64_MAX) or b""
+        audio = fields.needed("audio", fields.base64("audio", BASE64_MAX))
         part = GivenPart(type=kind, audio=audio, transcript=fields.text("transcript"))
     elif kind == "input_image":
         url = fields.required_text("image_url", BASE64_MAX)
@@ -156,15 +151,13 @@ def _part(fields: Fields, role: Role) -> GivenPart:
             raise invalid(fields.param("image_url"), "send a PNG or JPEG as 'data:image/png;base64,...'.")
         part = GivenPart(type=kind, image_url=url, detail=fields.choice("detail", _DETAILS) or "auto")
     else:
-        part = GivenPart(type=kind, text=_string(fields, "text"))
+        part = GivenPart(type=kind, text=fields.needed("text", fields.text("text")))
     _end_part(fields)
     return part
 
 
 def _part_type(fields: Fields, role: Role) -> PartType:
-    kind = fields.text("type")
-    if kind is None:
-        raise missing(fields.param("type"))
+    kind = fields.needed("type", fields.text("type"))
     for option in _PARTS[role]:
         if option == kind:
             return option
@@ -181,8 +174,3 @@ def _end_part(fields: Fields) -> None:
     for name in ("text", "audio", "transcript", "image_url", "detail"):
         fields.cleared(name)
     fields.end()
-
-
-def _string(fields: Fields, name: str) -> str:
-    fields.required(name)
-    return fields.text(name) or ""

@@ -75,11 +75,8 @@ def read_truncation(fields: Fields) -> Truncation | None:
     if not isinstance(value, dict):
         return fields.choice("truncation", _STRATEGIES)
     strategy = Fields(value, fields.param("truncation"))
-    strategy.required("type")
-    strategy.choice("type", _RETENTION)
-    strategy.required("retention_ratio")
-    ratio = strategy.number("retention_ratio", 0.0, 1.0)
-    assert ratio is not None
+    strategy.needed("type", strategy.choice("type", _RETENTION))
+    ratio = strategy.needed("retention_ratio", strategy.number("retention_ratio", 0.0, 1.0))
     limits = strategy.within("token_limits")
     after: int | None = None
     if limits is not None:

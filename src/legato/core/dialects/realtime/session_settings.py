@@ -107,16 +107,16 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
         There, unlike in `session.update`, `model` may be chosen. Raises `EventRefused`.
         """
         fields = Fields(session, "session")
-        fields.required("type", "Send 'realtime' or 'transcription'.")
-        kind = fields.choice("type", _TYPES) or "realtime"
+        asked = fields.choice("type", _TYPES)
+        kind: SessionType = fields.needed("type", asked, "Send 'realtime' or 'transcription'.")
         model = fields.text("model") if kind == "realtime" else None
         return cls.of(kind, model, defaults).updated(session)
 
     def updated(self, partial: JsonObject, locked: Locked = UNLOCKED) -> "SessionSettings":
         """These settings with what the `session` of a `session.update` changes; raises `EventRefused`."""
         fields = Fields(partial, "session")
-        fields.required("type", f"This session is '{self.type}'.")
-        if fields.choice("type", _TYPES) != self.type:
+        kind = fields.choice("type", _TYPES)
+        if fields.needed("type", kind, f"This session is '{self.type}'.") != self.type:
             raise invalid(
                 "session.type",
                 f"this is a {self.type} session and stays one; open another for the other type.",

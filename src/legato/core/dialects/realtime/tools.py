@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from legato.core.dialects.realtime.errors import EventRefused, invalid, missing, not_among, unsupported
+from legato.core.dialects.realtime.errors import EventRefused, invalid, not_among, unsupported
 from legato.core.dialects.realtime.fields import Fields
 from legato.core.wire.messages import JsonObject
 
@@ -90,9 +90,7 @@ def read_tool_choice(fields: Fields, name: str = "tool_choice") -> ToolChoice | 
     if not isinstance(value, dict):
         return fields.choice(name, CHOICES)
     choice = Fields(value, fields.param(name))
-    kind = choice.text("type")
-    if kind is None:
-        raise missing(choice.param("type"), "Send 'function'.")
+    kind = choice.needed("type", choice.text("type"), "Send 'function'.")
     if kind == "mcp":
         raise unsupported(choice.param("type"), _MCP_HINT, "unsupported_value")
     if kind != "function":

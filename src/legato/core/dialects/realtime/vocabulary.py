@@ -1,18 +1,18 @@
-"""Every event of the OpenAI Realtime API, and what becomes of it here.
+"""Every event and every setting of the OpenAI Realtime API, and what becomes of it here.
 
-Owns the two tables; must not know how an event is read or made. `wire/realtime-coverage.md` is written from
+Owns the tables; must not know how an event is read or made. `wire/realtime-coverage.md` is written from
 them by `scripts/realtime_coverage.py`.
 """
 
 from typing import Literal, NamedTuple
 
-Treatment = Literal["handled", "passed", "refused", "never sent"]
-"""What becomes of an event: carried out or sent as the API says; given on unread; answered with an error;
-not part of what this server does."""
+Treatment = Literal["handled", "passed", "kept", "refused", "never sent"]
+"""What becomes of an event or a setting: carried out or sent as the API says; given on to the model; checked,
+remembered and shown, without any effect; answered with an error; not part of what this server says."""
 
 
 class Entry(NamedTuple):
-    """One event: its treatment, and a line on what that means."""
+    """One event or setting: its treatment, and a line on what that means."""
 
     treatment: Treatment
     note: str
@@ -93,3 +93,27 @@ SERVER_EVENTS: dict[str, Entry] = {
     ),
 }
 """What a server may say (`RealtimeServerEvent` of the `openai` package)."""
+
+SETTINGS: dict[str, Entry] = {
+    "type": Entry("handled", "`realtime` or `transcription`; fixed once the session exists"),
+    "model": Entry("handled", "named when connecting; fixed once the session exists"),
+    "instructions": Entry("handled", "an empty string clears them"),
+    "output_modalities": Entry("handled", "`audio` or `text`, not both"),
+    "tools": Entry("handled", "functions that the client runs; MCP tools are refused"),
+    "tool_choice": Entry("handled", "`none`, `auto`, `required` or a function; MCP tools are refused"),
+    "parallel_tool_calls": Entry("passed", "true unless the client says otherwise"),
+    "max_output_tokens": Entry("handled", "1 to 4096, or `inf`"),
+    "reasoning": Entry("passed", "`effort`"),
+    "truncation": Entry("kept", "`auto`, `disabled` or `retention_ratio`"),
+    "tracing": Entry("kept", "once on it cannot be modified"),
+    "prompt": Entry("refused", "there are no stored prompt templates; `instructions` take their text"),
+    "include": Entry("kept", "no recogniser here reports log probabilities"),
+    "audio.input.format": Entry("handled", "`audio/pcm` at 24 kHz, G.711; until the first audio"),
+    "audio.input.transcription": Entry("handled", "null: no events about the words; the rest is a hint"),
+    "audio.input.noise_reduction": Entry("kept", "near field, far field, strength"),
+    "audio.input.turn_detection": Entry("handled", "`server_vad`, `semantic_vad`, or null for manual turns"),
+    "audio.output.format": Entry("handled", "as the input's; until the first audio"),
+    "audio.output.voice": Entry("handled", "until the first spoken answer"),
+    "audio.output.speed": Entry("handled", "0.25 to 1.5, between responses"),
+}
+"""What a client may set (`session` of `session.update`; a `response.create` may override some of it)."""
