@@ -24,6 +24,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import cast
 
 from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request, Response
@@ -177,13 +178,13 @@ class WebSocketConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection over."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio.Transport, but not its name.
+        self._transport = cast(asyncio.Transport, transport)
         self._info = TransportInfo(
             "websocket", end_text(transport, "sockname"), end_text(transport, "peername")
         )
         high = self.limits.high_water_bytes
-        transport.set_write_buffer_limits(high, high // 2)
+        self._transport.set_write_buffer_limits(high, high // 2)
         tune(transport)
         self._connections.add(self)
 
