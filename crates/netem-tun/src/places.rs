@@ -139,8 +139,8 @@ fn configure(
     );
     if ipv6 {
         batch += &format!(
-            "-6 addr add {v6}/128 dev {INTERFACE} nodad\n\
-             -6 route add default dev {INTERFACE}\n"
+            "addr add {v6}/128 dev {INTERFACE} nodad\n\
+             route add ::/0 dev {INTERFACE}\n"
         );
     }
     ip(&batch)
@@ -158,8 +158,8 @@ pub fn roam_batch(from: u32, to: u32, ipv6: bool) -> String {
     );
     if ipv6 {
         batch += &format!(
-            "-6 addr add {new6}/128 dev {INTERFACE} nodad\n\
-             -6 addr del {old6}/128 dev {INTERFACE}\n"
+            "addr add {new6}/128 dev {INTERFACE} nodad\n\
+             addr del {old6}/128 dev {INTERFACE}\n"
         );
     }
     batch
@@ -167,7 +167,13 @@ pub fn roam_batch(from: u32, to: u32, ipv6: bool) -> String {
 
 /// Start `ip` on a batch in the current namespace, without waiting for it.
 pub fn start_ip(batch: &str) -> Result<std::process::Child, Failure> {
-    let mut child = Command::new("ip")
+    // An ordinary user's PATH may not name the folder it is in.
+    let usual = ["/usr/sbin/ip", "/sbin/ip"];
+    let program = usual
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .unwrap_or("ip");
+    let mut child = Command::new(program)
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
