@@ -70,7 +70,7 @@ class ClientRequests:
             case ConversationItemRetrieve():
                 parts.conversation.retrieve(event.item_id, now)
             case ConversationItemTruncate():
-                self._truncate(event)
+                self._truncate(event, now)
             case ResponseCreate():
                 self._respond(event)
             case ResponseCancel():
@@ -94,12 +94,14 @@ class ClientRequests:
             parts.conversation.keep(entry.id, audio)
             parts.tell(AudioItemCreated(entry.id, audio, form))
 
-    def _truncate(self, event: ConversationItemTruncate) -> None:
+    def _truncate(self, event: ConversationItemTruncate, now: int) -> None:
         parts = self._parts
-        left = parts.conversation.truncate(
-            event.item_id, event.content_index, event.audio_end_ms, parts.output_format
-        )
-        parts.tell(Truncated(event.item_id, left))
+        form, end_ms = parts.output_format, event.audio_end_ms
+        entry = parts.conversation.to_truncate(event.item_id, event.content_index, end_ms, form.rate)
+        if entry.status == "in_progress":
+            # Nothing more of it will be heard, so there is no use in making more.
+            parts.responses.cancel(None, now)
+        parts.tell(Truncated(event.item_id, parts.conversation.truncate(entry, end_ms, form)))
 
     def _respond(self, event: ResponseCreate) -> None:
         parts = self._parts

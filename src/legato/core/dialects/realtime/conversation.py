@@ -105,8 +105,8 @@ class Conversation:
             audio = self.audio.get(item_id)
         self._outbox.say("conversation.item.retrieved", item=entry.as_json(audio))
 
-    def truncate(self, item_id: str, content_index: int, audio_end_ms: int, form: AudioFormat) -> int:
-        """Cut a spoken answer of format `form`; returns how many samples are left of it."""
+    def to_truncate(self, item_id: str, content_index: int, audio_end_ms: int, rate: int) -> Entry:
+        """The spoken answer of that id, if it can be cut there; `rate` is that of its sound."""
         entry = self._items.get(item_id)
         if entry is None:
             raise refusals.unknown_item("truncate", item_id)
@@ -115,17 +115,29 @@ class Conversation:
             raise refusals.not_spoken(item_id)
         if content_index != 0:
             raise refusals.no_such_part(content_index)
-        # Clients round: the last, begun millisecond counts as whole.
-        length_ms = -(-spoken.length * 1_000 // form.rate)
+        # Clients round: the last millisecond counts as whole once it has begun.
+        length_ms = -(-spoken.length * 1_000 // rate)
         if audio_end_ms > length_ms:
             raise refusals.beyond_the_audio(length_ms, audio_end_ms)
+        return entry
+
+    def truncate(self, entry: Entry, audio_end_ms: int, form: AudioFormat) -> int:
+        """Cut a spoken answer whose sound has the format `form`; returns the samples that are left of it."""
+        spoken = entry.spoken
+        assert spoken is not None
         spoken.truncate(audio_end_ms * form.rate // 1_000)
         if self.audio is not None:
-            self.audio.cut(item_id, spoken.length * (form.bytes_per_sample or 0))
+            self.audio.cut(entry.id, spoken.length * (form.bytes_per_sample or 0))
         self._outbox.say(
-            "conversation.item.truncated", item_id=item_id, content_index=0, audio_end_ms=audio_end_ms
+            "conversation.item.truncated", item_id=entry.id, content_index=0, audio_end_ms=audio_end_ms
         )
         return spoken.length
+
+    def stop_speaking(self) -> None:
+        """The player is silenced: of answers that were not heard to their end, no more will be."""
+        for entry in self._items:
+            if entry.spoken is not None:
+                entry.spoken.stopped = True
 
     def keep(self, item_id: str, payload: bytes) -> None:
         """Keep audio of an item of this conversation."""

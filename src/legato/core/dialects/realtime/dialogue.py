@@ -115,6 +115,7 @@ class Dialogue:
         if news:
             self._parts.idle.stop()
         if news and detection is not None and detection.interrupt_response and self._converses:
+            self._parts.conversation.stop_speaking()
             self._parts.responses.interrupt(now)
             self._parts.tell(Interrupted())
         return item_id
@@ -132,7 +133,8 @@ class Dialogue:
             self._parts.tell(TurnEnded(committed[0]))
 
     def transcript_delta(self, item_id: str, text: str, now: int) -> None:
-        """These words were recognised behind those told before; ignored if the item was deleted."""
+        """These words were recognised behind those told before; ignored if the item was deleted, and once its
+        transcript is complete or has failed (here and in the next two)."""
         self._buffer.transcript_delta(item_id, text)
 
     def transcript_done(self, item_id: str, text: str, seconds: float, now: int) -> None:
@@ -167,7 +169,10 @@ class Dialogue:
             raise LocalProtocolError(refused.message) from refused
 
     def context(self, request: ResponseRequest) -> list[Item]:
-        """What a model is to see for `request`, in order; of spoken answers only what was heard."""
+        """What a model is to see for `request`, in order.
+
+        Of a spoken answer that is what was heard, once it was stopped; while it plays on, all of it.
+        """
         entries = self._parts.conversation if request.input is None else request.input
         return [item for entry in entries if (item := entry.seen()) is not None]
 

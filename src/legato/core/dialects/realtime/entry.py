@@ -71,9 +71,11 @@ class Pictured:
 class Captured:
     """Speech of the caller: `words` are for the model, `transcript` is what the client was told."""
 
-    __slots__ = ("transcript", "words")
+    __slots__ = ("settled", "transcript", "words")
 
     def __init__(self, transcript: str | None = None) -> None:
+        self.settled = False
+        """Whether its transcript is complete, or has failed."""
         self.transcript = transcript
         self.words = ""
 
@@ -109,9 +111,9 @@ class Spoken:
         return {"type": "output_audio", "transcript": self.spoken.text}
 
     def seen(self) -> Text | None:
-        """What a model sees of it: what the caller heard."""
-        heard = self.spoken.heard_text()
-        return Text(heard) if heard else None
+        """What a model sees of it: what the caller heard, or will hear if nobody stops it."""
+        text = self.spoken.certain_text()
+        return Text(text) if text else None
 
 
 Part = Written | Pictured | Captured | Spoken

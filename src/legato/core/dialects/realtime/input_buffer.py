@@ -79,7 +79,7 @@ class InputBuffer:
         item_id = self._item_id = self._item_id or self._outbox.new_id("item")
         if not self._automatic or not self._move(InputCause.SPEECH_STARTS):
             return item_id, False
-        self._start = min(max(0, position), self.position)
+        self._start = min(max(self._start, position), self.position)
         self._outbox.say(
             "input_audio_buffer.speech_started", audio_start_ms=self._ms(self._start), item_id=item_id
         )
@@ -121,8 +121,7 @@ class InputBuffer:
         """The client wants what it sent and did not commit to be forgotten."""
         self._move(InputCause.CLEAR)
         self._start = self.position
-        if self._state is InputState.QUIET:
-            self._item_id = None
+        self._item_id = None
         if self._recent is not None:
             self._recent.forget(self.position)
         self._outbox.say("input_audio_buffer.cleared")
@@ -132,18 +131,23 @@ class InputBuffer:
 
     def transcript_delta(self, item_id: str, text: str) -> None:
         """Words were recognised in an item, or in the speech that will become one."""
-        entry = self._conversation.get(item_id)
         index = 0
-        if entry is not None and entry.captured is not None:
-            index = entry.captured[0]
-        elif not self.awaits(item_id):
-            return
+        if not self.awaits(item_id):
+            entry = self._conversation.get(item_id)
+            if entry is None:
+                return
+            index, captured = self._captured(entry)
+            if captured.settled:
+                return
         if text and self._transcribes:
             self._say_of_transcript("delta", item_id, index, delta=text)
 
     def transcript_done(self, entry: Entry, transcript: str, usage: dict[str, object]) -> None:
         """The words of an item are known."""
         index, captured = self._captured(entry)
+        if captured.settled:
+            return
+        captured.settled = True
         captured.words = transcript
         if self._transcribes:
             captured.transcript = transcript
@@ -153,7 +157,10 @@ class InputBuffer:
 
     def transcript_failed(self, entry: Entry, code: str, message: str) -> None:
         """The words of an item will never be known."""
-        index, _ = self._captured(entry)
+        index, captured = self._captured(entry)
+        if captured.settled:
+            return
+        captured.settled = True
         if self._transcribes and entry.id in self._conversation:
             error = {"type": "server_error", "code": code, "message": message, "param": None}
             self._say_of_transcript("failed", entry.id, index, error=error)

@@ -12,7 +12,7 @@ Role = Literal["system", "user", "assistant"]
 
 
 class Text(msgspec.Struct, frozen=True, tag="text"):
-    """Words: written, transcribed, or heard."""
+    """Words: written, recognised, or heard."""
 
     text: str
 
@@ -28,8 +28,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One item of a conversation as a model is to see it.
 
     A "message" has a `role` and `content`, a "function_call" `call_id`, `name` and `arguments` (the text of
-    a JSON object), a "function_call_output" `call_id` and `output`. Of a spoken answer the content is what
-    was heard, of speech what was recognised.
+    a JSON object), a "function_call_output" `call_id` and `output`. Of speech the content is what was
+    recognised; of a spoken answer what was heard, or all of it while it plays on undisturbed.
     """
 
     id: str

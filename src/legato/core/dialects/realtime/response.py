@@ -39,6 +39,11 @@ Trigger = Literal["client", "turn", "idle", "agent"]
 EndStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 EndReason = Literal["turn_detected", "client_cancelled", "max_output_tokens", "content_filter"]
 
+_USUAL_REASONS: dict[str, EndReason] = {
+    "cancelled": "client_cancelled",
+    "incomplete": "max_output_tokens",
+}
+
 _WRONG_PLACE = {
     ResponseCause.TRANSCRIPT: "a transcript belongs to a spoken message; open_message first",
     ResponseCause.TEXT: "text belongs to a written message; open_message in a response of modality text",
@@ -92,6 +97,7 @@ class Response:
         self._on_over = on_over
         self._state = ResponseState.BETWEEN
         self._entries: list[Entry] = []
+        self._output: list[JsonObject] = []
         self._arguments: list[str] = []
         outbox.say("response.created", response=self._as_json("in_progress", None, None))
 
@@ -170,7 +176,10 @@ class Response:
         usage: Usage | None = None,
     ) -> None:
         """End the open item and the response. With a status other than "completed" the open item is
-        "incomplete"."""
+        "incomplete", and what was cancelled will be played no further.
+
+        Without a reason "cancelled" means "client_cancelled" and "incomplete" means "max_output_tokens".
+        """
         if self.over:
             return
         if self._state is not ResponseState.BETWEEN:
@@ -179,10 +188,14 @@ class Response:
         details: JsonObject | None = None
         if status != "completed":
             details = {"type": status}
-            if reason is not None:
-                details["reason"] = reason
+            if status != "failed":
+                details["reason"] = reason or _USUAL_REASONS[status]
             if error is not None:
                 details["error"] = msgspec.to_builtins(error)
+        if status == "cancelled":
+            for entry in self._entries:
+                if entry.spoken is not None:
+                    entry.spoken.stopped = True
         self._outbox.say("response.done", response=self._as_json(status, details, usage))
         self._on_over(self, now)
 
@@ -230,7 +243,8 @@ class Response:
             )
         self._move(ResponseCause.CLOSE_ITEM)
         entry.status = "completed" if complete else "incomplete"
-        self._say_of_response("response.output_item.done", item=entry.as_json())
+        self._output.append(entry.as_json())
+        self._say_of_response("response.output_item.done", item=self._output[-1])
         if self._conversation is not None:
             self._conversation.done(entry)
 
@@ -259,7 +273,7 @@ class Response:
             "id": self.id,
             "status": status,
             "status_details": details,
-            "output": [entry.as_json() for entry in self._entries],
+            "output": self._output,
             "conversation_id": self._conversation_id,
             **self.request.settings.as_json(),
             "usage": None if usage is None else usage.as_json(),

@@ -13,17 +13,19 @@ _WORD = re.compile(r"\S+")
 class SpokenText:
     """The words of one spoken answer, while it is being made and for ever after.
 
-    Sound is known where it begins for each piece of text; inside a piece it is taken to be even, and a word
+    Where the sound of a piece of text begins is known; inside a piece it is taken to be even, and a word
     counts as heard once its share of the sound was played whole.
     """
 
-    __slots__ = ("_cut", "_heard", "_starts", "_texts", "complete", "sent")
+    __slots__ = ("_cut", "_heard", "_starts", "_texts", "complete", "sent", "stopped")
 
     def __init__(self) -> None:
         self.sent = 0
         """Samples of this answer that were given to the caller."""
         self.complete = False
         """Whether there is no more to come."""
+        self.stopped = False
+        """Whether nothing more of it will be played; set by whoever silences the player."""
         self._heard = 0
         self._cut: int | None = None
         self._starts: list[int] = []
@@ -43,11 +45,6 @@ class SpokenText:
     def size(self) -> int:
         """Characters of all text given, cut or not."""
         return sum(map(len, self._texts))
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the answer was cut; it takes no more text then."""
-        return self._cut is not None
 
     @property
     def text(self) -> str:
@@ -80,7 +77,12 @@ class SpokenText:
 
     def truncate(self, samples: int) -> None:
         """Cut sound and text: nothing behind `samples` was heard, everything before them was."""
+        self.stopped = True
         self._cut = self._heard = min(samples, self.length)
+
+    def certain_text(self) -> str:
+        """The text that was heard, or will be: all of it while nobody stops the player."""
+        return self.heard_text() if self.stopped else self.text
 
     def heard_text(self, samples: int | None = None) -> str:
         """The beginning of the text that sounds before `samples` (default: what was heard), cut at a word."""

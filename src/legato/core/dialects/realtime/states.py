@@ -18,9 +18,9 @@ Item. IN_PROGRESS while a response has it open; then COMPLETED, or INCOMPLETE if
 others are COMPLETED from the beginning. These three are `Entry.status`.
 
 Input. QUIET until a detector finds speech, SPEAKING until it finds the end of it or the client commits.
-Clearing and manual commits are always allowed; clearing leaves the speech going on.
+Committing and clearing are always allowed and end what goes on; a voice that goes on starts speech anew.
 
-    QUIET ──speech starts──► SPEAKING ──speech stops, commit──► QUIET
+    QUIET ──speech starts──► SPEAKING ──speech stops, commit, clear──► QUIET
 """
 
 from enum import Enum, auto
@@ -88,7 +88,7 @@ INPUT_MOVES: dict[tuple[InputState, InputCause], InputState] = {
     (InputState.QUIET, InputCause.COMMIT): InputState.QUIET,
     (InputState.SPEAKING, InputCause.COMMIT): InputState.QUIET,
     (InputState.QUIET, InputCause.CLEAR): InputState.QUIET,
-    (InputState.SPEAKING, InputCause.CLEAR): InputState.SPEAKING,
+    (InputState.SPEAKING, InputCause.CLEAR): InputState.QUIET,
 }
 
 
