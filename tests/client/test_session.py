@@ -4,6 +4,7 @@ import asyncio
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -38,7 +39,7 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.session = ServerSession(monotonic_us())
-        self.driver = cast(SessionDriver[ClientSession], None)
+        self.driver = cast("SessionDriver[ServerSession]", None)
         self.events: list[EventReceived] = []
         self.endpoint = WebTransportEndpoint.listen(
             [("127.0.0.1", 0)], CERTIFICATE.identity, SimpleNamespace(), None, self._take
@@ -116,6 +117,36 @@ async def test_a_short_gap_is_silence_of_its_length(server: FakeServer) -> None:
             if isinstance(event, ReplyArrived):
                 break
         assert session.playback.pull(40) == b"\1\1" * 10 + bytes(40) + b"\2\2" * 10
+
+
+class Strict(FakeServer):
+    """Takes calls with the token "mine" only."""
+
+    def _hello(self, event: HelloReceived) -> None:
+        if event.hello.token == "mine":
+            super()._hello(event)
+        else:
+            self.session.refuse(SessionCode.UNAUTHORIZED, "who are you?", self.driver.clock())
+
+
+@pytest.fixture
+async def strict() -> AsyncIterator[Strict]:
+    server = Strict()
+    yield server
+    await server.endpoint.close()
+
+
+async def test_who_is_not_known_is_told_what_to_do(strict: Strict) -> None:
+    with pytest.raises(
+        ConnectError, match=r"did not take the call: who are you\? \(give an API key .*LEGATO_API_KEY"
+    ):
+        async with connect(strict.url, replace(SETTINGS, token="yours"), Mute()):
+            raise AssertionError("the call was taken")
+
+
+async def test_a_token_travels_in_the_hello(strict: Strict) -> None:
+    async with connect(strict.url, replace(SETTINGS, token="mine"), Mute()) as session:
+        assert session.welcome is not None
 
 
 async def test_an_interruption_is_told_once(server: FakeServer) -> None:

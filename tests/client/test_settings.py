@@ -18,8 +18,15 @@ def test_defaults_are_valid() -> None:
         ({"output": (AudioFormat("pcm16", 16_000), AudioFormat("pcm16", 24_000))}, "same sample rate"),
         ({"certificate_hashes": (b"short",)}, "32 bytes"),
         ({"connect_timeout_s": 0}, "above 0"),
+        ({"token": ""}, "an API key or a client secret"),
+        ({"token": "lg_x\nlg_y"}, "on one line"),
+        ({"token": "clé"}, "ASCII"),
     ],
 )
 def test_a_mistake_is_one_sentence(wrong: dict[str, object], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         ClientSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "mine" not in repr(ClientSettings(token="mine"))

@@ -24,6 +24,7 @@ from legato.core.wire.messages import Hello
 from legato.core.wire.records import control_record, uplink_record
 from legato.testing.transports import Recorder
 from legato.transports.webtransport import WebTransportEndpoint, WebTransportSession
+from legato.trust import development_key
 
 PCM16K = AudioFormat("pcm16", 16_000)
 PLAIN = ClientSettings(input=PCM16K, output=(PCM16K,))
@@ -36,6 +37,12 @@ def url(server: Server) -> str:
 
 async def echo(call: Call) -> None:
     await call.say(call.audio).finished  # type: ignore[arg-type]
+
+
+def good_hello() -> bytes:
+    """The record with which a client of this user begins."""
+    token = development_key("localhost")
+    return control_record(encode_message(Hello(input=PCM16K, output=(PCM16K,), token=token)))
 
 
 class Raw:
@@ -60,7 +67,7 @@ class Raw:
         return stream
 
     def hello(self) -> int:
-        return self.control(control_record(encode_message(Hello(input=PCM16K, output=(PCM16K,)))))
+        return self.control(good_hello())
 
     async def ended(self, code: SessionCode) -> str:
         await self.heard.until(lambda: self.heard.end is not None, f"the session ends with {code!r}")
@@ -275,7 +282,7 @@ async def test_two_hundred_clients_at_once_all_get_through(start_server: StartSe
     async with Witness(connect(url(server), PLAIN)) as witness:
         endpoint = WebTransportEndpoint.client(SimpleNamespace(initial_rtt_ms=100))
         target = await resolve_target(url(server), PLAIN)
-        hello = control_record(encode_message(Hello(input=PCM16K, output=(PCM16K,))))
+        hello = good_hello()
         crowd = [Recorder() for _ in range(200)]
         for heard in crowd:
             session = endpoint.connect(target, lambda _, heard=heard: heard)  # type: ignore[misc]

@@ -117,9 +117,10 @@ def _event_record(event: dict[str, Any]) -> bytes:
 class Caller:
     """Makes each call over a connection of its own."""
 
-    def __init__(self, url: str, certificate_pem: bytes, audio: bytes) -> None:
+    def __init__(self, url: str, certificate_pem: bytes, token: str, audio: bytes) -> None:
         self.url = urlsplit(url)
         self.certificate_pem = certificate_pem
+        self.token = token
         self.audio = audio
 
     async def play_all(self, certificate_hash: bytes) -> dict[str, Any]:
@@ -139,7 +140,7 @@ class Caller:
 
     async def _echo(self, client: AioquicClient) -> dict[str, Any]:
         await self._open(client)
-        call = Call(client, client="echo")
+        call = Call(client, client="echo", token=self.token)
         welcome = await call.event()
         half = len(self.audio) // 4 * 2
         call.speak(self.audio[half:], half)
@@ -155,7 +156,7 @@ class Caller:
     async def _early(self, client: AioquicClient) -> dict[str, Any]:
         answer = asyncio.ensure_future(client.request(self.url.path))
         await asyncio.sleep(0)
-        call = Call(client, client="early")
+        call = Call(client, client="early", token=self.token)
         call.speak(self.audio)
         await call.reply()
         echoed = await call.listen(len(self.audio))
@@ -172,7 +173,7 @@ class Caller:
 
     async def _drains(self, client: AioquicClient) -> dict[str, Any]:
         await self._open(client)
-        call = Call(client, client="drains")
+        call = Call(client, client="drains", token=self.token)
         going_away = await call.heard("legato.going_away")
         call.speak(self.audio)
         await call.reply()

@@ -39,6 +39,10 @@ class ServeProcess:
         """What clients of this machine's user trust."""
         return (self._state / "legato" / "development-certificate.pem").read_bytes()
 
+    def key(self) -> str:
+        """What clients of this machine's user show."""
+        return (self._state / "legato" / "development-key").read_text().strip()
+
     async def description(self) -> dict[str, Any]:
         """The document that tells clients how to connect."""
         return await asyncio.to_thread(self._fetch, "/.well-known/legato")

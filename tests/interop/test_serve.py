@@ -49,9 +49,9 @@ class Calls:
 async def _called(peer: str, server: ServeProcess, url: str, digest: bytes) -> AsyncIterator[dict[str, Any]]:
     """Let a client make all its calls; it stays alive as long as the context."""
     if peer == "aioquic":
-        yield await Caller(url, server.certificate_pem(), AUDIO).play_all(digest)
+        yield await Caller(url, server.certificate_pem(), server.key(), AUDIO).play_all(digest)
     else:
-        parameters = {"url": url, "certificateHash": list(digest), "audio": ENCODED}
+        parameters = {"url": url, "certificateHash": list(digest), "token": server.key(), "audio": ENCODED}
         async with played(peer, "calls.mjs", parameters) as seen:
             yield seen
 

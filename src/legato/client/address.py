@@ -1,18 +1,18 @@
-"""From a URL to whom to connect to and whom to trust; must not know sessions or audio."""
+"""From a URL to whom to connect to, whom to trust and which key to show; must not know sessions or audio."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from legato.client.settings import ClientSettings
 from legato.core.errors import ConnectError, SettingsError
 from legato.core.wire.codes import SESSION_PATH
 from legato.transports.webtransport import ConnectTarget
-from legato.trust import development_hashes
+from legato.trust import development_hashes, development_key
 
-__all__ = ["DEFAULT_URL", "resolve_target"]
+__all__ = ["DEFAULT_URL", "resolve_target", "token_for"]
 
 DEFAULT_PORT = 4433
 DEFAULT_URL = f"https://localhost:{DEFAULT_PORT}"
@@ -21,7 +21,7 @@ DEFAULT_URL = f"https://localhost:{DEFAULT_PORT}"
 async def resolve_target(url: str, settings: ClientSettings) -> ConnectTarget:
     """Look the host of `url` up. Raises `SettingsError` for a bad URL, `ConnectError` for an unknown host."""
     try:
-        parts = urlsplit(url if "//" in url else f"https://{url}")
+        parts = _split(url)
         scheme, host, port = parts.scheme, parts.hostname, parts.port or DEFAULT_PORT
     except ValueError:
         scheme, host, port = "", None, 0
@@ -45,3 +45,18 @@ async def resolve_target(url: str, settings: ClientSettings) -> ConnectTarget:
         path=path,
         certificate_hashes=settings.certificate_hashes or development_hashes(host),
     )
+
+
+def token_for(url: str, settings: ClientSettings) -> str | None:
+    """The token to show to the server at `url`: the given one or, on this machine, the development key."""
+    if settings.token is not None:
+        return settings.token
+    try:
+        return development_key(_split(url).hostname or "")
+    except ValueError:
+        # `resolve_target` says what is wrong with the URL.
+        return None
+
+
+def _split(url: str) -> SplitResult:
+    return urlsplit(url if "//" in url else f"https://{url}")

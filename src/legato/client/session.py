@@ -13,7 +13,7 @@ from typing import Any
 
 from legato._inbox import Inbox
 from legato._version import __version__
-from legato.client.address import DEFAULT_URL, resolve_target
+from legato.client.address import DEFAULT_URL, resolve_target, token_for
 from legato.client.capture import CapturedAudio
 from legato.client.devices import Device, VirtualSpeaker
 from legato.client.events import (
@@ -58,6 +58,8 @@ __all__ = ["RealtimeSession", "connect"]
 UNREAD_EVENTS = 10_000
 """Events kept for an application that does not read them; beyond that the oldest go."""
 
+SHOW_A_KEY = "give an API key of this server: ClientSettings(token=...), or LEGATO_API_KEY for `legato talk`"
+
 
 def connect(
     url: str = DEFAULT_URL, settings: ClientSettings | None = None, speaker: Device | None = None
@@ -89,7 +91,7 @@ class RealtimeSession:
                 input=settings.input,
                 output=settings.output,
                 lead_ms=settings.lead_ms,
-                token=settings.token,
+                token=token_for(url, settings),
                 capabilities=Capabilities(playback_reports=True),
                 client=f"legato-python/{__version__}",
             ),
@@ -363,7 +365,10 @@ class RealtimeSession:
             return
         self.ended = SessionClosed(event.by, event.code, event.reason)
         if not self._welcomed.done():
-            self._fail(ConnectError(f"{self.url} did not take the call: {event.reason or self.ended}"))
+            reason = f"{self.url} did not take the call: {event.reason or self.ended}"
+            if event.code == SessionCode.UNAUTHORIZED:
+                reason += f" ({SHOW_A_KEY})"
+            self._fail(ConnectError(reason))
         self._events.close()
         self._over.set()
         self._speaker.stop()

@@ -33,7 +33,9 @@ class ClientSettings:
 
     `certificate_hashes` are SHA-256 digests of the server's certificate: when given, nothing else is trusted.
     `lead_ms` is how far a reply may run ahead of its playback. `start_ms` is how much of a reply must be here
-    before it starts. `group_ms` is how much captured audio shares a stream. Raises `SettingsError`.
+    before it starts. `group_ms` is how much captured audio shares a stream. `token` is the API key or client
+    secret to show; without one, servers on this machine are shown the development key of this user. Raises
+    `SettingsError`.
     """
 
     input: AudioFormat = field(default_factory=default_input)
@@ -46,7 +48,7 @@ class ClientSettings:
     max_idle_ms: int = 30_000
     initial_rtt_ms: int = 100
     certificate_hashes: tuple[bytes, ...] = ()
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check what types cannot say."""
@@ -56,5 +58,7 @@ class ClientSettings:
             raise SettingsError("all output formats need the same sample rate: the player has one")
         if any(len(digest) != 32 for digest in self.certificate_hashes):
             raise SettingsError("a certificate hash is a SHA-256 digest of 32 bytes")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):
+            raise SettingsError("token must be an API key or a client secret: ASCII, not empty, on one line")
         if self.connect_timeout_s <= 0:
             raise SettingsError(f"connect_timeout_s must be above 0, not {self.connect_timeout_s}")

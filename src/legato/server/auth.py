@@ -232,7 +232,10 @@ class Authority:
         if not token:
             if self.required:
                 raise Unauthorized(
-                    401, "missing_api_key", "an API key is needed: send it as Authorization: Bearer KEY"
+                    401,
+                    "missing_api_key",
+                    "an API key is needed and none was shown: send it as `Authorization: Bearer KEY`, or as"
+                    " the token of a native hello",
                 )
             return self._grant(self._anyone)
         if len(token) > MAX_TOKEN_CHARS:

@@ -126,8 +126,8 @@ class Call {
 }
 
 const CALLS = {
-    async echo({ open, audio }) {
-        const call = await Call.begin(await open(), { client: "echo" });
+    async echo({ open, token, audio }) {
+        const call = await Call.begin(await open(), { client: "echo", token });
         const welcome = await call.event();
         const half = Math.floor(audio.length / 4) * 2;
         await call.speak(audio.slice(half), half);
@@ -142,8 +142,8 @@ const CALLS = {
     },
 
     /** Hello, audio and what follows, before anything came back. */
-    async early({ connect, audio }) {
-        const call = await Call.begin(connect(), { client: "early" });
+    async early({ connect, token, audio }) {
+        const call = await Call.begin(connect(), { client: "early", token });
         await call.speak(audio);
         await call.reply();
         const echoed = await call.listen(audio.length);
@@ -159,8 +159,8 @@ const CALLS = {
         return (await failure(connect("/elsewhere").ready))?.source === "session" ? "refused" : "not refused";
     },
 
-    async drains({ open, audio }) {
-        const call = await Call.begin(await open(), { client: "drains" });
+    async drains({ open, token, audio }) {
+        const call = await Call.begin(await open(), { client: "drains", token });
         const { in_ms } = await call.heard("legato.going_away");
         await call.speak(audio);
         await call.reply();
@@ -169,12 +169,13 @@ const CALLS = {
 };
 
 /** Makes all calls, the one last that waits for the end of the server; gives what each saw. */
-export async function playAll({ url, certificateHash, audio }) {
+export async function playAll({ url, certificateHash, token, audio }) {
     const connect = (path) => connectTo(path ? new URL(path, url).href : url, certificateHash);
     const open = async () => {
         const session = connect();
         await session.ready;
         return session;
     };
-    return play(CALLS, { connect, open, audio: Uint8Array.from(atob(audio), (char) => char.charCodeAt(0)) });
+    const samples = Uint8Array.from(atob(audio), (char) => char.charCodeAt(0));
+    return play(CALLS, { connect, open, token, audio: samples });
 }
