@@ -23,11 +23,12 @@ class Inbox(Generic[T]):
     `on_take` is called with every item as it is handed to the reader.
     """
 
-    __slots__ = ("_closed", "_items", "_on_take", "_waiter")
+    __slots__ = ("_closed", "_items", "_loop", "_on_take", "_waiter")
 
     def __init__(self, on_take: Callable[[T], None] | None = None) -> None:
         """Make an empty inbox."""
         self._items: deque[T] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._on_take = on_take
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
@@ -36,11 +37,14 @@ class Inbox(Generic[T]):
         """Return how many items wait."""
         return len(self._items)
 
-    def put(self, item: T) -> None:
-        """Add an item and wake the reader; ignored once closed."""
+    def put(self, item: T) -> int:
+        """Add an item and wake the reader; ignored once closed. Return how many items wait."""
+        items = self._items
         if not self._closed:
-            self._items.append(item)
-            self._wake()
+            items.append(item)
+            if self._waiter is not None:
+                self._wake()
+        return len(items)
 
     def drop_oldest(self) -> None:
         """Discard the item that has waited longest."""
@@ -62,7 +66,10 @@ class Inbox(Generic[T]):
                 raise StopAsyncIteration
             if self._waiter is not None:
                 raise RuntimeError("another task reads this already; one reader at a time")
-            self._waiter = asyncio.get_running_loop().create_future()
+            if self._loop is None:
+                # Asked for once: before Python 3.12 every look for the running loop is a system call.
+                self._loop = asyncio.get_running_loop()
+            self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
