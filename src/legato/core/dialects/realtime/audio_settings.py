@@ -78,9 +78,10 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_json(self) -> JsonObject:
         """How the API writes it: always the three members that every version of it has."""
-        members = msgspec.to_builtins(self)
-        always = ("model", "language", "prompt")
-        return {name: value for name, value in members.items() if name in always or value is not None}
+        always: JsonObject = {"model": self.model, "language": self.language, "prompt": self.prompt}
+        delay: JsonObject = {} if self.delay is None else {"delay": self.delay}
+        lists = {"keywords": self.keywords, "languages": self.languages}
+        return always | delay | {name: list(words) for name, words in lists.items() if words is not None}
 
 
 class NoiseReduction(msgspec.Struct, frozen=True, kw_only=True):

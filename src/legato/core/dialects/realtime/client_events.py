@@ -1,7 +1,8 @@
 """The eleven client events of the OpenAI Realtime API as values.
 
 Owns how each is read from JSON; must not know when it is allowed, nor what it does. Whatever a client
-sends becomes a value or an `EventRefused` that carries the event's own identifier, never anything else.
+sends becomes a value or an `EventRefused` that carries the event's own identifier, never anything else. An
+empty string where an identifier may be left out counts as left out.
 
 Audio has a way of its own: a client sends fifty `input_audio_buffer.append` a second, and `read_append`
 decodes them straight from the bytes of the message.
@@ -156,7 +157,8 @@ def _read(kind: str, fields: Fields, event_id: str | None) -> ClientEvent:
         case "response.create":
             return ResponseCreate(response=fields.json_object("response") or {}, event_id=event_id)
         case "response.cancel":
-            return ResponseCancel(response_id=fields.text("response_id", ITEM_ID_MAX), event_id=event_id)
+            response_id = fields.text("response_id", ITEM_ID_MAX) or None
+            return ResponseCancel(response_id=response_id, event_id=event_id)
         case _:
             return _read_about_item(kind, fields, event_id)
 
@@ -165,7 +167,7 @@ def _read_about_item(kind: str, fields: Fields, event_id: str | None) -> ClientE
     if kind == "conversation.item.create":
         return ConversationItemCreate(
             item=read_item(fields.needed("item", fields.within("item"))),
-            previous_item_id=fields.text("previous_item_id", ITEM_ID_MAX),
+            previous_item_id=fields.text("previous_item_id", ITEM_ID_MAX) or None,
             event_id=event_id,
         )
     item_id = fields.required_text("item_id", ITEM_ID_MAX)

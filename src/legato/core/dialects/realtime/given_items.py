@@ -89,9 +89,9 @@ GivenItem = GivenMessage | GivenFunctionCall | GivenFunctionOutput
 def read_item(fields: Fields) -> GivenItem:
     """An item for the conversation."""
     kind = _item_type(fields)
-    identifier = fields.text("id", ITEM_ID_MAX)
-    if identifier == "" or identifier == "root":
-        raise invalid(fields.param("id"), f"'{identifier}' names no item; leave it out to have one made.")
+    identifier = fields.text("id", ITEM_ID_MAX) or None
+    if identifier == "root":
+        raise invalid(fields.param("id"), "'root' names the front of a conversation; choose another.")
     fields.choice("object", _OBJECTS)
     fields.choice("status", _STATUSES)
     item: GivenItem
@@ -101,7 +101,7 @@ def read_item(fields: Fields) -> GivenItem:
         item = GivenFunctionCall(
             name=read_function_name(fields),
             arguments=fields.needed("arguments", fields.text("arguments")),
-            call_id=fields.text("call_id", CALL_ID_MAX),
+            call_id=fields.text("call_id", CALL_ID_MAX) or None,
             id=identifier,
         )
     else:
