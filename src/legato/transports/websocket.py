@@ -26,17 +26,13 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import cast
 
-from websockets.frames import Close, Frame, Opcode
+from websockets.frames import Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from legato.transports.base import CloseSource, TransportInfo
 from legato.transports.liveness import Liveness
 from legato.transports.messages import (
-    INVALID_TEXT,
     NO_CLOSE_FRAME,
-    NO_STATUS,
     POLICY_VIOLATION,
     SERVER_ERROR,
     SERVICE_RESTART,
@@ -44,15 +40,10 @@ from legato.transports.messages import (
     MessageLimits,
 )
 from legato.transports.tcp import end_text, tune
-from legato.transports.websocket_messages import MessageAssembler
+from legato.transports.websocket_codec import Ended, Item, WebSocketCodec
 from legato.transports.websocket_upgrade import IncomingWebSocket, refusal
 
 __all__ = ["WebSocketConnection"]
-
-_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
-
-REASON_BYTES = 123
-"""Longest reason that fits a close frame (RFC 6455 §5.5)."""
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +62,10 @@ class WebSocketConnection(asyncio.Protocol):
         self.limits = limits or MessageLimits()
         self._on_request = on_request
         self._connections: set[object] = set() if connections is None else connections
-        self._protocol = ServerProtocol(max_size=self.limits.message_bytes, logger=log)
+        self._codec = WebSocketCodec(self.limits.message_bytes, log)
         self._response: Response | None = None
         self._handler: MessageHandler | None = None
-        self._frames: deque[Frame] = deque()
-        self._messages = MessageAssembler()
+        self._items: deque[Item] = deque()
         self._liveness = Liveness()
         self._delivering = False
         self._paused = False  # the owner takes no messages
@@ -130,7 +120,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self._over:
             return
         self._over = True
-        self._frames.clear()
+        self._items.clear()
         self._say_close(code, reason)
 
     def shutdown(self) -> None:
@@ -154,25 +144,19 @@ class WebSocketConnection(asyncio.Protocol):
             return self
         if limits is not None:
             self.limits = limits
-            self._protocol.max_message_size = limits.message_bytes
+            self._codec.limit(limits.message_bytes)
             self._transport.set_write_buffer_limits(limits.high_water_bytes, limits.high_water_bytes // 2)
         for name, value in headers:
             response.headers[name] = value
-        self._protocol.send_response(response)
-        self._flush()
+        early = self._codec.answer(response)
         self._look_later()
-        self.resume()
+        self._take(early)
         return self
 
     def rejected(self, status: int, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
         """Answer without opening: see `IncomingWebSocket.reject`."""
-        if self._response is None or self._over:
-            return
-        self._response = None
-        self._over = True
-        self._protocol.send_response(refusal(status, body, headers))
-        self._flush()
-        self._await_end()
+        if self._response is not None and not self._over:
+            self._refuse(refusal(status, body, headers))
 
     # asyncio.Protocol
 
@@ -190,23 +174,12 @@ class WebSocketConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in."""
-        protocol = self._protocol
         self._liveness.heard = True
-        protocol.receive_data(data)
-        if protocol.writes:
-            self._flush()
-        for event in protocol.events_received():
-            if isinstance(event, Frame):
-                self._frames.append(event)
-            elif isinstance(event, Request):
-                self._requested(event)
-        self._deliver()
-        if self._protocol.close_expected():
-            self._ended_by_protocol()
+        self._take(self._codec.receive(data))
 
     def eof_received(self) -> None:
         """The peer says no more: without a close frame, that is the end."""
-        self._protocol.receive_eof()
+        self._codec.eof()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -232,13 +205,19 @@ class WebSocketConnection(asyncio.Protocol):
 
     # Up
 
-    def _requested(self, request: Request) -> None:
-        response = self._protocol.accept(request)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            self._over = True
-            self._protocol.send_response(response)
-            self._flush()
+    def _take(self, items: list[Item]) -> None:
+        """Queue what has come and deliver it, once what it makes the protocol say was said."""
+        self._items.extend(items)
+        self._flush()
+        self._deliver()
+        if items and type(items[-1]) is Ended:
+            self._end(*items[-1])
             self._await_end()
+
+    def _requested(self, request: Request) -> None:
+        response = self._codec.judge(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._refuse(response)
             return
         self._response = response
         incoming = IncomingWebSocket(self, request)
@@ -249,37 +228,38 @@ class WebSocketConnection(asyncio.Protocol):
             incoming.reject(HTTPStatus.INTERNAL_SERVER_ERROR)
         self._read_or_not()
 
+    def _refuse(self, response: Response) -> None:
+        self._response = None
+        self._over = True
+        self._codec.answer(response)
+        self._flush()
+        self._await_end()
+
     def _gone_already(self) -> None:
         if self._handler is not None:
             self._handler.closed("transport", NO_CLOSE_FRAME, "the client left before it was answered")
 
     def _deliver(self) -> None:
-        """Hand frames over for as long as the owner takes them and the peer takes what it asks for."""
-        if self._delivering or self._handler is None:
+        """Hand over what came for as long as the owner takes it and the peer takes what it asks for."""
+        if self._delivering:
             return
         self._delivering = True
-        frames, limit = self._frames, self.limits.pause_bytes
-        while frames and not self._over and not self._paused:
+        items, limit = self._items, self.limits.pause_bytes
+        while items and not self._over and not self._paused:
             if self._congested and self.buffered > limit:
                 break
-            self._frame(frames.popleft())
+            item = items.popleft()
+            if type(item) is str or type(item) is bytes:
+                assert self._handler is not None
+                self._guarded(self._handler.message, item)
+            elif type(item) is Ended:
+                self._end(*item)
+            else:
+                assert isinstance(item, Request)
+                self._requested(item)
         self._delivering = False
-        if frames or not self._reading:
+        if items or not self._reading:
             self._read_or_not()
-
-    def _frame(self, frame: Frame) -> None:
-        assert self._handler is not None
-        if frame.opcode is Opcode.CLOSE:
-            close = self._protocol.close_rcvd or Close(NO_STATUS, "")
-            self._end("peer", close.code, close.reason)
-        elif frame.opcode in _DATA:
-            try:
-                message = self._messages.take(frame)
-            except UnicodeDecodeError as error:
-                self._fail(INVALID_TEXT, f"a text message is not UTF-8 (byte {error.start})")
-                return
-            if message is not None:
-                self._guarded(self._handler.message, message)
 
     def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
         try:
@@ -305,16 +285,14 @@ class WebSocketConnection(asyncio.Protocol):
         if self._congested and (waiting := self.buffered) > self.limits.unsent_bytes:
             self._fail(POLICY_VIOLATION, f"{waiting} bytes wait to be read: read faster or ask for less")
             return 0
-        protocol = self._protocol
-        (protocol.send_text if opcode is Opcode.TEXT else protocol.send_binary)(payload)
-        for data in protocol.data_to_send():
-            self._sent += len(data)
-            self._transport.write(data)
+        data = self._codec.message(opcode, payload)
+        self._sent += len(data)
+        self._transport.write(data)
         return self._transport.get_write_buffer_size()
 
     def _flush(self) -> None:
         """Send what the protocol has to say by itself; its end of stream closes the connection."""
-        for data in self._protocol.data_to_send():
+        for data in self._codec.to_send():
             if data:
                 self._sent += len(data)
                 self._transport.write(data)
@@ -332,7 +310,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self._over:
             return
         self._over = True
-        self._frames.clear()
+        self._items.clear()
         if self._handler is not None:
             try:
                 self._handler.closed(by, code, reason)
@@ -340,18 +318,12 @@ class WebSocketConnection(asyncio.Protocol):
                 log.error("the end of a connection was not dealt with", exc_info=error)
 
     def _say_close(self, code: int, reason: str) -> None:
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_close(code, _short(reason))
+        if self._codec.open:
+            self._codec.close(code, reason)
             self._flush()
             self._await_end()
-        elif self._protocol.state is State.CONNECTING:
+        elif self._codec.undecided:
             self._transport.abort()
-
-    def _ended_by_protocol(self) -> None:
-        """Broken frames, or the peer's close: what it said before was delivered if the owner took it."""
-        if not self._over and (sent := self._protocol.close_sent) is not None:
-            self._end("local" if self._protocol.close_rcvd is None else "peer", sent.code, sent.reason)
-        self._await_end()
 
     def _await_end(self) -> None:
         """Cut the connection when its end stands still."""
@@ -384,7 +356,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._transport.abort()
         else:
             if verdict == "ping":
-                self._protocol.send_ping(b"")
+                self._codec.ping()
                 self._flush()
             self._look_later()
 
@@ -392,7 +364,3 @@ class WebSocketConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, call)
-
-
-def _short(reason: str) -> str:
-    return reason.encode()[:REASON_BYTES].decode(errors="ignore")

@@ -1,0 +1,97 @@
+"""The quick way for the frames that nearly all messages are: whole, masked, not fragmented (RFC 6455 §5.2).
+
+Owns finding where frames end, and unmasking the plain ones. Everything else, broken frames included, is cut
+out untouched for the protocol library to judge; what follows a frame whose end cannot be told goes there too.
+Must not know connections.
+"""
+
+from __future__ import annotations
+
+from websockets.frames import Opcode
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a build without its C part
+    from websockets.utils import apply_mask
+
+__all__ = ["OTHER", "FrameCutter", "frame_head"]
+
+OTHER = -1
+"""Instead of an opcode: these bytes are for the library."""
+
+_WHOLE = (0x81, 0x82)  # text and binary
+_DATA_OPCODES = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY)
+
+_SHORT, _MIDDLE, _LONG = 125, 126, 127
+_MASK_BYTES = 4
+
+
+class FrameCutter:
+    """Cuts the bytes of one connection into frames."""
+
+    __slots__ = ("_buffer", "_fragmented", "_lost", "_wanted", "limit")
+
+    def __init__(self, limit: int) -> None:
+        """Judge frames with a payload beyond `limit` no further."""
+        self.limit = limit
+        self._buffer = bytearray()
+        self._wanted = 0  # bytes without which the buffer holds no whole frame
+        self._fragmented = False
+        self._lost = False
+
+    def cut(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Return what is complete with `data`: the opcode and payload of a plain message, or `OTHER` and
+        the bytes of any other frame."""
+        if self._lost:
+            return [(OTHER, data)]
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._wanted:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        found: list[tuple[int, bytes]] = []
+        at, end = 0, len(data)
+        while at < end:
+            start, stop = self._bounds(data, at)
+            if self._lost:
+                found.append((OTHER, data[at:]))
+                break
+            if stop > end:
+                self._wanted = stop - at
+                self._buffer += data[at:]
+                break
+            head = data[at]
+            if head in _WHOLE and not self._fragmented:
+                found.append((head & 0x0F, apply_mask(data[start:stop], data[start - _MASK_BYTES : start])))
+            else:
+                found.append((OTHER, data[at:stop]))
+                if head & 0x0F in _DATA_OPCODES:
+                    self._fragmented = not head & 0x80
+            at = stop
+        return found
+
+    def _bounds(self, data: bytes, at: int) -> tuple[int, int]:
+        """Return where the payload of the frame at `at` begins and ends, at the least, if that is not told
+        yet. Finds itself lost if the frame is not masked or too long."""
+        if len(data) - at < 2:
+            return at, at + 2
+        length, start = data[at + 1] & 0x7F, at + 2
+        if length >= _MIDDLE:
+            start += 2 if length == _MIDDLE else 8
+            if len(data) < start:
+                return start, start
+            length = int.from_bytes(data[at + 2 : start], "big")
+        self._lost = data[at + 1] < 0x80 or length > self.limit
+        start += _MASK_BYTES
+        return start, start + length
+
+
+def frame_head(opcode: int, size: int) -> bytes:
+    """Return the head of a whole frame with `size` bytes of payload, as servers send it: unmasked."""
+    first = bytes((0x80 | opcode,))
+    if size <= _SHORT:
+        return first + bytes((size,))
+    if size < 1 << 16:
+        return first + b"\x7e" + size.to_bytes(2, "big")
+    return first + b"\x7f" + size.to_bytes(8, "big")
