@@ -273,7 +273,7 @@ class Response:
             "id": self.id,
             "status": status,
             "status_details": details,
-            "output": self._output,
+            "output": self._output[:],
             "conversation_id": self._conversation_id,
             **self.request.settings.as_json(),
             "usage": None if usage is None else usage.as_json(),
