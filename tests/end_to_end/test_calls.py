@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.conftest import StartServer
 
 from legato import AudioFormat, AudioFrame, Call, ClientSettings, ConnectError, Server, Speech, connect
-from legato.client.events import PlaybackChanged, ReplyArrived, ReplyBegan, ServerEvent
+from legato.client.events import PlaybackChanged, ReplyArrived, ReplyBegan, ServerEvent, ServerLeaving
 from legato.client.session import RealtimeSession
 
 PCM16K = AudioFormat("pcm16", 16_000)
@@ -151,10 +151,13 @@ async def test_statistics_and_events(start_server: StartServer) -> None:
 
     server = await start_server(friendly)
     async with connect(url(server), PLAIN) as session:
-        session.send({"type": "session.update", "session": {"instructions": "be kind"}})
-        event = await anext(session.events)
-        assert isinstance(event, ServerEvent)
-        assert event.event["echo"]["session"] == {"instructions": "be kind"}
+        change = {"type": "realtime", "instructions": "be kind"}
+        session.send({"type": "session.update", "session": change})
+        told = [await anext(session.events) for _ in range(4)]
+        events = {event.type: event.event for event in told if isinstance(event, ServerEvent)}
+        assert events["session.created"]["session"]["instructions"] == ""
+        assert events["session.updated"]["session"]["instructions"] == "be kind"
+        assert events["conversation.item.added"]["echo"]["session"] == change
         statistics = session.statistics()
         assert statistics is not None
         assert statistics.bytes_sent > 0
@@ -212,8 +215,8 @@ async def test_draining_lets_calls_end_and_takes_no_new_ones(start_server: Start
     server = await start_server(patient)
     async with connect(url(server), PLAIN) as session:
         draining = asyncio.create_task(server.drain(5))
-        event = await anext(session.events)
-        assert type(event).__name__ == "ServerLeaving"
+        while not isinstance(await anext(session.events), ServerLeaving):
+            pass
         with pytest.raises(ConnectError, match="503"):
             async with connect(url(server), PLAIN):
                 pass
@@ -230,7 +233,8 @@ async def test_the_last_words_of_an_agent_arrive_before_the_end(start_server: St
 
     server = await start_server(brief)
     async with connect(url(server), PLAIN) as session:
-        numbers = [event.event["number"] async for event in session.events if isinstance(event, ServerEvent)]
+        said = [event.event async for event in session.events if isinstance(event, ServerEvent)]
+        numbers = [event["number"] for event in said if event["type"] == "conversation.item.added"]
         assert numbers == list(range(50))
         assert (await session.wait_closed()).code == 0
 

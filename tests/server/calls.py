@@ -19,7 +19,10 @@ from legato.core.events import (
     Welcomed,
 )
 from legato.core.wire.messages import Capabilities, Hello, Playback
+from legato.server.auth import Authority
+from legato.server.native_door import NativeDoor
 from legato.server.sessions import CallTerms, LiveCalls
+from legato.server.settings import ServerSettings
 from legato.session_driver import SessionDriver, monotonic_us
 from legato.transports.base import Handler, Transport
 from legato.transports.memory import memory_pair
@@ -27,6 +30,7 @@ from legato.transports.memory import memory_pair
 OF_INTEREST = (Draining, EventReceived, Flushed, ReplyAudio, ReplyEnded, ReplyStarted, SessionEnded, Welcomed)
 PCM = AudioFormat("pcm16", 24_000)
 INPUT = AudioFormat("pcm16", 16_000)
+ANYONE = Authority(ServerSettings.model_validate({"auth": {"required": False}}))
 
 
 @dataclass
@@ -142,7 +146,7 @@ async def dial(
     """Start a call with `agent`; its limits are the defaults."""
     calls = LiveCalls(CallTerms(agent, lead_ms=lead_ms))
     incoming = Incoming()
-    calls.take(incoming)
+    NativeDoor(calls, ANYONE).open(incoming)
     assert incoming.make is not None
     caller = Caller(ClientSession(greeting or hello(), monotonic_us()))
 

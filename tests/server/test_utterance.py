@@ -9,12 +9,11 @@ RATE = 1000
 
 def spoken(*texts: str, complete: bool = True) -> SpokenUtterance:
     """An utterance in which every text sounds for one second."""
-    utterance = SpokenUtterance("item", "resp", lambda _: None)
-    utterance.rate = RATE
+    utterance = SpokenUtterance("item", RATE, lambda _: None)
     for text in texts:
-        utterance.note_text(text)
-        utterance.sent += RATE
-    utterance.complete = complete
+        utterance.spoken.add(text, utterance.spoken.sent)
+        utterance.spoken.note_sent(RATE)
+    utterance.spoken.complete = complete
     return utterance
 
 
@@ -22,7 +21,7 @@ async def test_heard_text_grows_word_by_word_and_never_shrinks() -> None:
     utterance = spoken("one two three four", "five six")
     heard = []
     for position in (0, 250, 999, 1000, 500, 1500, 2000):
-        utterance.note_heard(position)
+        utterance.spoken.note_heard(position)
         heard.append(utterance.heard_text)
     assert heard == [
         "",
@@ -38,21 +37,21 @@ async def test_heard_text_grows_word_by_word_and_never_shrinks() -> None:
 
 async def test_a_player_cannot_have_heard_more_than_was_sent() -> None:
     utterance = spoken("one two", complete=False)
-    assert utterance.note_heard(50_000)
-    assert not utterance.note_heard(60_000)
+    assert utterance.spoken.note_heard(50_000)
+    assert not utterance.spoken.note_heard(60_000)
     assert utterance.heard_ms == 1000
 
 
 async def test_a_text_without_sound_yet_is_not_heard() -> None:
     utterance = spoken("one", complete=False)
-    utterance.note_text("two")
-    utterance.note_heard(RATE)
+    utterance.spoken.add("two", RATE)
+    utterance.spoken.note_heard(RATE)
     assert (utterance.text, utterance.heard_text) == ("one two", "one")
 
 
 async def test_settling_unheard_is_an_interruption_and_settling_heard_is_not() -> None:
     cut, whole, nothing = spoken("one"), spoken("one"), spoken()
-    whole.note_heard(RATE)
+    whole.spoken.note_heard(RATE)
     for utterance in (cut, whole, nothing):
         utterance.settle()
         utterance.settle()
@@ -62,11 +61,11 @@ async def test_settling_unheard_is_an_interruption_and_settling_heard_is_not() -
 
 async def test_cancelling_reaches_the_speaker_once_and_never_after_the_end() -> None:
     cancelled: list[SpokenUtterance] = []
-    utterance = SpokenUtterance("item", "resp", cancelled.append)
+    utterance = SpokenUtterance("item", RATE, cancelled.append)
     utterance.cancel()
     utterance.cancel()
     assert cancelled == [utterance]
-    late = SpokenUtterance("item", "resp", cancelled.append)
+    late = SpokenUtterance("item", RATE, cancelled.append)
     late.settle()
     late.cancel()
     assert cancelled == [utterance]

@@ -162,6 +162,15 @@ class RealtimeSession:
         self._session.end_utterance(self.now_us())
         self._settle()
 
+    def commit(self) -> None:
+        """End what was said by hand: all audio sent so far becomes one item of the conversation, however late
+        some of it arrives. For sessions without turn detection; ask for the answer with `response.create`."""
+        self._check_open()
+        for payload, payload_us in self._capture.flush(self.now_us()):
+            self._session.send_audio(payload, payload_us, self.now_us())
+        self.end_utterance()
+        self.send({"type": "input_audio_buffer.commit", "legato_audio_offset": self._session.captured})
+
     def send(self, event: dict[str, Any]) -> None:
         """Send the server an event in OpenAI Realtime's words. Raises `SessionClosed` after the end."""
         kind = event.get("type")

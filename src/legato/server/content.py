@@ -1,33 +1,40 @@
 """From what an agent says to what is sent: text, speech or encoded audio become payloads of one format.
 
-Owns the conversion and where each text's sound begins; must not know calls, sessions or networks.
+Owns the conversion and where each text's sound begins; must not know calls, sessions or networks. `pieces`
+is for what is said, `parts` for a response, of which some is sound and some is not.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
-from typing import NamedTuple
+from typing import TypeAlias
 
-from legato.agents.base import Content, Speech
+import msgspec
+
+from legato.agents.base import Content, Outcome, ResponseContent, Speech, ToolCall
 from legato.agents.sentences import sentences
 from legato.agents.stages.base import TextToSpeech
 from legato.audio.convert import OutgoingAudio
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.errors import AgentError
 
-__all__ = ["Piece", "pieces"]
+__all__ = ["Part", "Piece", "parts", "pieces"]
 
 SLICE_MS = 100
 """Speech is coded this much at a time, so that coding a long piece does not hold the event loop."""
 
 
-class Piece(NamedTuple):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """One payload of `samples` samples; `text` is what begins to sound with it."""
 
     payload: bytes
     samples: int
     text: str = ""
+
+
+Part: TypeAlias = Piece | str | ToolCall | Outcome
+"""A piece of a response: sound, text to be read, (part of) a call of a tool, how it ended."""
 
 
 async def pieces(
@@ -52,6 +59,31 @@ async def pieces(
                     yield piece
             elif not isinstance(item, AudioGap):
                 raise AgentError(f"cannot say {type(item).__name__}: give text, Speech or AudioFrame")
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+    for piece in coder.flush():
+        yield piece
+
+
+async def parts(content: ResponseContent, form: AudioFormat) -> AsyncGenerator[Part, None]:
+    """Turn the content of a response into parts in `form`; otherwise like `pieces`."""
+    coder = _Coder(form)
+    items = aiter(content)
+    try:
+        async for item in items:
+            if isinstance(item, Speech):
+                for piece in coder.convert(item):
+                    yield piece
+            elif isinstance(item, str | ToolCall | Outcome):
+                # The sound before it must be whole before anything else begins.
+                for piece in coder.flush():
+                    yield piece
+                yield item
+            else:
+                raise AgentError(
+                    f"a response cannot hold {type(item).__name__}: give Speech, text, ToolCall or Outcome"
+                )
     finally:
         if isinstance(items, AsyncGenerator):
             await items.aclose()
@@ -113,7 +145,8 @@ class _Coder:
             yield from self._label(self._outgoing.convert(speech.pcm[start : start + step], speech.rate))
 
     def flush(self) -> list[Piece]:
-        return self._label(self._outgoing.flush()) if self._began else []
+        began, self._began = self._began, False
+        return self._label(self._outgoing.flush()) if began else []
 
     def _label(self, coded: list[tuple[bytes, int]]) -> list[Piece]:
         if self._joins and len(coded) > 1:

@@ -85,4 +85,3 @@ class Line(Protocol):
 
     async def delivered(self) -> None:
         """Wait until what was sent last must have arrived; a close would overtake it."""
-

@@ -16,12 +16,14 @@ from legato import _native
 from legato._plugins import resolve
 from legato._version import __version__
 from legato.agents.base import Agent
+from legato.core.dialects.realtime.session_settings import SessionDefaults
 from legato.core.wire.codes import SESSION_PATH, WIRE_VERSION, SessionCode
 from legato.core.wire.messages import Limits
 from legato.server.auth import Authority
 from legato.server.certificates import CertificateRotation, ServerIdentity, identity_source
 from legato.server.development_key import keep_development_key
 from legato.server.http import Description, HttpSide, bind, make_app
+from legato.server.native_door import NativeDoor
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
 from legato.transports.webtransport import IncomingWebTransport, WebTransportEndpoint
@@ -58,7 +60,9 @@ class Server:
         self._http: HttpSide | None = None
         self._rotation: CertificateRotation | None = None
         self._rotating: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._calls: LiveCalls | None = None
+        self._native: NativeDoor | None = None
         self._authority: Authority | None = None
 
     @property
@@ -106,9 +110,10 @@ class Server:
                 self._agent,
                 limits=_limits(settings),
                 lead_ms=settings.lead_ms,
-                session_seconds=settings.limits.session_seconds,
+                session=getattr(self._agent, "session", None) or SessionDefaults(),
             )
         )
+        self._native = NativeDoor(self._calls, self._authority)
         sockets = bind(settings.listen.host, settings.listen.port)
         self._http = HttpSide(make_app(self._describe, self._unready), self.identity, sockets)
         self._endpoint = WebTransportEndpoint.listen(
@@ -119,6 +124,8 @@ class Server:
             self._on_session,
         )
         await self._http.start()
+        if (warm := getattr(self._agent, "warm", None)) is not None:
+            self._warming = asyncio.create_task(warm(), name="warming up")
         self._rotating = asyncio.create_task(self._rotation.run(), name="certificate rotation")
 
     async def drain(self, seconds: float | None = None) -> None:
@@ -182,8 +189,9 @@ class Server:
         if self._released:
             return
         self._released = True
-        if self._rotating is not None:
-            self._rotating.cancel()
+        for task in (self._rotating, self._warming):
+            if task is not None:
+                task.cancel()
         # Released in reverse, each whatever becomes of the others.
         async with contextlib.AsyncExitStack() as stack:
             close = getattr(self._agent, "close", None)
@@ -195,7 +203,7 @@ class Server:
                 stack.push_async_callback(self._endpoint.close)
 
     def _on_session(self, incoming: IncomingWebTransport) -> None:
-        assert self._calls is not None
+        assert self._native is not None
         if incoming.path.partition("?")[0] != SESSION_PATH:
             incoming.reject(404)
         elif self._draining:
@@ -204,7 +212,7 @@ class Server:
             log.warning("call refused", remote=incoming.remote, reason="overloaded", calls=self.calls)
             incoming.reject(429, [("retry-after", "5")])
         else:
-            self._calls.take(incoming)
+            self._native.open(incoming)
 
     def _new_identity(self, identity: ServerIdentity) -> None:
         if self._endpoint is not None and self._http is not None:

@@ -1,7 +1,7 @@
-"""The calls in progress: from an accepted session to the end of its agent.
+"""The calls in progress: from the moment a caller is let in to the end of its agent.
 
-Owns the order hello, formats, welcome, agent, close, and the limits on it. It must not know sockets,
-certificates or how audio travels.
+Owns which calls there are, what each is given, and the order agent, close, end. It must not know sockets,
+certificates, how audio travels or how a caller proved who they are.
 """
 
 from __future__ import annotations
@@ -11,32 +11,23 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from legato.agents.base import Agent
-from legato.audio.codecs import codec_for
 from legato.core.audio import AudioFormat
-from legato.core.errors import AgentError, SettingsError, TransportError
-from legato.core.events import (
-    AudioReceived,
-    EventReceived,
-    GapReported,
-    HelloReceived,
-    PlaybackReported,
-    ReplyCancelled,
-    SessionEnded,
-)
-from legato.core.server_session import ServerSession
-from legato.core.terms import Terms
+from legato.core.dialects.realtime.dialogue import Opening
+from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings
+from legato.core.errors import AgentError, Party, TransportError
 from legato.core.wire.codes import SessionCode
-from legato.core.wire.messages import Hello, Limits, Profile
+from legato.core.wire.messages import Limits
+from legato.server.auth import Grant
 from legato.server.call import ServerCall
-from legato.session_driver import SessionDriver, monotonic_us
-from legato.transports.base import Handler, IncomingSession, Transport
+from legato.server.line import Line
+from legato.session_driver import monotonic_us
 
-__all__ = ["CallTerms", "LiveCalls"]
+__all__ = ["CallTerms", "Caller", "LiveCall", "LiveCalls", "new_id"]
 
 AGENT_GRACE_S = 5.0
 """How long an agent may take to return by itself after its call is over."""
@@ -52,36 +43,90 @@ class CallTerms:
     limits: Limits = field(default_factory=Limits)
     lead_ms: int = 10_000
     """How far a reply may run ahead of its playback, unless the client wants less."""
-    session_seconds: float = 0
-    """Longest call; 0 sets no limit."""
+    session: SessionDefaults = field(default_factory=SessionDefaults)
+    """What a conversation begins with, until its client changes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls, and on what terms they were let in."""
+
+    remote: str
+    formats: tuple[AudioFormat, AudioFormat]
+    """What they send and what they play."""
+    settings: SessionSettings
+    grant: Grant
+    client: str = ""
+    audio_as_events: bool = False
+    """Whether audio travels within the dialect's events, in base64, so that items can be asked for theirs."""
+
+
+class Guest(Protocol):
+    """What the server holds while a connection lasts: a call, or one that may become a call."""
+
+    def going_away(self, in_ms: int) -> None:
+        """Say that the server stops in `in_ms`."""
+
+    def close(self, code: SessionCode, reason: str) -> None:
+        """End it now."""
+
+    def cancel_agent(self) -> None:
+        """Stop its agent, if one runs."""
 
 
 class LiveCalls:
-    """Every call of this server."""
+    """Every call of this server, and those that knock."""
 
     def __init__(self, terms: CallTerms, clock: Callable[[], int] = monotonic_us) -> None:
         """Start without calls."""
         self.terms = terms
-        self._clock = clock
-        self._calls: set[_LiveCall] = set()
+        self.clock = clock
+        self._guests: set[Guest] = set()
+        self._calls: dict[str, LiveCall] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
     def __len__(self) -> int:
-        """Return how many calls are in progress."""
-        return len(self._calls)
+        """Return how many calls are in progress or about to begin."""
+        return len(self._guests)
 
-    def take(self, incoming: IncomingSession) -> None:
-        """Accept a session and see its call through."""
-        live = _LiveCall(self.terms, self._clock, incoming.remote, self._gone)
-        self._calls.add(live)
+    def arrive(self, guest: Guest) -> None:
+        """Count a connection that may become a call; it must `leave`."""
+        self._guests.add(guest)
         self._empty.clear()
-        incoming.accept(live.bind)
+
+    def leave(self, guest: Guest) -> None:
+        """Count it no longer. Idempotent."""
+        self._guests.discard(guest)
+        if not self._guests:
+            self._empty.set()
+
+    def find(self, call_id: str) -> LiveCall | None:
+        """Return the call in progress of that name."""
+        return self._calls.get(call_id)
+
+    def begin(self, caller: Caller, line: Line, call_id: str) -> LiveCall:
+        """Let the agent answer a caller; `call_id` is `new_id("call")`.
+
+        Raises `auth.Unauthorized` if the caller's key has as many calls as it may.
+        """
+        caller.grant.enter()
+        live = LiveCall(self, caller, line, call_id)
+        self._calls[call_id] = live
+        self.arrive(live)
+        live.start()
+        return live
+
+    def gone(self, live: LiveCall) -> None:
+        """Forget a call whose agent has returned."""
+        if self._calls.pop(live.id, None) is not None:
+            live.caller.grant.leave()
+        self.leave(live)
 
     def going_away(self, in_ms: int) -> None:
         """Tell every caller that the server stops in `in_ms`."""
-        for live in list(self._calls):
-            live.going_away(in_ms)
+        for guest in list(self._guests):
+            guest.going_away(in_ms)
 
     async def wait_empty(self) -> None:
         """Wait until no call is in progress."""
@@ -89,160 +134,130 @@ class LiveCalls:
 
     def close_all(self, code: SessionCode, reason: str) -> None:
         """End every call now."""
-        for live in list(self._calls):
-            live.close(code, reason)
+        for guest in list(self._guests):
+            guest.close(code, reason)
 
     def cancel_agents(self) -> int:
-        """Cancel every agent that has not returned yet; return how many there are."""
-        for live in self._calls:
-            live.cancel_agent()
-        return len(self._calls)
-
-    def _gone(self, live: _LiveCall) -> None:
-        self._calls.discard(live)
-        if not self._calls:
-            self._empty.set()
+        """Cancel every agent that has not returned yet; return how many calls there are."""
+        for guest in self._guests:
+            guest.cancel_agent()
+        return len(self._guests)
 
 
-class _LiveCall:
-    """One session and, once it has said hello, its call and agent."""
+class LiveCall:
+    """One call: its line, its agent and its end. The door that let it in tells it what happens."""
 
-    def __init__(
-        self, terms: CallTerms, clock: Callable[[], int], remote: str, on_gone: Callable[[_LiveCall], None]
-    ) -> None:
-        self._terms = terms
-        self._clock = clock
-        self._on_gone = on_gone
-        self._id = f"call_{secrets.token_hex(8)}"
-        self._log = log.bind(call=self._id, remote=remote)
-        self._session = ServerSession(clock(), terms.limits)
-        self._call: ServerCall | None = None
+    def __init__(self, calls: LiveCalls, caller: Caller, line: Line, call_id: str) -> None:
+        """Make a call that has not started."""
+        self.id = call_id
+        self.caller = caller
+        self._calls = calls
+        self._line = line
+        self._log = log.bind(call=call_id, remote=caller.remote, key=caller.grant.name)
         self._agent: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
-        self._reactions: dict[type, Callable[[Any], None]] = {
-            PlaybackReported: self._playback,
-            EventReceived: self._event,
-            ReplyCancelled: self._reply_cancelled,
-            HelloReceived: self._hello,
-            SessionEnded: self._ended,
-        }
+        self._on_end: list[Callable[[], None]] = []
+        self.call = ServerCall(self._opening(), line, caller.formats)
 
-    def bind(self, transport: Transport) -> Handler:
-        """Join the session to its transport."""
-        self._driver = SessionDriver(self._session, transport, self._reactions, self._clock)
-        self._driver.settle()
-        return self._driver
+    def _opening(self) -> Opening:
+        return Opening(
+            session_id=self.id,
+            settings=self.caller.settings,
+            new_id=new_id,
+            answers=bool(getattr(self._calls.terms.agent, "takes_requests", False)),
+            keeps_audio=self.caller.audio_as_events,
+            formats=None if self.caller.audio_as_events else self.caller.formats,
+            allowed=self.caller.grant.permissions,
+        )
+
+    def start(self) -> None:
+        """Set the agent to work."""
+        loop = asyncio.get_running_loop()
+        self._agent = loop.create_task(self._run(), name=self.id)
+        if seconds := self.caller.grant.limits.session_seconds:
+            late = (SessionCode.GOING_AWAY, "the call lasted too long")
+            self._timers.append(loop.call_later(seconds, self.close, *late))
+        sent, played = (f"{form.codec}/{form.rate}" for form in self.caller.formats)
+        self._log.info("call started", client=self.caller.client, input=sent, output=played)
 
     def going_away(self, in_ms: int) -> None:
-        """Announce the end; a caller who has not said hello yet is better off elsewhere at once."""
-        if self._call is None:
-            self.close(SessionCode.GOING_AWAY, "the server stops")
-        elif not self._driver.over:
-            self._session.going_away(in_ms, self._clock())
-            self._driver.settle()
+        """Announce the end."""
+        if not self._line.over:
+            self._line.session.going_away(in_ms, self._line.clock())
+            self._line.settle()
 
     def close(self, code: SessionCode, reason: str) -> None:
         """End the call."""
-        if not self._driver.over:
-            self._session.close(code, reason, self._clock())
-            self._driver.settle()
+        if not self._line.over:
+            self._line.session.close(code, reason, self._line.clock())
+            self._line.settle()
 
     def cancel_agent(self) -> None:
-        """Stop the agent, if it runs."""
+        """Stop the agent."""
         if self._agent is not None:
             self._agent.cancel()
 
-    def _hello(self, event: HelloReceived) -> None:
-        hello = event.hello
-        output = next((form for form in hello.output if _codable(form)), None)
-        if output is None or not _codable(hello.input):
-            wanted = hello.input if output is not None else hello.output
-            self._session.refuse(
-                SessionCode.UNSUPPORTED_FORMAT,
-                f"no codec here for {_named(wanted)}; use pcm16",
-                self._clock(),
-            )
-            return
-        profile: Profile = "duplex" if hello.profile == "duplex" else "turn"
-        self._session.accept(
-            Terms(session_id=self._id, output=output, profile=profile, lead_ms=self._lead(hello)),
-            self._clock(),
-        )
-        self._call = ServerCall(self._id, self._driver, (hello.input, output), _new_id)
-        self._reactions[AudioReceived] = self._call.hear_audio
-        self._reactions[GapReported] = self._call.hear_gap
-        self._agent = asyncio.get_running_loop().create_task(self._run(self._call), name=self._id)
-        if self._terms.session_seconds:
-            loop = asyncio.get_running_loop()
-            self._timers.append(
-                loop.call_later(
-                    self._terms.session_seconds,
-                    self.close,
-                    SessionCode.GOING_AWAY,
-                    "the call lasted too long",
-                )
-            )
-        self._log.info("call started", client=hello.client, input=_named(hello.input), output=_named(output))
+    def attend(
+        self, listener: Callable[[dict[str, Any]], None], on_end: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Let `listener` have every event that the caller is sent, until `on_end` is called or what is
+        returned here."""
+        leave = self.call.dialogue.attend(listener)
+        self._on_end.append(on_end)
 
-    def _lead(self, hello: Hello) -> int:
-        wanted = self._terms.lead_ms if hello.lead_ms is None else hello.lead_ms
-        return max(1, min(wanted, self._terms.lead_ms))
+        def stop() -> None:
+            leave()
+            if on_end in self._on_end:
+                self._on_end.remove(on_end)
 
-    def _playback(self, event: PlaybackReported) -> None:
-        if self._call is not None:
-            self._call.speaker.playback(event)
+        return stop
 
-    def _reply_cancelled(self, event: ReplyCancelled) -> None:
-        if self._call is not None:
-            self._call.speaker.cancelled(event)
-
-    def _event(self, event: EventReceived) -> None:
-        if self._call is None:
-            return
-        if event.event.get("type") == "response.cancel":
-            self._call.interrupt()
-        self._call.receive(event.event)
-
-    def _ended(self, event: SessionEnded) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        if self._call is not None:
-            self._call.end()
+    def ended(self, by: Party, code: int, reason: str) -> None:
+        """Take note that the connection is over; the agent gets a moment to return by itself."""
+        self._stop_timers()
+        self.call.end()
+        on_end, self._on_end = self._on_end, []
+        for tell in on_end:
+            tell()
         if self._agent is None or self._agent.done():
-            self._on_gone(self)
+            self._calls.gone(self)
         else:
             loop = asyncio.get_running_loop()
             self._timers = [
                 loop.call_later(AGENT_GRACE_S, self.cancel_agent),
                 loop.call_later(2 * AGENT_GRACE_S, self._complain),
             ]
-        level = "info" if event.code in (SessionCode.NO_ERROR, SessionCode.GOING_AWAY) else "warning"
-        getattr(self._log, level)("call ended", by=event.by, code=event.code, reason=event.reason)
+        level = "info" if code in (SessionCode.NO_ERROR, SessionCode.GOING_AWAY) else "warning"
+        getattr(self._log, level)("call ended", by=by, code=code, reason=reason)
 
     def _complain(self) -> None:
         # It still counts as a call: an operator who sees fewer callers than calls finds the reason here.
         self._log.error("the agent ignores its cancellation", grace_seconds=AGENT_GRACE_S)
 
-    async def _run(self, call: ServerCall) -> None:
+    def _stop_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = []
+
+    async def _run(self) -> None:
         code, reason = SessionCode.GOING_AWAY, "the agent was stopped"
         try:
-            code, reason = await self._answered(call)
+            code, reason = await self._answered()
             with contextlib.suppress(TransportError):
-                await self._driver.delivered()
+                await self._line.delivered()
         except asyncio.CancelledError:
             self._log.warning("agent cancelled")
         finally:
             with contextlib.suppress(Exception):
                 self.close(code, reason)
-            for timer in self._timers:
-                timer.cancel()
-            self._on_gone(self)
+            self._stop_timers()
+            self._calls.gone(self)
 
-    async def _answered(self, call: ServerCall) -> tuple[SessionCode, str]:
+    async def _answered(self) -> tuple[SessionCode, str]:
         """Let the agent answer and be heard; return how the call is to be closed."""
         try:
-            await self._terms.agent(call)
-            await call.speaker.heard()
+            await self._calls.terms.agent(self.call)
+            await self.call.speaker.heard()
         except AgentError as error:
             self._log.error("agent failed", problem=str(error), retryable=error.retryable)
             return SessionCode.AGENT_ERROR, str(error)
@@ -252,18 +267,6 @@ class _LiveCall:
         return SessionCode.NO_ERROR, ""
 
 
-def _new_id(prefix: str) -> str:
+def new_id(prefix: str) -> str:
+    """Return a name that nobody can guess, such as "call_0f3c…"."""
     return f"{prefix}_{secrets.token_hex(8)}"
-
-
-def _codable(form: AudioFormat) -> bool:
-    try:
-        codec_for(form)
-    except SettingsError:
-        return False
-    return True
-
-
-def _named(forms: AudioFormat | tuple[AudioFormat, ...]) -> str:
-    several = forms if isinstance(forms, tuple) else (forms,)
-    return ", ".join(f"{form.codec}/{form.rate}" for form in several) or "an empty list of formats"

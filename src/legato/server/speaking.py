@@ -1,139 +1,155 @@
-"""What an agent says, in order: coded, sent as far as credit allows, and followed until it was heard.
+"""What an agent says, in order: one response after the other, until each was heard or never will be.
 
-Owns the queue of utterances and the events that describe an answer (`response.created` ... `response.done`).
-It must not know agents, nor how a session moves bytes.
+Owns the queue of utterances and their interruption. It must not know how a response is made (`delivery.py`),
+nor what the player does with it (`playing.py`).
 
-One task works on one utterance at a time, from its content to its last payload; being heard comes later and
-is settled by the playback reports. The next utterance is sent while the one before is still playing.
+One utterance is made at a time; being heard comes later and is settled by the playback reports. The next is
+made while the one before is still playing. Responses out of band wait for nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from dataclasses import dataclass
 
 import structlog
 
-from legato.agents.base import Content
+from legato.agents.base import Content, ResponseContent
 from legato.agents.stages.base import TextToSpeech
 from legato.core.audio import AudioFormat
+from legato.core.dialects.realtime.dialogue_events import ResponseCancelled, Truncated
+from legato.core.dialects.realtime.response import Response
 from legato.core.errors import AgentError
 from legato.core.events import PlaybackReported, ReplyCancelled
-from legato.core.server_session import ServerSession
-from legato.server.content import Piece, pieces
+from legato.server.content import Part, parts, pieces
+from legato.server.delivery import Delivery
+from legato.server.line import Line
+from legato.server.live_dialogue import LiveDialogue
+from legato.server.playing import Playing
 from legato.server.utterance import SpokenUtterance
-from legato.session_driver import SessionDriver
 
-__all__ = ["FLUSH_GRACE_S", "Speaker"]
-
-FLUSH_GRACE_S = 1.0
-"""How long a flushed utterance waits for the player's final position before the last known one counts."""
+__all__ = ["Speaker"]
 
 STALLED_S = 60.0
 """How long a player may stand still before nobody waits any longer for it to play what was said."""
 
-MOST_UNHEARD = 48
-"""Replies begun and not settled at once: fewer than a session keeps figures of, so that none is forgotten."""
-
-FOLLOW_S = 0.2
-"""How often it is worked out what was heard where the player does not report it."""
-
-CREDIT_POLL_S = 0.1
-"""How often credit is looked at while no report comes that would give some."""
-
-YIELD_EVERY = 10
-"""Payloads sent in one go before other calls get their turn."""
-
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Saying:
+    """An utterance that is to be made, or is being made by `task`."""
+
+    utterance: SpokenUtterance
+    source: AsyncGenerator[Part, None]
+    task: asyncio.Task[None] | None = None
 
 
 class Speaker:
     """Says things on one call."""
 
-    def __init__(self, driver: SessionDriver, form: AudioFormat, new_id: Callable[[str], str]) -> None:
-        """Speak on the server session of `driver` in `form`; `new_id` makes ids with a prefix."""
-        assert isinstance(driver.session, ServerSession)
-        self._driver = driver
-        self._session = driver.session
-        self._format = form
+    def __init__(
+        self, line: Line, dialogue: LiveDialogue, form: AudioFormat, new_id: Callable[[str], str]
+    ) -> None:
+        """Speak on `line` in `form`; `new_id` makes ids with a prefix."""
+        self._line = line
+        self._dialogue = dialogue
         self._new_id = new_id
-        self._waiting: deque[tuple[SpokenUtterance, Content, TextToSpeech | None]] = deque()
-        self._current: SpokenUtterance | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._begun: dict[int, SpokenUtterance] = {}
-        self._credit = asyncio.Event()
-        self._waits_for_credit = False
-        self._moves = 0  # how often something was heard, sent or completed
+        self._playing = Playing(line, form, self._playing_moved)
+        self._waiting: list[_Saying] = []
+        self._current: _Saying | None = None
+        self._aside: set[_Saying] = set()
         self._over = False
 
     @property
+    def form(self) -> AudioFormat:
+        """The format of what is said from now on."""
+        return self._playing.form
+
+    @form.setter
+    def form(self, form: AudioFormat) -> None:
+        self._playing.form = form
+
+    @property
+    def _making(self) -> list[_Saying]:
+        return [*self._aside, *([self._current] if self._current is not None else [])]
+
+    @property
     def unsettled(self) -> list[SpokenUtterance]:
-        """Return every utterance that is queued, being sent or not yet heard to its end, oldest first."""
-        queued = [entry[0] for entry in self._waiting]
-        current = [self._current] if self._current is not None and self._current.generation is None else []
-        return [*self._begun.values(), *current, *queued]
+        """Return every utterance that is queued, being made or not yet heard to its end, oldest first."""
+        unmade = [*self._making, *self._waiting]
+        silent = (saying.utterance for saying in unmade if saying.utterance.generation is None)
+        return [*self._playing.unheard, *silent]
 
     def say(self, content: Content, voice: TextToSpeech | None) -> SpokenUtterance:
         """Queue `content`; see `agents.base.Call.say`."""
         if isinstance(content, str) and voice is None:
             raise AgentError("the call has no voice: set call.voice to a TextToSpeech before saying text")
-        utterance = SpokenUtterance(self._new_id("item"), self._new_id("resp"), self._cancel)
-        utterance.rate = self._format.rate
-        if self._over:
-            utterance.settle()
-            return utterance
-        self._waiting.append((utterance, content, voice))
-        self._next()
-        return utterance
+        return self._queue(pieces(content, self.form, voice), None)
+
+    def respond(self, response: Response, content: ResponseContent) -> SpokenUtterance:
+        """Give a response its content; see `agents.base.Call.respond`."""
+        return self._queue(parts(content, self.form), response)
 
     def interrupt(self) -> None:
-        """Flush everything; see `agents.base.Call.interrupt`."""
-        stale = self.unsettled
-        if not stale:
-            return
+        """Flush everything that is said to the caller; see `agents.base.Call.interrupt`."""
+        for saying in self._waiting:
+            self._drop(saying)
         self._waiting.clear()
-        for utterance in stale:
+        if self._current is not None:
+            self._stop(self._current)
+        for utterance in self._playing.unheard:
             utterance.note_interrupted()
-            if utterance.generation is None:
-                utterance.settle()
-        self._stop_current()
-        if self._begun:
-            self._session.flush(self._driver.clock())
-            self._flushed(list(self._begun.values()))
+        self._playing.flush()
+        self._next()
 
     def playback(self, report: PlaybackReported) -> None:
         """Take the player's word for what was heard."""
-        utterance = self._begun.get(report.generation)
-        if utterance is None:
-            return
-        self._moves += utterance.note_heard(report.played)
-        if report.state == "stopped" and utterance is self._current:
-            # The player will not go on: what is still being made would be sent in vain.
-            self._cancel(utterance)
-        # No player can be done with what has no end yet.
-        if report.state == "stopped" or (report.state == "done" and utterance is not self._current):
-            self._settle(utterance)
-        self._credit.set()
+        abandoned = self._playing.report(report)
+        if abandoned is not None:
+            # What is still being made would be sent in vain.
+            self._cancel(abandoned)
+            self._playing.settle(abandoned)
 
     def cancelled(self, event: ReplyCancelled) -> None:
         """Stop an utterance that the caller does not want."""
-        utterance = self._begun.get(event.generation)
+        utterance = self._playing.get(event.generation)
         if utterance is not None:
             utterance.cancel()
 
+    def response_cancelled(self, event: ResponseCancelled) -> None:
+        """Stop making a response that is over; what was sent of it may be played."""
+        for saying in [*self._making, *self._waiting]:
+            response = saying.utterance.response
+            if response is not None and response.id == event.response_id:
+                saying.utterance.note_interrupted()
+                if saying in self._waiting:
+                    self._waiting.remove(saying)
+                    self._drop(saying)
+                else:
+                    self._stop(saying)
+        self._next()
+
+    def truncated(self, event: Truncated) -> None:
+        """Settle an utterance of which the caller will hear no more than it says."""
+        for utterance in self._playing.unheard:
+            if utterance.id == event.item_id:
+                utterance.note_interrupted()
+                self._playing.flush_one(utterance)
+                self._playing.settle(utterance)
+
     async def heard(self) -> None:
         """Wait until nothing is queued, being sent or unheard, or the player has stood still for too long."""
+        playing = self._playing
         while pending := self.unsettled:
-            moves = self._moves
+            moves = playing.moves
             try:
                 async with asyncio.timeout(STALLED_S):
                     await pending[-1].finished
             except TimeoutError:
-                making = self._task is not None and not self._waits_for_credit
-                if moves == self._moves and not making:
+                making = self._current is not None and not playing.waits_for_credit
+                if moves == playing.moves and not making:
                     log.warning("the player stands still", unheard=len(pending), seconds=STALLED_S)
                     return
 
@@ -141,198 +157,95 @@ class Speaker:
         """Settle everything: the call is over."""
         self._over = True
         stale = self.unsettled
-        self._stop_current()
+        for saying in self._making:
+            self._stop(saying)
         for utterance in stale:
             utterance.settle()
         self._waiting.clear()
-        self._begun.clear()
+        self._playing.end()
+
+    def _queue(self, source: AsyncGenerator[Part, None], response: Response | None) -> SpokenUtterance:
+        utterance = SpokenUtterance(self._new_id("item"), self.form.rate, self._cancel)
+        utterance.response = response
+        saying = _Saying(utterance, source)
+        if self._over or (response is not None and response.over):
+            self._drop(saying)
+        elif response is not None and response.request.conversation == "none":
+            self._aside.add(saying)
+            self._make(saying, response)
+        else:
+            self._waiting.append(saying)
+            self._next()
+        return utterance
 
     def _next(self) -> None:
-        if self._task is None and self._waiting:
-            utterance, content, voice = self._waiting.popleft()
-            self._current = utterance
-            self._task = asyncio.get_running_loop().create_task(self._say(utterance, content, voice))
-            self._task.add_done_callback(self._said)
+        """Make the first utterance whose response has begun or can begin."""
+        if self._current is not None or self._over:
+            return
+        for saying in tuple(self._waiting):
+            response = saying.utterance.response
+            if response is None and self._dialogue.writing:
+                continue  # until that response is made, which may wait behind this one
+            self._waiting.remove(saying)
+            response = response or self._dialogue.begin_response("agent")
+            if response is None:  # a session in which nobody is answered
+                self._drop(saying)
+                continue
+            saying.utterance.response = response
+            self._current = saying
+            self._make(saying, response)
+            return
 
-    def _said(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _make(self, saying: _Saying, response: Response) -> None:
+        delivery = Delivery(saying.utterance, response, self._line, self._dialogue, self._playing)
+        task = asyncio.get_running_loop().create_task(delivery.run(saying.source))
+        saying.task = task
+        task.add_done_callback(lambda _: self._made(saying))
+
+    def _made(self, saying: _Saying) -> None:
+        assert saying.task is not None
+        if not saying.task.cancelled() and (error := saying.task.exception()) is not None:
             log.error("speaking failed", exc_info=error)
-        if self._task is task:
-            self._task = None
+        if saying.utterance.making:  # it was stopped before it began
+            saying.utterance.making = False
+            self._drop(saying)
+        self._aside.discard(saying)
+        if self._current is saying:
             self._current = None
-            if not self._over:
-                self._next()
+        self._next()
 
-    def _stop_current(self) -> None:
-        task, self._task, self._current = self._task, None, None
-        if task is not None:
-            task.cancel()
-
-    async def _say(self, utterance: SpokenUtterance, content: Content, voice: TextToSpeech | None) -> None:
-        source = pieces(content, self._format, voice)
-        self._event("response.created", response={"id": utterance.response_id, "status": "in_progress"})
-        status = "completed"
-        try:
-            await self._send(utterance, source)
-            utterance.complete = True
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                status = "cancelled"
-                raise
-            # Nobody stopped this: a task that the content waited for was cancelled.
-            utterance.error = AgentError("what was to be said broke off: it was cancelled from within")
-        except AgentError as error:
-            utterance.error = error
-        except Exception as error:
-            log.warning("content broke off", utterance=utterance.id, exc_info=error)
-            utterance.error = AgentError(f"what was to be said broke off: {error}")
-        finally:
-            if utterance.error is not None:
-                status = "failed"
-                utterance.note_interrupted()
-            with contextlib.suppress(Exception):
-                await source.aclose()
-            self._finish(utterance, status)
-
-    async def _send(self, utterance: SpokenUtterance, source: AsyncGenerator[Piece, None]) -> None:
-        session, driver = self._session, self._driver
-        generation: int | None = None
-        room = in_a_row = 0
-        async for payload, samples, text in source:
-            if generation is None:
-                await self._place()
-                generation = self._begin(utterance)
-            if text:
-                self._label(utterance, text)
-            if room < samples or driver.congested:
-                room = await self._room()
-                in_a_row = 0
-            session.send_audio(generation, payload, samples, driver.clock())
-            driver.carry_out()
-            utterance.sent += samples
-            room -= samples
-            in_a_row += 1
-            if in_a_row >= YIELD_EVERY:
-                in_a_row = 0
-                await asyncio.sleep(0)
-
-    def _label(self, utterance: SpokenUtterance, text: str) -> None:
-        """Record and announce the text that begins to sound with the next payload."""
-        utterance.note_text(text)
-        self._event(
-            "response.output_audio_transcript.delta",
-            response_id=utterance.response_id,
-            item_id=utterance.id,
-            content_index=0,
-            delta=text + " ",
-        )
-
-    async def _room(self) -> int:
-        """Wait until the caller's credit and the network take more; return how many samples."""
-        while True:
-            await self._driver.writable()
-            credit = self._session.credit_us(self._driver.clock())
-            if credit > 0 or self._over:
-                self._moves += 1
-                return max(1, credit * self._format.rate // 1_000_000)
-            # Without playback reports nothing but time gives credit.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CREDIT_POLL_S):
-                    await self._news()
-
-    async def _place(self) -> None:
-        """Wait until few enough replies are unheard that the session can follow one more."""
-        while len(self._begun) >= MOST_UNHEARD and not self._over:
-            await self._news()
-
-    async def _news(self) -> None:
-        """Wait until something was heard, or will never be."""
-        self._credit.clear()
-        self._waits_for_credit = True
-        try:
-            await self._credit.wait()
-        finally:
-            self._waits_for_credit = False
-
-    def _begin(self, utterance: SpokenUtterance) -> int:
-        generation = self._session.begin_reply(
-            utterance.response_id, utterance.id, self._format, self._driver.clock()
-        )
-        utterance.generation = generation
-        self._begun[generation] = utterance
-        if not self._session.ledger.reports:
-            self._follow(utterance)
-        return generation
-
-    def _finish(self, utterance: SpokenUtterance, status: str) -> None:
-        """End the reply on the wire, whether it was said to its end or broke off."""
-        self._moves += 1
-        if utterance is self._current:
+    def _stop(self, saying: _Saying) -> None:
+        """Stop making an utterance; what was sent of it is left to play."""
+        saying.utterance.note_interrupted()
+        if saying.task is not None:
+            saying.task.cancel()
+        if saying.utterance.generation is None:
+            saying.utterance.settle()
+        if self._current is saying:
             self._current = None
-        if self._driver.over:
-            utterance.settle()
-            return
-        if utterance.generation is not None and status != "cancelled":
-            self._session.end_reply(utterance.generation, self._driver.clock())
-        if utterance.text:
-            self._event(
-                "response.output_audio_transcript.done",
-                response_id=utterance.response_id,
-                item_id=utterance.id,
-                content_index=0,
-                transcript=utterance.text,
-            )
-        self._event("response.done", response={"id": utterance.response_id, "status": status})
-        if utterance.sent == 0:
-            self._settle(utterance)
 
-    def _follow(self, utterance: SpokenUtterance) -> None:
-        """Note what must have been heard by now, until that is everything: the player does not say."""
-        if utterance.settled or utterance.generation is None:
-            return
-        heard = self._session.ledger.heard(utterance.generation, self._driver.clock())
-        self._moves += utterance.note_heard(heard)
-        if heard >= utterance.sent and utterance is not self._current:
-            self._settle(utterance)
-        else:
-            rest = (utterance.sent - heard) / self._format.rate or FOLLOW_S
-            asyncio.get_running_loop().call_later(min(rest, FOLLOW_S), self._follow, utterance)
-
-    def _event(self, kind: str, **fields: Any) -> None:
-        if not self._driver.over:
-            self._session.send_event({"type": kind, **fields}, self._driver.clock())
-            self._driver.settle()
+    def _drop(self, saying: _Saying) -> None:
+        """Settle an utterance that is never made."""
+        saying.utterance.note_interrupted()
+        saying.utterance.settle()
+        response = saying.utterance.response
+        if response is not None and not self._line.over:
+            response.end("cancelled", self._line.clock(), "turn_detected")
+            self._dialogue.settle()
 
     def _cancel(self, utterance: SpokenUtterance) -> None:
+        """Stop one utterance, wherever it is, and flush it."""
         utterance.note_interrupted()
-        for entry in self._waiting:
-            if entry[0] is utterance:
-                self._waiting.remove(entry)
-                utterance.settle()
+        for saying in self._waiting:
+            if saying.utterance is utterance:
+                self._waiting.remove(saying)
+                self._drop(saying)
                 return
-        if utterance is self._current:
-            self._stop_current()
-            self._next()
-        if utterance.generation is None:
-            utterance.settle()
-        else:
-            self._session.flush_reply(utterance.generation, self._driver.clock())
-            self._flushed([utterance])
+        for saying in self._making:
+            if saying.utterance is utterance:
+                self._stop(saying)
+        self._playing.flush_one(utterance)
+        self._next()
 
-    def _flushed(self, stale: list[SpokenUtterance]) -> None:
-        """Give the player a moment to say how far it came, then settle with what is known."""
-        self._driver.settle()
-        loop, ledger = asyncio.get_running_loop(), self._session.ledger
-        for utterance in stale:
-            if ledger.reports:
-                loop.call_later(FLUSH_GRACE_S, self._settle, utterance)
-            elif utterance.generation is not None:
-                utterance.note_heard(ledger.heard(utterance.generation, self._driver.clock()))
-                self._settle(utterance)
-
-    def _settle(self, utterance: SpokenUtterance) -> None:
-        utterance.settle()
-        if utterance.generation is not None:
-            self._begun.pop(utterance.generation, None)
-            self._credit.set()
+    def _playing_moved(self) -> None:
+        self._dialogue.playback_ends(self._playing.ends_at)

@@ -1,76 +1,56 @@
 """One thing the agent says, from `say` to the last sample heard; implements `agents.base.Utterance`.
 
-Owns what was made, what was heard of it and when it is settled. It must not know how it is sent.
+Owns when it is settled and why. It must not know how it is sent; what was heard of it is its `SpokenText`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
+from legato.core.dialects.realtime.response import Response
+from legato.core.dialects.realtime.spoken_text import SpokenText
 from legato.core.errors import AgentError
 
 __all__ = ["SpokenUtterance"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """A text whose sound begins at sample `start`."""
-
-    start: int
-    text: str
-
-
 class SpokenUtterance:
     """The state of one utterance; the speaker feeds it, the playback reports settle it."""
 
-    def __init__(
-        self, utterance_id: str, response_id: str, on_cancel: Callable[[SpokenUtterance], None]
-    ) -> None:
-        """Make an utterance that has not begun; `on_cancel` flushes it when the agent cancels it."""
+    def __init__(self, utterance_id: str, rate: int, on_cancel: Callable[[SpokenUtterance], None]) -> None:
+        """Make an utterance of `rate` samples a second that has not begun; `on_cancel` flushes it when the
+        agent cancels it."""
         self.id = utterance_id
-        self.response_id = response_id
+        self.rate = rate
+        self.spoken = SpokenText()
+        """What was sent, and what of it was heard."""
+        self.response: Response | None = None
+        """The response it belongs to, once that has begun."""
         self.generation: int | None = None
         """The downlink generation that carries it; None until its first audio."""
-        self.sent = 0
-        """Samples handed to the session, at the output rate."""
-        self.rate = 0
-        self.complete = False
-        """Whether all of its audio has been handed over."""
+        self.making = True
+        """Whether more of it may come."""
         self.error: AgentError | None = None
-        self._heard = 0
         self._interrupted = False
         self._cancelled = False
-        self._spans: list[_Span] = []
         self._on_cancel = on_cancel
         self._settled = asyncio.get_running_loop().create_future()
 
     @property
     def text(self) -> str:
         """Return the text given so far."""
-        return " ".join(span.text for span in self._spans)
+        return self.spoken.text
 
     @property
     def heard_ms(self) -> int:
         """Return the milliseconds that the caller's player reported as played."""
-        return self._heard * 1000 // self.rate if self.rate else 0
+        return self.spoken.heard * 1000 // self.rate
 
     @property
     def heard_text(self) -> str:
         """Return the beginning of `text` that was heard, cut at a word."""
-        if self.complete and self._heard >= self.sent:
-            return self.text
-        count = bisect_right(self._spans, self._heard, key=lambda span: span.start)
-        if count == 0 or self._heard == 0:
-            return ""
-        last = self._spans[count - 1]
-        end = self._spans[count].start if count < len(self._spans) else max(self.sent, last.start + 1)
-        words = last.text.split()
-        heard_words = len(words) * (self._heard - last.start) // (end - last.start)
-        whole = [span.text for span in self._spans[: count - 1]]
-        return " ".join([*whole, *words[:heard_words]])
+        return self.spoken.heard_text()
 
     @property
     def interrupted(self) -> bool:
@@ -94,15 +74,6 @@ class SpokenUtterance:
             self._cancelled = True
             self._on_cancel(self)
 
-    def note_text(self, text: str) -> None:
-        """Record that the sound of `text` begins at the next sample."""
-        self._spans.append(_Span(self.sent, text))
-
-    def note_heard(self, samples: int) -> bool:
-        """Record the player's position, which never goes back; return whether it moved."""
-        before, self._heard = self._heard, max(self._heard, min(samples, self.sent))
-        return self._heard > before
-
     def note_interrupted(self) -> None:
         """Record that the rest will not be heard."""
         self._interrupted = True
@@ -110,6 +81,6 @@ class SpokenUtterance:
     def settle(self) -> None:
         """Make everything final. Idempotent."""
         if not self._settled.done():
-            if not self.complete or self._heard < self.sent:
+            if not self.spoken.complete or self.spoken.heard < self.spoken.sent:
                 self._interrupted = True
             self._settled.set_result(None)

@@ -1,95 +1,194 @@
-"""A call that exists only in memory, for testing agents: implements `agents.base.Call`, played by the test.
+"""A call that exists only in memory, to test agents: the server's own `ServerCall` on a line to the test.
 
-The test is the caller: it feeds audio, reads what was sent, and decides how much of an answer has been heard.
+The test is the caller: it feeds audio and events, reads what was sent, and decides how much of an answer has
+been heard.
 """
 
+from __future__ import annotations
+
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+import itertools
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from legato._inbox import Inbox
-from legato.agents.base import Content, Speech, Tool, ToolSet
-from legato.agents.sentences import Sentences
-from legato.agents.stages.base import TextToSpeech
+from legato.agents.base import Content, ResponseContent, Tool, ToolSet
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
-from legato.core.errors import AgentError
+from legato.core.dialects.realtime.dialogue_events import Opening
+from legato.core.dialects.realtime.response import Response
+from legato.core.dialects.realtime.session_settings import SessionSettings
+from legato.core.events import AudioReceived, GapReported, PlaybackReported
+from legato.core.playout import PlayoutLedger
+from legato.core.wire.messages import Playback, PlaybackState
+from legato.server.call import ServerCall
+from legato.server.utterance import SpokenUtterance
+from legato.session_driver import monotonic_us
 
 __all__ = ["MemoryCall", "MemoryUtterance"]
 
 FRAME_MS = 20
 
 
+class _MemoryLine:
+    """A line and its session: keeps what is sent, for the test to play."""
+
+    def __init__(self, clock: Callable[[], int], on_change: Callable[[], None], plays: bool) -> None:
+        self.session = self
+        self.clock = clock
+        self.ledger = PlayoutLedger(reports=True)
+        self.over = False
+        self.congested = False
+        self.plays = plays
+        self.events: list[dict[str, Any]] = []
+        self.payloads: dict[int, list[bytes]] = {}
+        self.complete: set[int] = set()
+        self.player: Callable[[PlaybackReported], None]
+        self._changed = on_change
+
+    def begin_reply(
+        self, response_id: str, item_id: str, form: AudioFormat, now: int, content_index: int = 0
+    ) -> int:
+        generation = len(self.payloads) + 1
+        self.ledger.begin(generation, item_id, content_index, form.rate)
+        self.payloads[generation] = []
+        return generation
+
+    def send_audio(self, generation: int, payload: bytes, samples: int, now: int) -> bool:
+        progress = self.ledger.get(generation)
+        if progress is None or not progress.audible:
+            return False
+        progress.sent += samples
+        self.payloads[generation].append(payload)
+        self._changed()
+        return True
+
+    def end_reply(self, generation: int, now: int) -> None:
+        self.complete.add(generation)
+        if self.plays:
+            self._tell_soon(self.report(generation, self.sent(generation)))
+        self._changed()
+
+    def flush(self, now: int) -> int:
+        for generation in self.payloads:
+            self.flush_reply(generation, now)
+        return len(self.payloads)
+
+    def flush_reply(self, generation: int, now: int) -> None:
+        self.ledger.flush(generation, generation, now)
+        self._tell_soon(self.report(generation, self.played(generation), "stopped"))
+
+    def credit_us(self, now: int) -> int:
+        return 3_600_000_000
+
+    def send_event(self, event: dict[str, Any], now: int) -> None:
+        self.events.append(event)
+        self._changed()
+
+    def consumed(self, samples: int, size: int) -> None:
+        self._changed()
+
+    def going_away(self, in_ms: int, now: int) -> None:
+        """Nobody waits for it."""
+
+    def close(self, code: int, reason: str, now: int) -> None:
+        self.over = True
+        self._changed()
+
+    def settle(self) -> None:
+        """Nothing is held back."""
+
+    carry_out = settle
+
+    async def writable(self) -> None:
+        """There is always room."""
+
+    delivered = writable
+
+    # The player
+
+    def sent(self, generation: int) -> int:
+        """Samples of a reply so far."""
+        line = self.ledger.get(generation)
+        return line.sent if line is not None else 0
+
+    def played(self, generation: int) -> int:
+        """Samples of a reply that were played."""
+        line = self.ledger.get(generation)
+        return line.played if line is not None else 0
+
+    def report(
+        self, generation: int, played: int, state: PlaybackState | None = None
+    ) -> PlaybackReported | None:
+        """Note what the player did; returns what the server is to be told, if there is anything new."""
+        progress = self.ledger.get(generation)
+        if progress is None or progress.playback in ("stopped", "done"):
+            return None
+        whole = generation in self.complete and played >= progress.sent
+        told = Playback(
+            item_id=progress.item_id,
+            generation=generation,
+            played=played,
+            buffered=progress.sent - played,
+            state=state or ("done" if whole else "playing"),
+        )
+        self.ledger.report(told)
+        return PlaybackReported(
+            told.item_id, 0, generation, played, told.buffered, told.underruns, told.state
+        )
+
+    def tell(self, report: PlaybackReported | None) -> None:
+        """Let the server know."""
+        if report is not None:
+            self.player(report)
+            self._changed()
+
+    def _tell_soon(self, report: PlaybackReported | None) -> None:
+        """Let the server know as soon as it has done what it is doing."""
+        asyncio.get_running_loop().call_soon(self.tell, report)
+
+
 class MemoryUtterance:
-    """What the agent says. `audio` holds the pieces as they came; positions are milliseconds."""
+    """What the agent says, as agent and test see it. `made_ms` and `played_ms` are milliseconds."""
 
-    def __init__(self, call: "MemoryCall", name: str) -> None:
-        self.id = name
-        self.audio: list[Speech | AudioFrame] = []
-        self.complete = False
-        self.interrupted = False
-        self.error: AgentError | None = None
-        self.made_ms = 0.0
-        self.played_ms = 0.0
-        self._call = call
-        self._spans: list[tuple[float, str]] = []
-        self._settled = asyncio.get_running_loop().create_future()
+    def __init__(self, spoken: SpokenUtterance, line: _MemoryLine) -> None:
+        self._spoken = spoken
+        self._line = line
 
-    @property
-    def text(self) -> str:
-        """The text given so far."""
-        return " ".join(text for _, text in self._spans)
-
-    @property
-    def heard_ms(self) -> int:
-        """What the test has played."""
-        return int(self.played_ms)
-
-    @property
-    def heard_text(self) -> str:
-        """What of the text lies within what was played, cut at a word."""
-        heard: list[str] = []
-        ends = [start for start, _ in self._spans[1:]] + [self.made_ms]
-        for (start, text), end in zip(self._spans, ends, strict=False):
-            words = text.split()
-            part = 1.0 if self.played_ms >= end else max(0.0, (self.played_ms - start) / (end - start))
-            heard += words[: int(part * len(words))]
-        return " ".join(heard)
-
-    @property
-    def settled(self) -> bool:
-        """Whether it is over."""
-        return self._settled.done()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._spoken, name)
 
     @property
     def finished(self) -> Awaitable[None]:
         """Settles when played, flushed, or the call is over."""
-        return asyncio.shield(self._settled)
+        return self._spoken.finished
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it was made."""
+        return self._spoken.spoken.complete
+
+    @property
+    def audio(self) -> list[bytes]:
+        """The payloads so far."""
+        generation = self._spoken.generation
+        return self._line.payloads[generation] if generation is not None else []
 
     @property
     def pcm(self) -> bytes:
-        """All speech so far, or the payloads of frames."""
-        return b"".join(piece.pcm if isinstance(piece, Speech) else piece.payload for piece in self.audio)
+        """All payloads so far."""
+        return b"".join(self.audio)
 
-    def cancel(self) -> None:
-        """Stop it."""
-        self._call.stop(self)
+    @property
+    def made_ms(self) -> float:
+        """How much sound was made."""
+        return self._spoken.spoken.sent * 1000 / self._spoken.rate
 
-    def add(self, piece: Speech | AudioFrame) -> None:
-        """More of it has been made."""
-        self.audio.append(piece)
-        rate = piece.rate if isinstance(piece, Speech) else piece.format.rate
-        if isinstance(piece, Speech) and piece.text:
-            self._spans.append((self.made_ms, piece.text))
-        self.made_ms += piece.samples * 1000 / rate
-
-    def settle(self) -> None:
-        """It is over."""
-        if not self._settled.done():
-            self.interrupted = not (self.complete and self.played_ms >= self.made_ms and self.error is None)
-            self._settled.set_result(None)
+    @property
+    def played_ms(self) -> float:
+        """How much of it the test has played."""
+        return self._spoken.spoken.heard * 1000 / self._spoken.rate
 
 
-class MemoryCall:
+class MemoryCall(ServerCall):
     """One caller. With `plays` each utterance is heard as soon as it is complete, otherwise by `play`."""
 
     def __init__(
@@ -98,67 +197,59 @@ class MemoryCall:
         output_format: AudioFormat | None = None,
         tools: Iterable[Tool] = (),
         plays: bool = True,
+        settings: SessionSettings | None = None,
     ) -> None:
-        self.id = "memory"
-        self.input_format = input_format or AudioFormat("pcm16", 16_000)
-        self.output_format = output_format or self.input_format
-        self.tools = ToolSet(tools)
-        self.voice: TextToSpeech | None = None
-        self.plays = plays
-        self.sent: list[dict[str, Any]] = []
-        self.utterances: list[MemoryUtterance] = []
-        self.over = False
-        self._audio: Inbox[AudioFrame | AudioGap] = Inbox(lambda _: self._change())
-        self._events: Inbox[dict[str, Any]] = Inbox()
-        self._offset = 0
-        self._queue: list[tuple[MemoryUtterance, AsyncGenerator[Any, None]]] = []
-        self._saying: asyncio.Task[None] | None = None
-        self._now: MemoryUtterance | None = None
+        source = input_format or AudioFormat("pcm16", 16_000)
+        formats = (source, output_format or source)
+        ids = itertools.count(1)
+        opening = Opening(
+            session_id="memory",
+            settings=settings or SessionSettings.of(),
+            new_id=lambda prefix: f"{prefix}_{next(ids)}",
+            formats=formats,
+        )
         self._changed = asyncio.Event()
+        self._memory = _MemoryLine(monotonic_us, self._changed.set, plays)
+        super().__init__(opening, self._memory, formats, ToolSet(tools))
+        self._memory.player = self.speaker.playback
+        self.utterances: list[MemoryUtterance] = []
+        self._offset = 0
+        self.open()
 
     # The agent's side
 
-    @property
-    def audio(self) -> AsyncIterator[AudioFrame | AudioGap]:
-        """What the test feeds."""
-        return self._audio
-
-    @property
-    def events(self) -> AsyncIterator[dict[str, Any]]:
-        """What the test sends."""
-        return self._events
-
     def say(self, content: Content) -> MemoryUtterance:
         """See `Call.say`."""
-        if isinstance(content, str) and self.voice is None:
-            raise AgentError("the call has no voice")
-        utterance = MemoryUtterance(self, f"said-{len(self.utterances) + 1}")
-        self.utterances.append(utterance)
-        if self.over:
-            utterance.settle()
-        else:
-            self._queue.append((utterance, _pieces(content, self.voice)))
-            self._next()
-        self._change()
-        return utterance
+        return self._noted(self.speaker.say(content, self.voice))
 
-    def interrupt(self) -> None:
-        """See `Call.interrupt`."""
-        for utterance in self.utterances:
-            self.stop(utterance)
-
-    def send(self, event: dict[str, Any]) -> None:
-        """See `Call.send`."""
-        if not self.over:
-            self.sent.append(event)
-            self._change()
+    def respond(self, response: Response, content: ResponseContent) -> MemoryUtterance:
+        """See `Call.respond`."""
+        return self._noted(self.speaker.respond(response, content))
 
     # The test's side
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """Every event so far."""
+        return self._memory.events
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self._memory.over
+
+    @property
+    def saying(self) -> bool:
+        """Whether something is being made right now."""
+        return any(utterance.making for utterance in self.utterances)
 
     def hear(self, *items: AudioFrame | AudioGap) -> None:
         """The agent hears frames or gaps."""
         for item in items:
-            self._audio.put(item)
+            if isinstance(item, AudioGap):
+                self.hear_gap(GapReported(item))
+            else:
+                self.hear_audio(AudioReceived(item))
 
     def hear_pcm(self, pcm: bytes) -> None:
         """The agent hears mono s16le at the input rate, in frames of 20 ms behind everything before."""
@@ -174,27 +265,20 @@ class MemoryCall:
         self.hear(AudioGap(self._offset, self._offset + samples))
         self._offset += samples
 
-    def receive(self, event: dict[str, Any]) -> None:
-        """The agent gets an event."""
-        self._events.put(event)
-
     def play(self, milliseconds: float) -> None:
         """So much more of what has been made is heard."""
-        for utterance in self.utterances:
-            if not utterance.settled and milliseconds > 0:
-                step = min(milliseconds, utterance.made_ms - utterance.played_ms)
-                utterance.played_ms += step
-                milliseconds -= step
-                self._finish(utterance)
-        self._change()
+        line, samples = self._memory, int(milliseconds * self.output_format.rate / 1000)
+        for generation in line.payloads:
+            step = min(samples, line.sent(generation) - line.played(generation))
+            if step > 0:
+                line.tell(line.report(generation, line.played(generation) + step))
+                samples -= step
 
     def end(self) -> None:
         """The call is over."""
-        self.over = True
-        self.interrupt()
-        self._audio.close()
-        self._events.close()
-        self._change()
+        self._memory.over = True
+        super().end()
+        self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that happens in the call: audio read, an event sent, speech made, played,
@@ -205,7 +289,7 @@ class MemoryCall:
 
     async def heard_all(self) -> None:
         """Wait until the agent has read all audio."""
-        await self.until(lambda: len(self._audio) == 0)
+        await self.until(lambda: self.unread == 0)
 
     def sent_of(self, kind: str) -> list[dict[str, Any]]:
         """The events of one type sent so far."""
@@ -221,72 +305,10 @@ class MemoryCall:
         await self.until(lambda: len(self.utterances) >= count)
         return self.utterances[count - 1]
 
-    @property
-    def saying(self) -> bool:
-        """Whether something is being made right now."""
-        return self._saying is not None
-
-    def stop(self, utterance: MemoryUtterance) -> None:
-        """Flush one utterance."""
-        if utterance.settled:
-            return
-        if utterance is self._now and self._saying is not None:
-            self._saying.cancel()
-        self._queue = [entry for entry in self._queue if entry[0] is not utterance]
-        utterance.settle()
-        self._change()
-
-    def _change(self) -> None:
+    def _noted(self, spoken: SpokenUtterance) -> MemoryUtterance:
+        utterance = MemoryUtterance(spoken, self._memory)
+        self.utterances.append(utterance)
+        finished = asyncio.ensure_future(spoken.finished)
+        finished.add_done_callback(lambda _: self._changed.set())
         self._changed.set()
-
-    def _next(self) -> None:
-        if self._saying is None and self._queue:
-            self._now, pieces = self._queue.pop(0)
-            self._saying = asyncio.create_task(self._say(self._now, pieces))
-            self._saying.add_done_callback(self._said)
-
-    def _said(self, task: asyncio.Task[None]) -> None:
-        self._saying = self._now = None
-        self._next()
-        self._change()
-
-    async def _say(self, utterance: MemoryUtterance, pieces: AsyncGenerator[Any, None]) -> None:
-        try:
-            async for piece in pieces:
-                utterance.add(piece)
-                self._change()
-            utterance.complete = True
-        except AgentError as error:
-            utterance.error = error
-        except Exception as error:
-            utterance.error = AgentError(str(error))
-        finally:
-            await pieces.aclose()
-        if self.plays:
-            utterance.played_ms = utterance.made_ms
-        self._finish(utterance)
-        self._change()
-
-    def _finish(self, utterance: MemoryUtterance) -> None:
-        made = utterance.complete or utterance.error is not None
-        if made and utterance.played_ms >= utterance.made_ms:
-            utterance.settle()
-
-
-async def _pieces(content: Any, voice: TextToSpeech | None) -> AsyncGenerator[Speech | AudioFrame, None]:
-    if isinstance(content, str):
-        assert voice is not None
-        collected = Sentences()
-        for sentence in [*collected.feed(content), collected.flush()]:
-            async for piece in voice.speak(sentence):
-                yield piece
-        return
-    try:
-        async for item in content:
-            if isinstance(item, str):
-                raise AgentError("a memory call takes whole text, speech or frames")
-            if not isinstance(item, AudioGap):
-                yield item
-    finally:
-        if isinstance(content, AsyncGenerator):
-            await content.aclose()
+        return utterance

@@ -139,6 +139,7 @@ class TurnLog:
         self._rate = rate
         self._by_response: dict[str, Turn] = {}
         self._by_generation: dict[int, Turn] = {}
+        self._silence_ms = 0
 
     @property
     def current(self) -> Turn | None:
@@ -193,6 +194,9 @@ class TurnLog:
             self.report(turn)
 
     def _server_event(self, kind: str, event: dict[str, Any], at_us: int) -> None:
+        if kind in ("session.created", "session.updated"):
+            self._silence_ms = _silence_ms(event)
+            return
         if self.automatic and kind.startswith("input_audio_buffer.speech_"):
             self._voice_activity(kind, event, at_us)
             return
@@ -211,9 +215,9 @@ class TurnLog:
             return
         end_ms = event.get("audio_end_ms")
         known = isinstance(end_ms, int | float) and not isinstance(end_ms, bool)
-        self.speech_ended(
-            self.stream_start_us + round(end_ms * 1000) if known and end_ms is not None else at_us
-        )
+        # The event counts the silence that ended the turn; people stopped speaking before it.
+        ended_ms = end_ms - self._silence_ms if known and end_ms is not None else None
+        self.speech_ended(at_us if ended_ms is None else self.stream_start_us + round(ended_ms * 1000))
 
     def _transcript(self, turn: Turn, step: str, event: dict[str, Any], at_us: int) -> None:
         if step == "delta":
@@ -292,6 +296,14 @@ class TurnLog:
 def _response_id(event: dict[str, Any]) -> str:
     body = event.get("response")
     return _text(body, "id") if isinstance(body, dict) else _text(event, "response_id")
+
+
+def _silence_ms(event: dict[str, Any]) -> int:
+    """The silence that ends a turn by the settings of a session; 0 if they do not say."""
+    value: Any = event
+    for key in ("session", "audio", "input", "turn_detection", "silence_duration_ms"):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if type(value) is int else 0
 
 
 def _text(event: dict[str, Any], key: str) -> str:
