@@ -7,6 +7,7 @@ import pytest
 
 from legato.cli.__main__ import main
 from legato.server.auth import Authority
+from legato.server.development_key import keep_development_key
 from legato.server.settings_sources import load_settings
 
 
@@ -47,6 +48,14 @@ def test_a_name_that_is_none(capsys: pytest.CaptureFixture[str], name: str) -> N
     assert printed.out == ""
     assert printed.err.startswith(f"legato: {name!r} cannot be the name of a key")
     assert len(printed.err.splitlines()) == 1
+
+
+def test_the_development_key_is_the_one_a_server_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert main(["api-key", "development"]) == 0
+    assert capsys.readouterr().out == f"{keep_development_key()}\n"
 
 
 def test_alone_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

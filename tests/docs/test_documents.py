@@ -64,10 +64,25 @@ class Reader:
                 self.serve(flags)
             case ["legato", "talk", *flags]:
                 self.run([LEGATO, "talk", *flags, "--url", self.server])
-            case ["legato", "settings", *flags]:
-                self.run([LEGATO, "settings", *flags])
+            case ["legato", "settings" | "api-key" as command, *flags]:
+                self.run([LEGATO, command, *flags])
+            case ["export", setting]:
+                self.export(*setting.split("=", 1))
             case _:
                 pytest.fail(f"no rule for the command {shlex.join(words)}")
+
+    def export(self, name: str, value: str) -> None:
+        """Set a variable for everything that follows, as a shell would."""
+        done = subprocess.run(
+            ["sh", "-c", f'printf %s "{value}"'],
+            env=self.environment | {"PATH": f"{Path(LEGATO).parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=True,
+        )
+        assert done.stdout
+        self.environment[name] = done.stdout
 
     def serve(self, flags: list[str]) -> None:
         """Start a server as told, but on a free port, and see that it takes calls."""
@@ -99,7 +114,7 @@ class Reader:
 @pytest.mark.parametrize("document", RUNNABLE, ids=named)
 def test_a_document_does_what_it_says(document: Path, tmp_path: Path, server: str, state: Path) -> None:
     reader = Reader(tmp_path, server, state)
-    if document.name == "python-client.md":
+    if document.name in ("authentication.md", "python-client.md"):
         reader.type(["flite", "-voice", "rms", "-t", "what is two plus two", "-o", "question.wav"])
     for block in blocks(document):
         reader.follow(block)

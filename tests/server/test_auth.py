@@ -139,7 +139,9 @@ class TestCalls:
         first, second, third = (authority.admit(KEY) for _ in range(3))
         first.enter()
         second.enter()
-        with pytest.raises(Unauthorized, match="the key web has 2 calls in progress") as caught:
+        with pytest.raises(
+            Unauthorized, match=r"the key web has as many calls in progress as it may \(2\)"
+        ) as caught:
             third.enter()
         assert (caught.value.status, caught.value.type) == (429, "rate_limit_error")
         authority.admit(OTHER_KEY).enter()
@@ -269,37 +271,42 @@ class TestClientSecrets:
 
 
 class TestSettings:
+    """What a session begins with."""
+
     DEFAULTS = SessionDefaults(model="usual", voice="usual")
+    ASKED = SessionSettings.of("realtime", "mine", DEFAULTS)
+    TRANSCRIPTION = SessionSettings.of("transcription", None, DEFAULTS)
 
     def grant(self, authority: Authority, session: JsonObject | None) -> Grant:
         return authority.admit(authority.issue(authority.admit(KEY), session, 600).value)
 
     def test_of_a_key_are_what_the_caller_asked_for(self, authority: Authority) -> None:
-        grant = authority.admit(KEY)
-        assert grant.settings(self.DEFAULTS) == SessionSettings.of(defaults=self.DEFAULTS)
-        assert grant.settings(self.DEFAULTS, model="mine").model == "mine"
-        assert grant.settings(self.DEFAULTS, "transcription").type == "transcription"
+        assert authority.admit(KEY).settings(self.ASKED) is self.ASKED
+        assert self.grant(authority, None).settings(self.ASKED) is self.ASKED
 
     def test_of_a_client_secret_come_before_what_the_caller_asked_for(self, authority: Authority) -> None:
-        grant = self.grant(authority, {"type": "realtime", "model": "its own", "instructions": "Be brief."})
-        settings = grant.settings(self.DEFAULTS, model="mine")
+        session = {"type": "realtime", "model": "its own", "instructions": "Be brief."}
+        settings = self.grant(authority, session).settings(self.ASKED)
         assert (settings.model, settings.instructions, settings.voice) == ("its own", "Be brief.", "usual")
-        assert (
-            self.grant(authority, {"type": "realtime"}).settings(self.DEFAULTS, model="mine").model == "mine"
-        )
+        assert settings == SessionSettings.requested(session, self.DEFAULTS)
 
-    def test_of_a_client_secret_for_transcription_ignore_the_model(self, authority: Authority) -> None:
-        grant = self.grant(authority, {"type": "transcription"})
-        assert grant.settings(self.DEFAULTS, model="mine").type == "transcription"
+    def test_of_a_client_secret_leave_the_model_to_the_caller(self, authority: Authority) -> None:
+        assert self.grant(authority, {"type": "realtime"}).settings(self.ASKED).model == "mine"
+
+    def test_of_a_client_secret_for_transcription(self, authority: Authority) -> None:
+        session = {"type": "transcription", "audio": {"input": {"turn_detection": None}}}
+        for asked in (self.ASKED, self.TRANSCRIPTION):
+            settings = self.grant(authority, session).settings(asked)
+            assert (settings.type, settings.turn_detection) == ("transcription", None)
 
     def test_a_client_secret_serves_no_other_kind_of_session(self, authority: Authority) -> None:
         with pytest.raises(Unauthorized, match="for realtime sessions only") as caught:
-            self.grant(authority, {"type": "realtime"}).settings(self.DEFAULTS, "transcription")
+            self.grant(authority, {"type": "realtime"}).settings(self.TRANSCRIPTION)
         assert caught.value.status == 403
 
     def test_a_client_secret_whose_session_is_not_possible_any_more(self, authority: Authority) -> None:
         with pytest.raises(Unauthorized, match="session is not possible here: Unknown parameter") as caught:
-            self.grant(authority, {"type": "realtime", "gone": 1}).settings(self.DEFAULTS)
+            self.grant(authority, {"type": "realtime", "gone": 1}).settings(self.ASKED)
         assert caught.value.status == 401
 
 

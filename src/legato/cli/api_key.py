@@ -1,4 +1,4 @@
-"""`legato api-key`: make the keys that callers need. Owns what is printed; nothing is stored here."""
+"""`legato api-key`: the keys that callers need. Owns what is printed, and stores no key it made."""
 
 import json
 from typing import Annotated
@@ -7,12 +7,7 @@ import typer
 
 from legato.core.errors import SettingsError
 
-command = typer.Typer(no_args_is_help=True, help="Make API keys for callers of a server.")
-
-
-@command.callback()
-def _commands() -> None:
-    """Typer needs this to keep `new` a command of its own while it is the only one."""
+command = typer.Typer(no_args_is_help=True, help="The API keys that callers of a server need.")
 
 
 @command.command()
@@ -44,3 +39,14 @@ def new(
         "This is the only time it is shown. To accept it, add to the settings file of the server:\n\n"
         f'[[auth.keys]]\nname = "{entry.name}"\nhash = "{entry.hash}"'
     )
+
+
+@command.command()
+def development() -> None:
+    """Print the development key: the one a server of yours accepts that has no keys in its settings.
+
+    `legato talk` and `legato.connect` find it by themselves; other programs of yours may be given it.
+    """
+    from legato.server.development_key import keep_development_key
+
+    typer.echo(keep_development_key())

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 
 from legato.core.dialects.realtime.errors import EventRefused
-from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings, SessionType
+from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.errors import LegatoError, LocalProtocolError
 from legato.core.wire.messages import JsonObject
 from legato.server.auth_secret import SECRET_PREFIX, Claims, SecretRefused, SigningSecrets
@@ -140,29 +141,27 @@ class Grant:
         """Whether the caller may send client events of this type."""
         return self.permissions is None or event_type in self.permissions
 
-    def settings(
-        self, defaults: SessionDefaults, kind: SessionType = "realtime", model: str | None = None
-    ) -> SessionSettings:
-        """What a session of this caller begins with; `kind` and `model` are what they asked for.
+    def settings(self, asked: SessionSettings) -> SessionSettings:
+        """What a session of this caller begins with, who `asked` for these settings.
 
-        A client secret's session comes before both. Raises `Unauthorized` (403) when they asked for another
-        kind of session than it is for.
+        What a client secret's session says comes first. Raises `Unauthorized` (403) when they asked for
+        another kind of session than it is for.
         """
-        if self.session is None:
-            return SessionSettings.of(kind, model, defaults)
-        named = {} if model is None or self.session.get("type") != "realtime" else {"model": model}
+        session = self.session
+        if session is None:
+            return asked
+        if asked.type == "transcription" and session.get("type") != "transcription":
+            raise Unauthorized(
+                403, "insufficient_permissions", "the client secret is for realtime sessions only"
+            )
+        named = {"type": session.get("type"), "model": session.get("model") or asked.model}
         try:
-            settings = SessionSettings.requested(named | self.session, defaults)
+            return msgspec.structs.replace(asked, **named).updated(session)
         except EventRefused as refusal:
             # It was valid when the secret was made, by another version or with other settings of the server.
             raise Unauthorized(
                 401, "invalid_client_secret", f"the client secret's session is not possible here: {refusal}"
             ) from None
-        if kind == "transcription" and settings.type != kind:
-            raise Unauthorized(
-                403, "insufficient_permissions", f"the client secret is for {settings.type} sessions only"
-            )
-        return settings
 
     def enter(self) -> None:
         """Count a call. Raises `Unauthorized` (429) when the key has as many as it may."""
@@ -172,8 +171,8 @@ class Grant:
             raise Unauthorized(
                 429,
                 "rate_limit_exceeded",
-                f"the key {self.name} has {self.limits.calls} calls in progress and may have no more at once:"
-                " end one, or try again later",
+                f"the key {self.name} has as many calls in progress as it may ({self.limits.calls}): end one,"
+                " or try again later",
             )
         self._account.calls += 1
         self._entered = True
