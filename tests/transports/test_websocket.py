@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
@@ -74,13 +74,31 @@ def accepting(owner: Owner) -> Callable[[IncomingWebSocket], None]:
     return answer
 
 
+class OpenConnections(set[object]):
+    """The connections that are open; tells when the last one is not any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.none = asyncio.Event()
+        self.none.set()
+
+    def add(self, connection: object) -> None:
+        super().add(connection)
+        self.none.clear()
+
+    def discard(self, connection: object) -> None:
+        super().discard(connection)
+        if not self:
+            self.none.set()
+
+
 class Place:
     """A listening server whose upgrades `answer` decides about."""
 
     def __init__(self, answer: Callable[[IncomingWebSocket], None], limits: MessageLimits | None) -> None:
         self.answer = answer
         self.limits = limits
-        self.open: set[object] = set()
+        self.open = OpenConnections()
         self.made: list[WebSocketConnection] = []
         self.port = 0
 
@@ -112,8 +130,7 @@ async def place(
             assert isinstance(connection, WebSocketConnection)
             connection._transport.abort()
         async with asyncio.timeout(ANSWER_S):
-            while made.open:
-                await asyncio.sleep(0)
+            await made.open.none.wait()
             await server.wait_closed()
 
 
@@ -476,8 +493,7 @@ class TestEnd:
             async with asyncio.timeout(ANSWER_S):
                 with contextlib.suppress(ConnectionError):
                     assert await caller.reader.read() == b""
-                while server.open:
-                    await asyncio.sleep(0)
+                await server.open.none.wait()
 
     async def test_the_http_server_stops(self, owner: Owner) -> None:
         async with place(accepting(owner)) as server, client(server.url) as caller:
