@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from structlog.testing import capture_logs
 
-from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings
+from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings, SessionType
 from legato.core.errors import LocalProtocolError
 from legato.core.wire.messages import JsonObject
 from legato.server.auth import ANYONE, DEVELOPMENT_NAME, Authority, Grant, Unauthorized, bearer_token
@@ -274,39 +276,41 @@ class TestSettings:
     """What a session begins with."""
 
     DEFAULTS = SessionDefaults(model="usual", voice="usual")
-    ASKED = SessionSettings.of("realtime", "mine", DEFAULTS)
-    TRANSCRIPTION = SessionSettings.of("transcription", None, DEFAULTS)
 
     def grant(self, authority: Authority, session: JsonObject | None) -> Grant:
         return authority.admit(authority.issue(authority.admit(KEY), session, 600).value)
 
     def test_of_a_key_are_what_the_caller_asked_for(self, authority: Authority) -> None:
-        assert authority.admit(KEY).settings(self.ASKED) is self.ASKED
-        assert self.grant(authority, None).settings(self.ASKED) is self.ASKED
+        for grant in (authority.admit(KEY), self.grant(authority, None)):
+            assert grant.settings(self.DEFAULTS) == SessionSettings.of(defaults=self.DEFAULTS)
+            assert grant.settings(self.DEFAULTS, model="mine").model == "mine"
+            assert grant.settings(self.DEFAULTS, "transcription").type == "transcription"
 
     def test_of_a_client_secret_come_before_what_the_caller_asked_for(self, authority: Authority) -> None:
         session = {"type": "realtime", "model": "its own", "instructions": "Be brief."}
-        settings = self.grant(authority, session).settings(self.ASKED)
+        settings = self.grant(authority, session).settings(self.DEFAULTS, model="mine")
         assert (settings.model, settings.instructions, settings.voice) == ("its own", "Be brief.", "usual")
         assert settings == SessionSettings.requested(session, self.DEFAULTS)
 
     def test_of_a_client_secret_leave_the_model_to_the_caller(self, authority: Authority) -> None:
-        assert self.grant(authority, {"type": "realtime"}).settings(self.ASKED).model == "mine"
+        assert (
+            self.grant(authority, {"type": "realtime"}).settings(self.DEFAULTS, model="mine").model == "mine"
+        )
 
     def test_of_a_client_secret_for_transcription(self, authority: Authority) -> None:
         session = {"type": "transcription", "audio": {"input": {"turn_detection": None}}}
-        for asked in (self.ASKED, self.TRANSCRIPTION):
-            settings = self.grant(authority, session).settings(asked)
+        for kind in get_args(SessionType):
+            settings = self.grant(authority, session).settings(self.DEFAULTS, kind, "mine")
             assert (settings.type, settings.turn_detection) == ("transcription", None)
 
     def test_a_client_secret_serves_no_other_kind_of_session(self, authority: Authority) -> None:
         with pytest.raises(Unauthorized, match="for realtime sessions only") as caught:
-            self.grant(authority, {"type": "realtime"}).settings(self.TRANSCRIPTION)
+            self.grant(authority, {"type": "realtime"}).settings(self.DEFAULTS, "transcription")
         assert caught.value.status == 403
 
     def test_a_client_secret_whose_session_is_not_possible_any_more(self, authority: Authority) -> None:
         with pytest.raises(Unauthorized, match="session is not possible here: Unknown parameter") as caught:
-            self.grant(authority, {"type": "realtime", "gone": 1}).settings(self.ASKED)
+            self.grant(authority, {"type": "realtime", "gone": 1}).settings(self.DEFAULTS)
         assert caught.value.status == 401
 
 

@@ -14,7 +14,7 @@ from openai.types.realtime import ClientSecretCreateResponse
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings
+from legato.core.dialects.realtime.session_settings import SessionDefaults
 from legato.server.auth import Authority
 from legato.server.auth_settings import ApiKey, AuthSettings, hash_of_key
 from legato.server.client_secrets import CLIENT_SECRETS_PATH, MAX_BODY_BYTES, client_secrets
@@ -25,7 +25,6 @@ KEY = new_api_key()
 NARROW_KEY = new_api_key()
 NOW = 1_800_000_000
 DEFAULTS = SessionDefaults(model="test-model", voice="test-voice")
-ASKED = SessionSettings.of(defaults=DEFAULTS)
 
 
 def new_authority(required: bool = True) -> Authority:
@@ -93,7 +92,7 @@ class TestAnswers:
         assert told["session"]["audio"]["output"]["voice"] == "test-voice"
         grant = AUTHORITY.admit(told["value"])
         assert grant.session == session
-        settings = grant.settings(ASKED)
+        settings = grant.settings(DEFAULTS)
         assert (settings.model, settings.output_modalities) == ("mine", ("text",))
         assert settings.as_json(told["session"]["id"]) == told["session"]
 
@@ -103,7 +102,7 @@ class TestAnswers:
         )
         secret = ClientSecretCreateResponse.model_validate(answer.json())
         assert secret.session.object == "realtime.transcription_session"
-        settings = AUTHORITY.admit(secret.value).settings(ASKED)
+        settings = AUTHORITY.admit(secret.value).settings(DEFAULTS)
         assert (settings.type, settings.turn_detection) == ("transcription", None)
 
     async def test_permissions_narrow_those_of_the_key(self) -> None:

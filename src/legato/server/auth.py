@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import msgspec
 import structlog
 
 from legato.core.dialects.realtime.errors import EventRefused
-from legato.core.dialects.realtime.session_settings import SessionSettings
+from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings, SessionType
 from legato.core.errors import LegatoError, LocalProtocolError
 from legato.core.wire.messages import JsonObject
 from legato.server.auth_secret import SECRET_PREFIX, Claims, SecretRefused, SigningSecrets
@@ -141,22 +140,24 @@ class Grant:
         """Whether the caller may send client events of this type."""
         return self.permissions is None or event_type in self.permissions
 
-    def settings(self, asked: SessionSettings) -> SessionSettings:
-        """What a session of this caller begins with, who `asked` for these settings.
+    def settings(
+        self, defaults: SessionDefaults, kind: SessionType = "realtime", model: str | None = None
+    ) -> SessionSettings:
+        """What a session of this caller begins with, who asked for `kind` and `model`.
 
         What a client secret's session says comes first. Raises `Unauthorized` (403) when they asked for
         another kind of session than it is for.
         """
-        session = self.session
-        if session is None:
-            return asked
-        if asked.type == "transcription" and session.get("type") != "transcription":
+        if self.session is None:
+            return SessionSettings.of(kind, model, defaults)
+        given = self.session.get("type")
+        if kind == "transcription" and given != kind:
             raise Unauthorized(
                 403, "insufficient_permissions", "the client secret is for realtime sessions only"
             )
-        named = {"type": session.get("type"), "model": session.get("model") or asked.model}
+        named = {"model": model} if given == "realtime" and model is not None else {}
         try:
-            return msgspec.structs.replace(asked, **named).updated(session)
+            return SessionSettings.requested(named | self.session, defaults)
         except EventRefused as refusal:
             # It was valid when the secret was made, by another version or with other settings of the server.
             raise Unauthorized(
