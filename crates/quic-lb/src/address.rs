@@ -72,11 +72,16 @@ mod tests {
     }
 
     #[test]
-    fn carries_are_folded() {
-        let address: SocketAddrV4 = "255.255.255.255:65535".parse().unwrap();
-        let id = ServerId::from_ipv4(address);
-        assert_eq!(id.to_string(), "ffffffffffff0000");
-        assert_eq!(id.to_ipv4(), Some(address));
+    fn carries_are_folded_twice() {
+        // ffff + ffff + ffff = 2fffd, folded ffff; ffff + ffff + 1 = 1ffff, folded 10000, folded again 1.
+        for (address, id) in [
+            ("255.255.255.255:65535", "ffffffffffff0000"),
+            ("255.255.255.255:1", "ffffffff0001fffe"),
+        ] {
+            let address: SocketAddrV4 = address.parse().unwrap();
+            assert_eq!(ServerId::from_ipv4(address).to_string(), id);
+            assert_eq!(ServerId::from_ipv4(address).to_ipv4(), Some(address));
+        }
     }
 
     #[test]

@@ -102,8 +102,8 @@ impl FourPass {
     }
 }
 
-/// Both halves, each in the most significant bits of its integer. A half has four bits for every octet of the whole; if
-/// these are odd, the halves part the middle octet, and the right one begins with four zero bits instead.
+/// Both halves, each in the most significant bits of its integer. A half has four bits for every octet of the whole. If
+/// the octets are odd in number, the middle one is divided, and four zero bits stand before the right half.
 struct Halves {
     bits: usize,
     left: u128,
