@@ -1,10 +1,10 @@
 """A caller and a server's live calls joined in memory: what the tests of this room share."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from legato.agents.base import Agent, Call
+from legato.agents.base import Agent, Call, Speech
 from legato.client.playback import PlaybackBuffer, PlayedItem
 from legato.core.audio import AudioFormat
 from legato.core.client_session import ClientSession
@@ -29,6 +29,7 @@ from legato.transports.memory import memory_pair
 
 OF_INTEREST = (Draining, EventReceived, Flushed, ReplyAudio, ReplyEnded, ReplyStarted, SessionEnded, Welcomed)
 PCM = AudioFormat("pcm16", 24_000)
+SECOND = (bytes(range(256)) * 188)[: 2 * PCM.rate]
 INPUT = AudioFormat("pcm16", 16_000)
 ANYONE = Authority(ServerSettings.model_validate({"auth": {"required": False}}))
 
@@ -140,13 +141,22 @@ def hello(**changes: object) -> Hello:
     return Hello(**{**words, **changes})  # type: ignore[arg-type]
 
 
+async def speech(*texts: str, seconds: int = 1) -> AsyncIterator[Speech]:
+    """Each text as sound of that length."""
+    for text in texts:
+        yield Speech(SECOND * seconds, PCM.rate, text)
+
+
 async def dial(
-    agent: Agent, greeting: Hello | None = None, lead_ms: int = 10_000
+    agent: Agent,
+    greeting: Hello | None = None,
+    lead_ms: int = 10_000,
+    authority: Authority | None = None,
 ) -> tuple[Caller, LiveCalls]:
     """Start a call with `agent`; its limits are the defaults."""
     calls = LiveCalls(CallTerms(agent, lead_ms=lead_ms))
     incoming = Incoming()
-    NativeDoor(calls, ANYONE).open(incoming)
+    NativeDoor(calls, authority or ANYONE).open(incoming)
     assert incoming.make is not None
     caller = Caller(ClientSession(greeting or hello(), monotonic_us()))
 
