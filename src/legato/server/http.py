@@ -1,7 +1,8 @@
 """The HTTPS side of the server: health, readiness and where to connect; must not know sessions or audio.
 
-It listens on TCP under the same port number as QUIC does on UDP, with the same certificate. `make_app` says
-what is answered, `HttpSide` serves it in the running event loop, `bind` finds the addresses both sides use.
+Requests for a WebSocket leave it here, with their connection, for whoever takes them. It listens on TCP under
+the same port number as QUIC does on UDP, with the same certificate. `make_app` says what is answered,
+`HttpSide` serves it in the running event loop, `bind` finds the addresses both sides use.
 """
 
 import asyncio
@@ -11,9 +12,10 @@ import re
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -23,9 +25,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from legato.core.errors import SettingsError, TransportError
 from legato.server.certificates import ServerIdentity
+from legato.transports.websocket import WebSocketConnection
+from legato.transports.websocket_upgrade import IncomingWebSocket
 
 WELL_KNOWN = "/.well-known/legato"
 """Where a client finds what it needs before it can connect."""
@@ -70,8 +75,11 @@ class Description:
     """SHA-256 in base64, for development certificates only: browsers accept no other certificate by hash."""
 
 
-def make_app(describe: Callable[[], Description], unready: Callable[[], str | None]) -> Starlette:
-    """The HTTP application. `unready` gives the reason for not taking calls now ("draining"), or None."""
+def make_app(
+    describe: Callable[[], Description], unready: Callable[[], str | None], api: Sequence[Route] = ()
+) -> Starlette:
+    """The HTTP application, with the routes of `api`. `unready` gives the reason for not taking calls now
+    ("draining"), or None."""
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -106,6 +114,7 @@ def make_app(describe: Callable[[], Description], unready: Callable[[], str | No
         Route("/readyz", readiness),
         Route(WELL_KNOWN, well_known),
         Route("/", page),
+        *api,
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
     app.add_middleware(_SecurityHeaders)
@@ -236,8 +245,15 @@ def _socket(family: socket.AddressFamily, kind: socket.SocketKind, address: str,
 class HttpSide:
     """Serves an ASGI application over TLS inside the running loop. One start, one stop."""
 
-    def __init__(self, app: ASGIApp, identity: ServerIdentity, sockets: list[socket.socket]) -> None:
-        """Take over `sockets` from `bind`; nothing is answered before `start`."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        identity: ServerIdentity,
+        sockets: list[socket.socket],
+        on_websocket: Callable[[IncomingWebSocket], None] | None = None,
+    ) -> None:
+        """Take over `sockets` from `bind`; nothing is answered before `start`. `on_websocket` decides about
+        every request for a WebSocket; without it there are none."""
         self._current = _context(identity)
         self._front = _context(identity)
         self._front.sni_callback = self._choose
@@ -257,6 +273,8 @@ class HttpSide:
         )
         config.load()
         config.ssl = self._front
+        if on_websocket is not None:
+            config.ws_protocol_class = _websockets(on_websocket)
         self._server = _Uvicorn(config)
         self._task: asyncio.Task[None] | None = None
 
@@ -285,6 +303,18 @@ class HttpSide:
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         # OpenSSL asks for every ClientHello, with or without a server name.
         connection.context = self._current
+
+
+def _websockets(on_websocket: Callable[[IncomingWebSocket], None]) -> Any:
+    """What uvicorn calls for the protocol of a connection that asked for a WebSocket."""
+
+    def protocol(
+        config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
+    ) -> WebSocketConnection:
+        # uvicorn shuts down whom it finds among the connections, and waits for them.
+        return WebSocketConnection(on_websocket, connections=server_state.connections)  # type: ignore[arg-type]
+
+    return protocol
 
 
 class _Uvicorn(uvicorn.Server):

@@ -24,8 +24,11 @@ from legato.server.certificates import CertificateRotation, ServerIdentity, iden
 from legato.server.development_key import keep_development_key
 from legato.server.http import Description, HttpSide, bind, make_app
 from legato.server.native_door import NativeDoor
+from legato.server.realtime_door import RealtimeDoor
+from legato.server.realtime_http import REALTIME_PATH, error_body, realtime_routes, refuse
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
+from legato.transports.websocket_upgrade import IncomingWebSocket
 from legato.transports.webtransport import IncomingWebTransport, WebTransportEndpoint
 
 __all__ = ["Server"]
@@ -63,6 +66,7 @@ class Server:
         self._warming: asyncio.Task[None] | None = None
         self._calls: LiveCalls | None = None
         self._native: NativeDoor | None = None
+        self._realtime: RealtimeDoor | None = None
         self._authority: Authority | None = None
 
     @property
@@ -115,7 +119,10 @@ class Server:
         )
         self._native = NativeDoor(self._calls, self._authority)
         sockets = bind(settings.listen.host, settings.listen.port)
-        self._http = HttpSide(make_app(self._describe, self._unready), self.identity, sockets)
+        self._realtime = RealtimeDoor(self._calls, self._authority, self._unready)
+        api = realtime_routes(self._authority, self._calls.terms.session)
+        app = make_app(self._describe, self._unready, api)
+        self._http = HttpSide(app, self.identity, sockets, self._on_websocket)
         self._endpoint = WebTransportEndpoint.listen(
             [socket.getsockname()[:2] for socket in sockets],
             _identity(self.identity),
@@ -213,6 +220,14 @@ class Server:
             incoming.reject(429, [("retry-after", "5")])
         else:
             self._native.open(incoming)
+
+    def _on_websocket(self, incoming: IncomingWebSocket) -> None:
+        assert self._realtime is not None
+        if incoming.path == REALTIME_PATH:
+            self._realtime.open(incoming)
+        else:
+            sentence = f"There is no WebSocket at this path: use {REALTIME_PATH}."
+            refuse(incoming, 404, error_body(sentence, "not_found"))
 
     def _new_identity(self, identity: ServerIdentity) -> None:
         if self._endpoint is not None and self._http is not None:

@@ -138,8 +138,8 @@ class WebSocketConnection(asyncio.Protocol):
     ) -> WebSocketConnection:
         """Open the connection: see `IncomingWebSocket.accept`."""
         response, self._response = self._response, None
-        self._handler = handler(self)
         if response is None or self._over:
+            self._handler = handler(self)
             asyncio.get_running_loop().call_soon(self._gone_already)
             return self
         if limits is not None:
@@ -149,6 +149,8 @@ class WebSocketConnection(asyncio.Protocol):
         for name, value in headers:
             response.headers[name] = value
         early = self._codec.answer(response)
+        self._flush()
+        self._handler = handler(self)
         self._look_later()
         self._take(early)
         return self

@@ -21,7 +21,7 @@ from legato.core.audio import AudioFormat, AudioFrame
 from legato.core.dialects.realtime.append_meter import AppendMeter
 from legato.core.dialects.realtime.client_events import read_append, read_message
 from legato.core.dialects.realtime.compat_replies import CompatReplies, SpokenItems
-from legato.core.dialects.realtime.errors import EventRefused
+from legato.core.dialects.realtime.errors import EventRefused, missing, mistyped
 from legato.core.dialects.realtime.vocabulary import SERVER_EVENTS
 from legato.core.errors import LocalProtocolError, Party
 from legato.core.events import AudioReceived, EventReceived, SessionEnded
@@ -116,7 +116,7 @@ class CompatSession:
                 raise EventRefused("invalid_message", "Send text messages: each one event, as a JSON object.")
             audio = read_append(message) if self._may_append else None
             if audio is None:
-                self._events.append(EventReceived(_event(message)))
+                self._events.append(EventReceived(read_event(message)))
             else:
                 self._hear(audio, now)
         except EventRefused as refusal:
@@ -245,8 +245,15 @@ class CompatSession:
             self._events.append(SessionEnded(by, code, reason))
 
 
-def _event(message: str) -> JsonObject:
-    """Return the JSON object that a message holds; raises `EventRefused`."""
+def read_event(message: str) -> JsonObject:
+    """Return the event that a message holds, whatever its type; raises `EventRefused`."""
     if len(message) > PLAIN_CHARACTERS and message.count(",") > PLAIN_COMMAS:
         raise EventRefused("invalid_message", "The event has too many values: send several smaller ones.")
-    return read_message(message)
+    event = read_message(message)
+    kind = event.get("type")
+    if isinstance(kind, str):
+        return event
+    refusal = missing("type") if kind is None else mistyped("type", "a string", kind)
+    event_id = event.get("event_id")
+    refusal.event_id = event_id if isinstance(event_id, str) else None
+    raise refusal
