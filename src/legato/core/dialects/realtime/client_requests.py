@@ -75,7 +75,7 @@ class ClientRequests:
                 self._respond(event)
             case ResponseCancel():
                 parts.responses.cancel(event.response_id, now)
-            case InputAudioBufferAppend() | OutputAudioBufferClear():
+            case _:
                 self._refuse(event)
 
     def _update(self, event: SessionUpdate) -> None:

@@ -35,9 +35,6 @@ class Conversation:
         self._allowance = RETRIEVED_BURST
         self._allowed_at: int | None = None
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._items
 
