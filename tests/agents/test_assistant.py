@@ -11,6 +11,7 @@ from legato.agents.settings import AssistantSettings
 from legato.agents.stages.stt_pocketsphinx import build as build_recognition
 from legato.agents.turns import NO_ANSWER, NOT_HEARD
 from legato.core.audio import AudioFormat
+from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.testing.call import MemoryCall
 from legato.testing.scripted_endpoint import Break, Hold, Refuse, ScriptedEndpoint
 
@@ -21,7 +22,8 @@ PREFIX = "conversation.item.input_audio_transcription"
 @asynccontextmanager
 async def talking(settings: AssistantSettings, **call_options):
     """A call with an assistant on it."""
-    agent, call = build(settings), MemoryCall(**call_options)
+    agent = build(settings)
+    call = MemoryCall(settings=SessionSettings.of(defaults=agent.session), **call_options)
     running = asyncio.create_task(agent(call))
     try:
         yield call
@@ -42,13 +44,18 @@ async def test_a_question_is_answered(speak) -> None:
         await answer.finished
         assert answer.text == "That is 84."
         assert answer.made_ms > 700
-        kinds = [event["type"] for event in call.sent]
-        assert kinds[0] == "input_audio_buffer.speech_started"
-        assert kinds[-1] == f"{PREFIX}.completed"
-        assert "input_audio_buffer.speech_stopped" in kinds
-        assert call.sent[-1]["transcript"] == "what is twelve times seven"
-        assert 600 <= call.sent[0]["audio_start_ms"] <= 1_200
-        assert len({event["item_id"] for event in call.sent}) == 1
+        (started,), (stopped,), (heard,) = (
+            call.sent_of(kind)
+            for kind in (
+                "input_audio_buffer.speech_started",
+                "input_audio_buffer.speech_stopped",
+                f"{PREFIX}.completed",
+            )
+        )
+        assert heard["transcript"] == "what is twelve times seven"
+        assert 600 <= started["audio_start_ms"] <= 1_200
+        assert 2_500 <= stopped["audio_end_ms"] <= 3_500
+        assert started["item_id"] == stopped["item_id"] == heard["item_id"]
         deltas = "".join(event["delta"] for event in call.sent_of(f"{PREFIX}.delta"))
         assert deltas in ("", "what is twelve times seven")
 
@@ -154,7 +161,7 @@ async def test_three_endpoints_hold_a_conversation(endpoint, speak) -> None:
     async with talking(online(endpoint)) as call:
         call.hear_pcm(QUIET + speak("what is new") + QUIET)
         answer = await call.utterance()
-        await call.until(lambda: bool(answer.audio))
+        await call.until(lambda: answer.made_ms > 0)
         assert answer.text == "Not much.", "the first sentence is spoken before the answer is complete"
         hold.release()
         await answer.finished

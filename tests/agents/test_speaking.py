@@ -2,8 +2,9 @@ import asyncio
 
 import pytest
 
-from legato.agents.base import Speech
+from legato.agents.base import Outcome, Speech, ToolCall
 from legato.agents.speaking import spoken
+from legato.agents.stages.base import USUAL, Delivery
 from legato.core.errors import AgentError
 
 
@@ -12,14 +13,16 @@ class Voice:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.deliveries: list[Delivery] = []
         self.stopped: list[str] = []
         self.gates: dict[str, asyncio.Event] = {}
 
     def gate(self, text: str) -> asyncio.Event:
         return self.gates.setdefault(text, asyncio.Event())
 
-    async def speak(self, text: str):
+    async def speak(self, text: str, delivery: Delivery = USUAL):
         self.begun.append(text)
+        self.deliveries.append(delivery)
         try:
             yield Speech(b"\0\0", 8_000, text)
             await self.gate(text).wait()
@@ -31,7 +34,7 @@ class Voice:
             raise
 
 
-async def written(*texts: str, error: Exception | None = None):
+async def written(*texts, error: Exception | None = None):
     for text in texts:
         yield text
     if error:
@@ -96,3 +99,27 @@ async def test_what_was_made_is_said_before_a_failure_is_told() -> None:
 
 async def test_nothing_to_say() -> None:
     assert [piece async for piece in spoken(written(), Voice(), ahead=1)] == []
+
+
+async def test_what_is_not_spoken_keeps_its_place() -> None:
+    voice = Voice()
+    call, outcome = ToolCall("c", "f", "{}"), Outcome()
+    for text in ("a", "b"):
+        voice.gate(text).set()
+    parts = [piece async for piece in spoken(written("a", call, "b", outcome), voice, ahead=1)]
+    assert [part.text if isinstance(part, Speech) else part for part in parts] == [
+        "a",
+        "",
+        call,
+        "b",
+        "",
+        outcome,
+    ]
+
+
+async def test_all_sentences_are_spoken_in_one_manner() -> None:
+    voice, slowly = Voice(), Delivery("slt", 0.5)
+    for text in ("a", "b"):
+        voice.gate(text).set()
+    assert len([piece async for piece in spoken(written("a", "b"), voice, 2, slowly)]) == 4
+    assert voice.deliveries == [slowly, slowly]

@@ -8,7 +8,9 @@ import pytest
 from legato.agents.base import Speech, ToolCall
 from legato.agents.listener import Heard, PartlyRecognised, Recognised, SpeechStarted, SpeechStopped
 from legato.agents.settings import AssistantSettings
+from legato.agents.stages.base import USUAL, Delivery, Detection, SpeechToTextCapabilities
 from legato.agents.turns import NO_ANSWER, NOT_HEARD, Turns
+from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.errors import AgentError
 from legato.testing.call import MemoryCall, MemoryUtterance
 
@@ -23,7 +25,7 @@ class Model:
         self.asked: list[list[tuple[str, str]]] = []
         self.stopped = 0
 
-    async def reply(self, messages, tools):
+    async def reply(self, messages, tools, options):
         self.asked.append(
             [(message.role, message.content) for message in messages if message.role != "system"]
         )
@@ -49,7 +51,7 @@ class Voice:
     def __init__(self) -> None:
         self.broken: set[str] = set()
 
-    async def speak(self, text: str):
+    async def speak(self, text: str, delivery: Delivery = USUAL):
         if text in self.broken:
             raise AgentError("no voice", retryable=True)
         yield Speech(bytes(16_000), 8_000, text)
@@ -58,28 +60,62 @@ class Voice:
         pass
 
 
+class Deaf:
+    """Voice activity and recognition that find nothing: the test says what is heard."""
+
+    capabilities = SpeechToTextCapabilities(partials=True)
+    position = 0
+    speaking = False
+
+    def open(self, _: object = None) -> "Deaf":
+        return self
+
+    def adjust(self, detection: Detection) -> None:
+        pass
+
+    def feed(self, pcm: bytes) -> list:
+        self.position += len(pcm) // 2
+        return []
+
+    async def close(self) -> None:
+        pass
+
+
 class Scene:
     """A conversation whose hearing is replaced by the test's `say` and `noise`."""
 
-    def __init__(self, plays: bool = False, **settings) -> None:
-        self.call = MemoryCall(plays=plays)
+    def __init__(self, plays: bool = False, session: dict | None = None, **settings) -> None:
+        opening = SessionSettings.of()
+        if session is not None:
+            opening = opening.updated({"type": "realtime", **session})
+        self.call = MemoryCall(plays=plays, settings=opening)
         self.model, self.voice = Model(), Voice()
         self.call.voice = self.voice
-        self.turns = Turns(self.call, self.model, self.voice, AssistantSettings(**settings))
-        self.items = 0
+        self.turns = Turns(self.call, self.model, self.voice, AssistantSettings(instructions="", **settings))
+        self.stretches = 0
+        self.running = asyncio.create_task(self.turns.listen((Deaf(), Deaf()), None))
 
     def tell(self, *heard: Heard) -> None:
         for one in heard:
-            self.turns._on_heard(one)
+            self.turns._heard.heard(one)
 
-    def begins(self) -> str:
-        self.items += 1
-        self.tell(SpeechStarted(str(self.items), 1_000))
-        return str(self.items)
+    @property
+    def now(self) -> int:
+        """A second of input later."""
+        self.call.hear_pcm(bytes(32_000))
+        return self.call.dialogue.position
 
-    def say(self, text: str, error: AgentError | None = None) -> None:
-        item = self.begins()
-        self.tell(SpeechStopped(item, 2_000), Recognised(item, text, error))
+    def begins(self) -> int:
+        self.stretches += 1
+        self.tell(SpeechStarted(self.stretches, self.now))
+        return self.stretches
+
+    def ends(self, stretch: int, text: str, error: AgentError | None = None) -> None:
+        self.tell(SpeechStopped(stretch, self.now), Recognised(stretch, text, 1.0, error))
+
+    async def say(self, text: str, error: AgentError | None = None) -> None:
+        self.ends(self.begins(), text, error)
+        await self.settled()
 
     async def answer(self, count: int) -> MemoryUtterance:
         utterance = await self.call.utterance(count)
@@ -94,19 +130,25 @@ class Scene:
 @pytest.fixture
 async def scene():
     made = Scene()
+    await made.settled()
     yield made
-    made.call.end()
-    await made.turns.close()
-    assert not made.turns._tasks
+    await ended(made)
+
+
+async def ended(scene: Scene) -> None:
+    scene.call.end()
+    await scene.running
+    await scene.turns.close()
+    assert not scene.turns._tasks
 
 
 async def test_an_answer_and_what_was_heard_of_it(scene: Scene) -> None:
     scene.model.script += [["One two. ", "Three", " four. Five"], ["Next."]]
-    scene.say("first question")
+    await scene.say("first question")
     answer = await scene.answer(1)
     assert answer.text == "One two. Three four. Five"
     scene.call.play(10_000)
-    scene.say("second question")
+    await scene.say("second question")
     await scene.answer(2)
     assert scene.model.asked[1] == [
         ("user", "first question"),
@@ -117,13 +159,14 @@ async def test_an_answer_and_what_was_heard_of_it(scene: Scene) -> None:
 
 async def test_barge_in_stops_the_answer_and_keeps_what_was_heard(scene: Scene) -> None:
     scene.model.script += [["Apples bounce. Cats dance. Eggs fall. Geese hop."], ["All right."]]
-    scene.say("tell me a long story")
+    await scene.say("tell me a long story")
     answer = await scene.answer(1)
     scene.call.play(1_500)
-    item = scene.begins()
+    stretch = scene.begins()
     assert answer.interrupted
     await answer.finished
-    scene.tell(PartlyRecognised(item, "stop"), SpeechStopped(item, 5_000), Recognised(item, "stop"))
+    scene.tell(PartlyRecognised(stretch, "stop"))
+    scene.ends(stretch, "stop")
     await scene.answer(2)
     assert scene.model.asked[1] == [
         ("user", "tell me a long story"),
@@ -135,10 +178,10 @@ async def test_barge_in_stops_the_answer_and_keeps_what_was_heard(scene: Scene) 
 async def test_barge_in_while_the_model_is_thinking_stops_it(scene: Scene) -> None:
     never = asyncio.Event()
     scene.model.script += [["Hm. ", never], ["Both answered."]]
-    scene.say("what is")
+    await scene.say("what is")
     await scene.call.utterance(1)
     await scene.settled()
-    scene.say("twelve times seven")
+    await scene.say("twelve times seven")
     await scene.answer(2)
     assert scene.model.stopped == 1
     assert scene.model.asked[1] == [("user", "what is"), ("user", "twelve times seven")]
@@ -147,27 +190,27 @@ async def test_barge_in_while_the_model_is_thinking_stops_it(scene: Scene) -> No
 async def test_nothing_is_answered_while_somebody_speaks_or_is_being_understood(scene: Scene) -> None:
     scene.model.script += [["Yes."]]
     first = scene.begins()
-    scene.tell(SpeechStopped(first, 1_000))
+    scene.tell(SpeechStopped(first, scene.now))
     second = scene.begins()
-    scene.tell(Recognised(first, "one moment"))
+    scene.tell(Recognised(first, "one moment", 1.0))
     await scene.settled()
     assert scene.model.asked == []
-    scene.tell(SpeechStopped(second, 3_000), Recognised(second, "now"))
+    scene.ends(second, "now")
     await scene.answer(1)
     assert scene.model.asked == [[("user", "one moment"), ("user", "now")]]
 
 
 async def test_a_false_start_lets_the_answer_go_on_where_it_was_cut(scene: Scene) -> None:
     scene.model.script += [["Apples bounce. Cats dance. Eggs fall."], ["Bye."]]
-    scene.say("question")
+    await scene.say("question")
     await scene.answer(1)
     scene.call.play(1_500)
-    scene.say("")
+    await scene.say("")
     rest = await scene.answer(2)
     assert rest.text == "Cats dance. Eggs fall."
     assert len(scene.model.asked) == 1
     scene.call.play(10_000)
-    scene.say("goodbye")
+    await scene.say("goodbye")
     await scene.answer(3)
     assert scene.model.asked[1][1:3] == [
         ("assistant", "Apples bounce. Cats"),
@@ -177,34 +220,40 @@ async def test_a_false_start_lets_the_answer_go_on_where_it_was_cut(scene: Scene
 
 async def test_a_false_start_while_the_model_is_thinking_asks_it_again(scene: Scene) -> None:
     scene.model.script += [[asyncio.Event()], ["Here it is."]]
-    scene.say("question")
+    await scene.say("question")
     await scene.call.utterance(1)
     await scene.settled()
-    scene.say("")
+    await scene.say("")
     answer = await scene.answer(2)
     assert answer.text == "Here it is."
     assert scene.model.asked == [[("user", "question")]] * 2
 
 
 async def test_noise_in_silence_says_nothing(scene: Scene) -> None:
-    scene.say("")
-    scene.say("")
+    await scene.say("")
+    await scene.say("")
     await scene.settled()
     assert scene.call.utterances == []
-    assert [event["type"] for event in scene.call.sent][:3] == [
-        "input_audio_buffer.speech_started",
-        "input_audio_buffer.speech_stopped",
-        f"{PREFIX}.completed",
-    ]
+    told = [event["type"] for event in scene.call.sent if event["type"].startswith(("input_", PREFIX))]
+    assert (
+        told
+        == [
+            "input_audio_buffer.speech_started",
+            "input_audio_buffer.speech_stopped",
+            "input_audio_buffer.committed",
+            f"{PREFIX}.completed",
+        ]
+        * 2
+    )
 
 
 async def test_noise_after_an_answer_was_heard_does_not_repeat_it(scene: Scene) -> None:
     scene.model.script += [["Done."]]
-    scene.say("question")
+    await scene.say("question")
     await scene.answer(1)
     scene.call.play(5_000)
     await scene.settled()
-    scene.say("")
+    await scene.say("")
     await scene.settled()
     assert len(scene.call.utterances) == 1
 
@@ -214,7 +263,7 @@ async def test_tools_are_run_and_their_results_answered(scene: Scene) -> None:
         [ToolCall("1", "set_timer", '{"seconds": 60}'), ToolCall("2", "nonsense")],
         ["Your timer runs."],
     ]
-    scene.say("set a timer")
+    await scene.say("set a timer")
     answer = await scene.answer(1)
     assert answer.text == "Your timer runs."
     assert scene.model.asked[1] == [
@@ -233,27 +282,27 @@ async def test_a_timer_rings_in_the_call(scene: Scene, monkeypatch) -> None:
 
     monkeypatch.setattr(scene.turns._timers, "_sleep", sleep)
     scene.model.script += [[ToolCall("1", "set_timer", '{"seconds": 60}')], ["It runs."]]
-    scene.say("set a timer")
+    await scene.say("set a timer")
     await scene.answer(1)
     scene.call.play(5_000)
-    item = scene.begins()
+    stretch = scene.begins()
     up.set()
     await scene.settled()
     assert len(scene.call.utterances) == 1, "a timer does not interrupt a person"
-    scene.tell(SpeechStopped(item, 9_000), Recognised(item, ""))
+    scene.ends(stretch, "")
     ring = await scene.answer(2)
     assert ring.text == "Your timer for 1 minute is up."
 
 
 async def test_a_model_that_never_stops_asking_for_tools(scene: Scene) -> None:
     scene.model.script += [[ToolCall("1", "cancel_timers")] for _ in range(5)]
-    scene.say("loop")
+    await scene.say("loop")
     assert (await scene.answer(2)).text == NO_ANSWER
 
 
 async def test_a_model_that_fails_in_mid_answer(scene: Scene) -> None:
     scene.model.script += [["So far. ", "And then", AgentError("gone", retryable=True)], ["Again."]]
-    scene.say("question")
+    await scene.say("question")
     answer = await scene.answer(1)
     await scene.call.until(lambda: answer.error is not None)
     assert answer.text == "So far."
@@ -262,7 +311,7 @@ async def test_a_model_that_fails_in_mid_answer(scene: Scene) -> None:
     assert apology.text == NO_ANSWER
     assert scene.call.sent_of("error")[0]["error"]["message"] == "gone"
     scene.call.play(9_000)
-    scene.say("again")
+    await scene.say("again")
     assert (await scene.answer(3)).text == "Again."
     assert ("assistant", "So far.") in scene.model.asked[1]
 
@@ -270,15 +319,15 @@ async def test_a_model_that_fails_in_mid_answer(scene: Scene) -> None:
 async def test_a_voice_that_fails_leaves_an_event_at_least(scene: Scene) -> None:
     scene.model.script += [["Broken. "], ["Fine."]]
     scene.voice.broken = {"Broken.", "Sorry, something went wrong with my answer.", "Please ask again."}
-    scene.say("question")
+    await scene.say("question")
     await scene.call.event("error")
     await scene.answer(2)
-    scene.say("again")
+    await scene.say("again")
     assert (await scene.answer(3)).text == "Fine."
 
 
 async def test_recognition_that_fails(scene: Scene) -> None:
-    scene.say("", AgentError("deaf", retryable=True))
+    await scene.say("", AgentError("deaf", retryable=True))
     assert (await scene.answer(1)).text == NOT_HEARD
     failed = await scene.call.event(f"{PREFIX}.failed")
     assert failed["error"]["message"] == "deaf"
@@ -287,18 +336,19 @@ async def test_recognition_that_fails(scene: Scene) -> None:
 
 async def test_an_unexpected_failure_does_not_end_the_call(scene: Scene, caplog) -> None:
     scene.model.script += [[ValueError("a bug")], ["Fine."]]
-    scene.say("question")
+    await scene.say("question")
     assert (await scene.answer(2)).text == NO_ANSWER
-    scene.say("again")
+    await scene.say("again")
     assert (await scene.answer(3)).text == "Fine."
 
 
 async def test_transcripts_only_grow(scene: Scene) -> None:
-    item = scene.begins()
+    stretch = scene.begins()
     for text in ("what", "what is", "what is tall", "what is twelve", "what is twelve times"):
-        scene.tell(PartlyRecognised(item, text))
-    scene.tell(PartlyRecognised(item, "what is twelve times seven"))
-    scene.tell(SpeechStopped(item, 2_000), Recognised(item, "what is twelve times seven"))
+        scene.tell(PartlyRecognised(stretch, text))
+    scene.tell(PartlyRecognised(stretch, "what is twelve times seven"))
+    scene.model.script += [["84."]]
+    scene.ends(stretch, "what is twelve times seven")
     deltas = [event["delta"] for event in scene.call.sent_of(f"{PREFIX}.delta")]
     assert "".join(deltas) == "what is twelve times seven"
     assert deltas[0] == "what"
@@ -307,9 +357,10 @@ async def test_transcripts_only_grow(scene: Scene) -> None:
 
 
 async def test_a_final_text_that_differs_stands_alone(scene: Scene) -> None:
-    item = scene.begins()
+    stretch = scene.begins()
     for _ in range(3):
-        scene.tell(PartlyRecognised(item, "should the timer"))
-    scene.tell(SpeechStopped(item, 2_000), Recognised(item, "set the timer"))
+        scene.tell(PartlyRecognised(stretch, "should the timer"))
+    scene.model.script += [["For how long?"]]
+    scene.ends(stretch, "set the timer")
     assert [event["delta"] for event in scene.call.sent_of(f"{PREFIX}.delta")] == ["should the"]
     assert scene.call.sent_of(f"{PREFIX}.completed")[0]["transcript"] == "set the timer"

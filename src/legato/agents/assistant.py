@@ -15,7 +15,10 @@ from legato._plugins import resolve
 from legato.agents.base import Call
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages.base import LanguageModel, SpeechToText, TextToSpeech, VoiceActivity
-from legato.agents.turns import Turns
+from legato.agents.turns import DEFAULT_VOICE, Turns
+from legato.core.dialects.realtime.audio_settings import Transcription
+from legato.core.dialects.realtime.session_settings import SessionDefaults
+from legato.core.dialects.realtime.turn_detection import ServerVad
 
 __all__ = ["Assistant", "Stages", "build"]
 
@@ -37,9 +40,24 @@ class Stages:
 
 
 class Assistant:
-    """An agent: call it with each call. `close` it when no more calls come."""
+    """An agent: call it with each call. `warm` it before the first; `close` it when no more calls come."""
+
+    takes_requests = True
 
     def __init__(self, stages: Stages, settings: AssistantSettings) -> None:
+        self.session = SessionDefaults(
+            instructions=settings.instructions,
+            voice=settings.voice or DEFAULT_VOICE,
+            transcription=Transcription(
+                model=settings.stt_model if settings.stt == "openai" else settings.stt
+            ),
+            turn_detection=ServerVad(
+                threshold=settings.vad_threshold,
+                prefix_padding_ms=settings.prefix_ms,
+                silence_duration_ms=settings.silence_ms,
+            ),
+        )
+        """What a session that asks for nothing gets."""
         self._stages = stages
         self._settings = settings
         self._executor = ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="hearing")
@@ -52,6 +70,10 @@ class Assistant:
             await turns.listen((self._stages.activity, self._stages.recognition), self._executor)
         finally:
             await turns.close()
+
+    async def warm(self) -> None:
+        """Load what the first caller would otherwise wait for (a second or two); raises nothing."""
+        await self._stages.recognition.warm()
 
     async def close(self) -> None:
         """Release every stage."""

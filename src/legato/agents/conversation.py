@@ -1,47 +1,94 @@
-"""What has been said in one call, as a language model should know it: of an answer, only what was heard.
+"""From the items of a conversation to the messages of a language model.
 
-Owns the messages and their bound; must not know how they are spoken or recognised.
+Owns what models insist on: results of tools stand behind the call that asked for them, every call has one.
+It must not know how anything was spoken or recognised.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from legato.agents.base import ToolCall
-from legato.agents.stages.base import Message
+from legato.agents.stages.base import Image, Message
+from legato.core.dialects.realtime import items
 
-__all__ = ["Conversation"]
+__all__ = ["NO_RESULT", "ToolUse", "messages_of"]
+
+NO_RESULT = "There is no result yet."
+"""What a model is told of a function that the caller has not answered (yet)."""
 
 
-class Conversation:
-    """The messages of one call. Beyond `most` the oldest are forgotten, the instructions never."""
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool that was used, and what it answered."""
 
-    def __init__(self, instructions: str, most: int) -> None:
-        self._system = [Message("system", instructions)] if instructions else []
-        self._messages: list[Message] = []
-        self._most = most
+    call: ToolCall
+    result: str
 
-    @property
-    def messages(self) -> list[Message]:
-        """A copy: the instructions, then what was said, in order."""
-        return [*self._system, *self._messages]
 
-    def person_said(self, text: str) -> None:
-        """The caller said `text`."""
-        self._add(Message("user", text))
+def messages_of(
+    context: Sequence[items.Item],
+    instructions: str,
+    most: int,
+    beside: Mapping[str, Sequence[ToolUse]] | None = None,
+) -> list[Message]:
+    """The instructions, then what was said and done, in order; beyond `most` messages the oldest are left
+    out.
 
-    def person_heard(self, text: str) -> None:
-        """The caller heard `text` from the assistant; "" leaves no trace."""
-        if text:
-            self._add(Message("assistant", text))
+    `beside` holds, by the `call_id` of a caller's function, tools that were used in the same breath and are
+    no items of the conversation.
+    """
+    written = _Messages(context, beside or {})
+    for item in context:
+        written.add(item)
+    told = written.messages[-most:]
+    while told and told[0].role == "tool":  # its call has been left out
+        del told[0]
+    return [*([Message("system", instructions)] if instructions else []), *told]
 
-    def used_tools(self, text: str, calls: Sequence[ToolCall], results: Sequence[str]) -> None:
-        """The model asked for tools, after writing `text`, and got `results`."""
-        self._add(Message("assistant", text, tool_calls=tuple(calls)))
-        for call, result in zip(calls, results, strict=True):
-            self._add(Message("tool", result, tool_call_id=call.id))
 
-    def _add(self, message: Message) -> None:
-        self._messages.append(message)
-        if len(self._messages) > self._most:
-            del self._messages[: len(self._messages) - self._most]
-            while self._messages and self._messages[0].role == "tool":  # its question has been forgotten
-                del self._messages[0]
+class _Messages:
+    def __init__(self, context: Iterable[items.Item], beside: Mapping[str, Sequence[ToolUse]]) -> None:
+        self.messages: list[Message] = []
+        self._beside = beside
+        self._results = {item.call_id: item.output for item in context if item.type == "function_call_output"}
+        self._calls = {item.call_id for item in context if item.type == "function_call"}
+        self._asked: list[ToolCall] = []
+
+    def add(self, item: items.Item) -> None:
+        if item.type == "message":
+            images = tuple(_image(part) for part in item.content if isinstance(part, items.Image))
+            self.messages.append(Message(item.role or "user", item.text, images=images))
+        elif item.type == "function_call":
+            self._use(item)
+        elif item.call_id not in self._calls:
+            self.messages.append(Message("system", f"A function answered: {item.output}"))
+
+    def _use(self, item: items.Item) -> None:
+        """A call and its result, in one message with the calls and words directly before it."""
+        used = [
+            ToolUse(
+                ToolCall(item.call_id, item.name, item.arguments or "{}"),
+                self._results.get(item.call_id, NO_RESULT),
+            ),
+            *self._beside.get(item.call_id, ()),
+        ]
+        place = len(self.messages)
+        while place and self.messages[place - 1].role == "tool":
+            place -= 1
+        results = self.messages[place:]
+        asking = Message("assistant", "")
+        if place and self.messages[place - 1].role == "assistant":
+            place -= 1
+            asking = self.messages[place]
+        calls = (*asking.tool_calls, *(use.call for use in used))
+        self.messages[place:] = [
+            Message("assistant", asking.content, tool_calls=calls),
+            *results,
+            *(Message("tool", use.result, tool_call_id=use.call.id) for use in used),
+        ]
+
+
+def _image(part: items.Image) -> Image:
+    if part.detail == "low":
+        return Image(part.url, "low")
+    return Image(part.url, "high" if part.detail == "high" else "auto")

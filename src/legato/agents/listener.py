@@ -1,22 +1,40 @@
 """Listens to one caller: from coded audio to what was said, recognised while it is being said.
 
-Owns decoding, the cut between speech and silence, and feeding recognisers. It must not know what is answered.
+Owns decoding, the cut between speech and silence, and feeding recognisers. It must not know items, responses
+or what is answered.
+
+When speech ends is up to the session: after a fixed silence (`server_vad`), when the words sound complete
+(`semantic_vad`), or when the client says so (no turn detection); then silence still separates stretches, so
+that they are recognised while the person goes on.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from legato.agents.base import Call
+from legato.agents.completeness import SETTLED_MS, waiting_ms
 from legato.agents.settings import AssistantSettings
-from legato.agents.stages.base import HEARING_RATE, Detection, SpeechToText, VoiceActivity
+from legato.agents.stages.base import HEARING_RATE, Detection, SpeechEvent, SpeechToText, VoiceActivity
+from legato.agents.stretch import Stretch
 from legato.audio.convert import IncomingAudio
 from legato.core.audio import AudioFrame, AudioGap
+from legato.core.dialects.realtime.turn_detection import SemanticVad, ServerVad, TurnDetection
 from legato.core.errors import AgentError
 
-__all__ = ["Heard", "Listener", "PartlyRecognised", "Recognised", "SpeechStarted", "SpeechStopped"]
+__all__ = [
+    "Dropped",
+    "Heard",
+    "Listener",
+    "PartlyRecognised",
+    "Reached",
+    "Recognised",
+    "SpeechStarted",
+    "SpeechStopped",
+]
 
 _PER_MS = HEARING_RATE // 1000
 _BYTES_PER_MS = 2 * _PER_MS
@@ -30,25 +48,27 @@ _LONGEST_SILENCE_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """A person began to speak `at_ms` into the call; the words will belong to `item`."""
+    """A person began to speak at `position` (samples of the input format since the call began); the words
+    will belong to `stretch`."""
 
-    item: str
-    at_ms: int
+    stretch: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """They stopped; what they said is still being recognised."""
+    """They stopped: `position` is where that became certain, behind the silence that proved it. What they
+    said is still being recognised."""
 
-    item: str
-    at_ms: int
+    stretch: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
 class PartlyRecognised:
     """The whole hypothesis so far."""
 
-    item: str
+    stretch: int
     text: str
 
 
@@ -56,46 +76,31 @@ class PartlyRecognised:
 class Recognised:
     """The final text, "" if there were no words; `error` if recognition failed."""
 
-    item: str
+    stretch: int
     text: str
+    seconds: float
     error: AgentError | None = None
 
 
-Heard: TypeAlias = SpeechStarted | SpeechStopped | PartlyRecognised | Recognised
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Nobody wants to know what was said in this stretch; nothing follows about it."""
+
+    stretch: int
 
 
-class _Stretch:
-    """One stretch of speech on its way to a recogniser, which may be slower than the speech."""
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The audio has come to where the client cut it: stretches told from here on lie behind `position`."""
 
-    def __init__(self, item: str, fed_to: int) -> None:
-        self.item = item
-        self.fed_to = fed_to
-        self.began = fed_to
-        self._waiting = bytearray()
-        self._ended = False
-        self._news = asyncio.Event()
+    position: int
 
-    def feed(self, pcm: bytes) -> None:
-        self._waiting += pcm
-        self.fed_to += len(pcm) // 2
-        self._news.set()
 
-    def end(self) -> None:
-        self._ended = True
-        self._news.set()
-
-    async def take(self) -> bytes:
-        """Everything that waits; b"" at the end."""
-        while not self._waiting and not self._ended:
-            self._news.clear()
-            await self._news.wait()
-        pcm = bytes(self._waiting)
-        self._waiting.clear()
-        return pcm
+Heard: TypeAlias = SpeechStarted | SpeechStopped | PartlyRecognised | Recognised | Dropped | Reached
 
 
 class Listener:
-    """Reads `call.audio` to its end and tells `on_heard` what it finds, in order for each item."""
+    """Reads `call.audio` to its end and tells `on_heard` what it finds, in order for each stretch."""
 
     def __init__(
         self,
@@ -107,54 +112,86 @@ class Listener:
     ) -> None:
         activity, self._recognition = hearing
         self._call = call
-        self._detector = activity.open(
-            Detection(settings.vad_threshold, settings.min_speech_ms, settings.silence_ms, settings.prefix_ms)
-        )
+        self._settings = settings
+        self._turns: TurnDetection | None = call.dialogue.settings.turn_detection
+        self._detection = self._detection_for(self._turns)
+        self._detector = activity.open(self._detection)
         self._tell = on_heard
         self._executor = executor
-        self._incoming = IncomingAudio(call.input_format, HEARING_RATE)
+        self._incoming: IncomingAudio | None = None
+        self._consumed = 0  # samples of the input format
         self._kept = bytearray()
         self._kept_from = 0  # position of the first kept sample
-        self._keep_ms = settings.prefix_ms + settings.min_speech_ms + 100
         self._most = settings.max_speech_ms * _PER_MS
-        self._stretch: _Stretch | None = None
+        self._stretch: Stretch | None = None
+        self._pause = -1  # where the silence began that may end speech, if the words agree
         self._stretches = 0
-        self._recognising: set[asyncio.Task[None]] = set()
+        self._cuts: deque[tuple[int, bool]] = deque()  # positions of the input format, and whether to forget
+        self._recognising: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Listen until the call's audio ends; speech that is cut off by the end is not recognised any
         more."""
         try:
             async for item in self._call.audio:
+                if self._incoming is None:  # until then the format may change
+                    self._incoming = IncomingAudio(self._call.input_format, HEARING_RATE)
                 if isinstance(item, AudioGap):
-                    await self._miss(item)
+                    await self._miss(self._incoming, item)
+                    self._consumed = item.stop
                 else:
-                    await self._hear(self._decoded(item))
+                    await self._hear(_decoded(self._incoming, item))
+                    self._consumed = item.offset + item.samples
+                self._cut()
                 await asyncio.sleep(0)  # a burst of frames must not keep other calls waiting
         finally:
-            unfinished = list(self._recognising)
+            unfinished = list(self._recognising.values())
             for task in unfinished:
                 task.cancel()
             if unfinished:
                 await asyncio.wait(unfinished)
 
-    def _decoded(self, frame: AudioFrame) -> bytes:
-        try:
-            return self._incoming.take(frame)
-        except ValueError:  # not audio of the format: its time passes in silence
-            return self._incoming.take(AudioGap(frame.offset, frame.offset + _samples(frame)))
+    def adjust(self, turns: TurnDetection | None) -> None:
+        """End speech by these rules from here on."""
+        if turns != self._turns:
+            self._turns = turns
+            self._detection = self._detection_for(turns)
+            self._detector.adjust(self._detection)
+            self._consider_pause()
 
-    async def _miss(self, gap: AudioGap) -> None:
+    def cut(self, position: int, forget: bool = False) -> None:
+        """The client ends what was said at `position` of the input; with `forget` nobody wants to know it.
+        Takes effect when the audio has come that far."""
+        self._cuts.append((position, forget))
+        self._cut()
+
+    def _detection_for(self, turns: TurnDetection | None) -> Detection:
+        settings = self._settings
+        if isinstance(turns, ServerVad):
+            silence, prefix = turns.silence_duration_ms, turns.prefix_padding_ms
+            return Detection(turns.threshold, settings.min_speech_ms, silence, prefix)
+        silence = SETTLED_MS if isinstance(turns, SemanticVad) else settings.silence_ms
+        return Detection(settings.vad_threshold, settings.min_speech_ms, silence, settings.prefix_ms)
+
+    @property
+    def _end_position(self) -> int:
+        return self._kept_from + len(self._kept) // 2
+
+    def _input_position(self, position: int) -> int:
+        return position * self._call.input_format.rate // HEARING_RATE
+
+    async def _miss(self, incoming: IncomingAudio, gap: AudioGap) -> None:
         rate = self._call.input_format.rate
         heard = min(gap.samples, rate * _LONGEST_SILENCE_MS // 1000)
-        await self._hear(self._incoming.take(AudioGap(gap.start, gap.start + heard)))
+        await self._hear(incoming.take(AudioGap(gap.start, gap.start + heard)))
         if gap.samples > heard:
             skipped = (gap.samples - heard) * HEARING_RATE // rate
             self._detector.skip(skipped)
             self._kept.clear()
             self._kept_from = self._detector.position
             if self._stretch is not None:
-                self._stretch.fed_to = self._kept_from
+                self._stretch.skip(self._kept_from)
+            self._consider_pause()
 
     async def _hear(self, pcm: bytes) -> None:
         if not pcm:
@@ -166,62 +203,109 @@ class Listener:
             loop = asyncio.get_running_loop()
             events = await loop.run_in_executor(self._executor, self._detector.feed, pcm)
         for event in events:
-            if event.kind == "started":
-                self._begin(event.position)
-            else:
-                self._end(event.position)
-        end = self._kept_from + len(self._kept) // 2
+            self._follow(event)
+        end = self._end_position
         if self._stretch is not None:
             self._feed(self._stretch, end)
             if self._stretch.fed_to - self._stretch.began > self._most:
-                self._end(end)
+                self._end(end, end)
                 self._begin(end)
+        self._consider_pause()
         self._forget(end)
+
+    def _follow(self, event: SpeechEvent) -> None:
+        if event.kind == "started":
+            if self._stretch is None:
+                self._begin(event.position)
+            self._pause = -1  # otherwise they only paused
+        elif isinstance(self._turns, SemanticVad):
+            self._pause = event.position
+        else:
+            self._end(event.position + _TAIL_MS * _PER_MS, event.position + self._silence)
+
+    @property
+    def _silence(self) -> int:
+        return self._detection.silence_ms * _PER_MS
+
+    def _consider_pause(self) -> None:
+        """End speech if the silence so far is long enough for what was said."""
+        stretch = self._stretch
+        if stretch is None or self._pause < 0:
+            return
+        if isinstance(self._turns, SemanticVad):
+            longest = self._turns.max_wait_ms
+            understood = stretch.heard_to >= self._pause or not self._recognition.capabilities.partials
+            wait = (waiting_ms(stretch.words, longest) if understood else longest) * _PER_MS
+        else:  # the rules have changed in the pause
+            wait = self._silence
+        if max(self._end_position, self._detector.position) - self._pause >= wait:
+            self._end(self._pause + _TAIL_MS * _PER_MS, self._pause + wait)
 
     def _begin(self, position: int) -> None:
         self._stretches += 1
-        stretch = _Stretch(f"{self._call.id}-heard-{self._stretches}", max(position, self._kept_from))
-        self._stretch = stretch
+        stretch = self._stretch = Stretch(self._stretches, max(position, self._kept_from))
         task = asyncio.create_task(self._recognise(stretch))
-        self._recognising.add(task)
-        task.add_done_callback(self._recognising.discard)
-        self._tell(SpeechStarted(stretch.item, position // _PER_MS))
+        self._recognising[stretch.number] = task
+        task.add_done_callback(lambda _: self._recognising.pop(stretch.number, None))
+        self._tell(SpeechStarted(stretch.number, self._input_position(position)))
 
-    def _end(self, position: int) -> None:
-        stretch, self._stretch = self._stretch, None
+    def _end(self, heard_to: int, certain_at: int) -> None:
+        """Speech has ended; what lies before `heard_to` is recognised with it."""
+        stretch, self._stretch, self._pause = self._stretch, None, -1
         if stretch is not None:
-            self._feed(stretch, position + _TAIL_MS * _PER_MS)
+            self._feed(stretch, heard_to)
             stretch.end()
-            self._tell(SpeechStopped(stretch.item, position // _PER_MS))
+            self._tell(SpeechStopped(stretch.number, self._input_position(certain_at)))
 
-    def _feed(self, stretch: _Stretch, until: int) -> None:
+    def _cut(self) -> None:
+        while self._cuts and self._cuts[0][0] <= self._consumed:
+            position, forget = self._cuts.popleft()
+            end = min(position * HEARING_RATE // self._call.input_format.rate, self._end_position)
+            stretch, goes_on = self._stretch, self._detector.speaking and self._pause < 0
+            cuts = stretch is not None and stretch.began < end
+            if stretch is not None and cuts and forget:
+                self._stretch, self._pause = None, -1
+                self._recognising[stretch.number].cancel()
+                self._tell(Dropped(stretch.number))
+            elif cuts:
+                self._end(end, end)
+            self._tell(Reached(position))
+            if cuts and goes_on:
+                self._begin(end)
+
+    def _feed(self, stretch: Stretch, until: int) -> None:
         start, stop = stretch.fed_to - self._kept_from, until - self._kept_from
         if pcm := bytes(self._kept[2 * max(start, 0) : 2 * max(stop, 0)]):
             stretch.feed(pcm)
 
     def _forget(self, end: int) -> None:
-        needed = self._detector.position - self._keep_ms * _PER_MS
-        drop = min(needed, end) - self._kept_from
+        keep_ms = self._detection.prefix_ms + self._detection.min_speech_ms + 100
+        drop = min(self._detector.position - keep_ms * _PER_MS, end) - self._kept_from
         if drop > _PER_MS * 100:
             del self._kept[: 2 * drop]
             self._kept_from += drop
 
-    async def _recognise(self, stretch: _Stretch) -> None:
+    async def _recognise(self, stretch: Stretch) -> None:
         recogniser = self._recognition.open(self._call.id)
         try:
             while pcm := await stretch.take():
                 partial = await recogniser.feed(pcm)
+                stretch.heard_to += len(pcm) // 2
                 if partial:
-                    self._tell(PartlyRecognised(stretch.item, partial))
-            self._tell(Recognised(stretch.item, await recogniser.finish()))
+                    stretch.words = partial
+                    self._tell(PartlyRecognised(stretch.number, partial))
+                if stretch is self._stretch:
+                    self._consider_pause()
+            text = await recogniser.finish()
+            self._tell(Recognised(stretch.number, text, stretch.seconds))
         except AgentError as error:
-            self._tell(Recognised(stretch.item, "", error))
+            self._tell(Recognised(stretch.number, "", stretch.seconds, error))
         finally:
             await recogniser.close()
 
 
-def _samples(frame: AudioFrame) -> int:
+def _decoded(incoming: IncomingAudio, frame: AudioFrame) -> bytes:
     try:
-        return frame.samples
-    except ValueError:
-        return 0
+        return incoming.take(frame)
+    except ValueError:  # not audio of the format: its time passes in silence
+        return incoming.take(AudioGap(frame.offset, frame.offset + frame.samples))

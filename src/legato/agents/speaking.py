@@ -1,13 +1,14 @@
 """From sentences that are still being written to speech, later ones synthesised while earlier ones are said.
 
-Owns the order and the look-ahead; must not know calls or language models.
+Owns the order and the look-ahead; must not know calls or language models. What is not to be spoken, such as
+a tool call between two sentences, keeps its place.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from legato.agents.base import Speech
-from legato.agents.stages.base import TextToSpeech
+from legato.agents.base import Outcome, Speech, ToolCall
+from legato.agents.stages.base import USUAL, Delivery, TextToSpeech
 
 __all__ = ["spoken"]
 
@@ -22,14 +23,14 @@ class _End:
 class _Sentence:
     """One sentence being synthesised; its pieces wait here for their turn."""
 
-    def __init__(self, voice: TextToSpeech, text: str) -> None:
+    def __init__(self, voice: TextToSpeech, text: str, delivery: Delivery) -> None:
         self._pieces: asyncio.Queue[Speech | _End] = asyncio.Queue()
-        self.task = asyncio.create_task(self._synthesise(voice, text))
+        self.task = asyncio.create_task(self._synthesise(voice, text, delivery))
 
-    async def _synthesise(self, voice: TextToSpeech, text: str) -> None:
+    async def _synthesise(self, voice: TextToSpeech, text: str, delivery: Delivery) -> None:
         end = _End()
         try:
-            async for piece in voice.speak(text):
+            async for piece in voice.speak(text, delivery):
                 self._pieces.put_nowait(piece)
         except Exception as error:
             end = _End(error)
@@ -46,16 +47,23 @@ class _Sentence:
 class _Ahead:
     """Reads sentences as they are written and keeps up to `ahead` of them in synthesis."""
 
-    def __init__(self, sentences: AsyncGenerator[str, None], voice: TextToSpeech, ahead: int) -> None:
+    def __init__(
+        self,
+        sentences: AsyncGenerator[str | ToolCall | Outcome, None],
+        voice: TextToSpeech,
+        ahead: int,
+        delivery: Delivery,
+    ) -> None:
         self._voice = voice
-        self._texts: asyncio.Queue[str | _End] = asyncio.Queue()
-        self._ready: asyncio.Queue[_Sentence | _End] = asyncio.Queue()
+        self._delivery = delivery
+        self._texts: asyncio.Queue[str | ToolCall | Outcome | _End] = asyncio.Queue()
+        self._ready: asyncio.Queue[_Sentence | ToolCall | Outcome | _End] = asyncio.Queue()
         self._room = asyncio.Semaphore(ahead)
         self._begun: set[asyncio.Task[None]] = set()
         self._tasks = [asyncio.create_task(self._read(sentences)), asyncio.create_task(self._synthesise())]
 
-    async def next(self) -> _Sentence | _End:
-        """The next sentence in order; the one before must have been said."""
+    async def next(self) -> _Sentence | ToolCall | Outcome | _End:
+        """What comes next in order; the sentence before must have been said."""
         return await self._ready.get()
 
     def said(self) -> None:
@@ -70,7 +78,7 @@ class _Ahead:
         if unfinished:
             await asyncio.wait(unfinished)
 
-    async def _read(self, sentences: AsyncGenerator[str, None]) -> None:
+    async def _read(self, sentences: AsyncGenerator[str | ToolCall | Outcome, None]) -> None:
         end = _End()
         try:
             async for sentence in sentences:
@@ -83,8 +91,11 @@ class _Ahead:
 
     async def _synthesise(self) -> None:
         while not isinstance(text := await self._texts.get(), _End):
+            if not isinstance(text, str):
+                self._ready.put_nowait(text)
+                continue
             await self._room.acquire()
-            sentence = _Sentence(self._voice, text)
+            sentence = _Sentence(self._voice, text, self._delivery)
             self._begun.add(sentence.task)
             sentence.task.add_done_callback(self._begun.discard)
             self._ready.put_nowait(sentence)
@@ -92,20 +103,26 @@ class _Ahead:
 
 
 async def spoken(
-    sentences: AsyncGenerator[str, None], voice: TextToSpeech, ahead: int
-) -> AsyncGenerator[Speech, None]:
+    sentences: AsyncGenerator[str | ToolCall | Outcome, None],
+    voice: TextToSpeech,
+    ahead: int,
+    delivery: Delivery = USUAL,
+) -> AsyncGenerator[Speech | ToolCall | Outcome, None]:
     """`sentences` as speech; up to `ahead` of them are synthesised before their turn.
 
     The sentences are read as fast as they are written, however slowly they are said. What the writer or the
     voice raises is raised after the speech that came before it. Ending early stops both.
     """
-    work = _Ahead(sentences, voice, ahead)
+    work = _Ahead(sentences, voice, ahead, delivery)
     try:
-        while not isinstance(sentence := await work.next(), _End):
-            async for piece in sentence.pieces():
-                yield piece
-            work.said()
-        if sentence.error is not None:
-            raise sentence.error
+        while not isinstance(part := await work.next(), _End):
+            if isinstance(part, _Sentence):
+                async for piece in part.pieces():
+                    yield piece
+                work.said()
+            else:
+                yield part
+        if part.error is not None:
+            raise part.error
     finally:
         await work.stop()
