@@ -38,6 +38,7 @@ scalars = (
     st.none()
     | st.booleans()
     | st.integers(-2, 30_000)
+    | st.sampled_from([10**400, -(10**400)])
     | st.floats(allow_nan=False, min_value=-1, max_value=2)
     | st.sampled_from(WORDS)
     | st.text(max_size=4)

@@ -29,6 +29,8 @@ def test_what_this_server_does_not_offer() -> None:
 def test_long_values_are_cut() -> None:
     assert shown("x" * 64) == "'" + "x" * 64 + "'"
     assert shown("x" * 65) == "'" + "x" * 64 + "…'"
+    assert shown(-(2**64)) == shown(10**5_000) == "a number of more than 64 bits"
+    assert shown(2**64 - 1) == "'18446744073709551615'"
 
 
 def test_types_are_named_as_in_json() -> None:

@@ -136,3 +136,4 @@ def test_members_that_nobody_asked_for() -> None:
         fields.end()
     assert (refused.value.code, refused.value.param) == ("unknown_parameter", "session.y")
     assert refusal(Fields.end, {"z": 1}, "").message.endswith("Known here: none.")
+    assert refusal(Fields.end, {"z" * 1_000_000: 1}, "").param == "z" * 64 + "…"

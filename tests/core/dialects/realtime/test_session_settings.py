@@ -272,6 +272,7 @@ def test_a_response_overrides_them() -> None:
         ({"input": [{"type": "x"}]}, "invalid_value", "response.input[0].type"),
         ({"tool_choice": {"type": "function", "name": "f"}}, "invalid_value", "response.tool_choice"),
         ({"metadata": {"a": 1}}, "invalid_type", "response.metadata.a"),
+        ({"metadata": {"a" * 65: 1}}, "invalid_type", "response.metadata." + "a" * 64 + "…"),
         ({"metadata": {"a" * 65: ""}}, "string_above_max_length", "response.metadata"),
         ({"metadata": {"a": "b" * 513}}, "string_above_max_length", "response.metadata.a"),
         ({"metadata": {str(n): "" for n in range(17)}}, "object_above_max_length", "response.metadata"),

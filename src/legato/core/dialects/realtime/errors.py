@@ -15,6 +15,7 @@ ErrorType = Literal["invalid_request_error", "server_error"]
 """Whose fault it is: the request's, or ours."""
 
 _SHOWN_CHARACTERS = 64
+_SHOWN_BITS = 64
 
 
 class EventRefused(Exception):  # noqa: N818 - named after what happened
@@ -120,9 +121,14 @@ def json_type(value: object) -> str:
 
 def shown(value: object) -> str:
     """`value` as it may stand in a message: quoted and cut."""
-    text = str(value)
-    cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-    return f"'{cut}'"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return "a number of more than 64 bits"
+    return f"'{cut(str(value))}'"
+
+
+def cut(name: str) -> str:
+    """The beginning of what a client may make as long as it likes."""
+    return name if len(name) <= _SHOWN_CHARACTERS else name[:_SHOWN_CHARACTERS] + "…"
 
 
 def _listed(names: Collection[str]) -> str:

@@ -11,8 +11,16 @@ import binascii
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from legato.core.dialects.realtime.errors import invalid, missing, mistyped, not_among, out_of_range, too_long
-from legato.core.dialects.realtime.errors import unknown as unknown_parameter
+from legato.core.dialects.realtime.errors import (
+    cut,
+    invalid,
+    missing,
+    mistyped,
+    not_among,
+    out_of_range,
+    too_long,
+    unknown,
+)
 from legato.core.wire.messages import JsonObject
 
 Choice = TypeVar("Choice", bound=str)
@@ -158,7 +166,7 @@ class Fields:
         """Refuse members that nobody asked for."""
         for name in self._members:
             if name not in self._asked:
-                raise unknown_parameter(self.param(name), self._asked)
+                raise unknown(self.param(cut(name)), self._asked)
 
 
 def _option(value: object, options: Sequence[Choice], param: str) -> Choice:

@@ -1,7 +1,8 @@
 """What a client may say about the model: instructions, modalities, tools, limits.
 
 Owns the members that a session and a single response share, and the session's `truncation` and `tracing`;
-must not know a model. Changes are sparse, and `null` stands for "not given".
+must not know a model. Changes are sparse; `null` clears `reasoning` and `tracing`, and otherwise stands for
+"not given".
 """
 
 from typing import Any, Literal

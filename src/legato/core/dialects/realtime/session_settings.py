@@ -11,6 +11,7 @@ import msgspec
 
 from legato.core.audio import AudioFormat
 from legato.core.dialects.realtime.audio_settings import (
+    NAME_MAX,
     UNLOCKED,
     Locked,
     NoiseReduction,
@@ -19,7 +20,7 @@ from legato.core.dialects.realtime.audio_settings import (
     output_changes,
     read_voice,
 )
-from legato.core.dialects.realtime.errors import EventRefused, invalid, mistyped, too_long, unsupported
+from legato.core.dialects.realtime.errors import EventRefused, cut, invalid, mistyped, too_long, unsupported
 from legato.core.dialects.realtime.fields import Fields
 from legato.core.dialects.realtime.formats import PCM, audio_format, format_json
 from legato.core.dialects.realtime.given_items import GivenItem, ItemReference, read_input_item
@@ -109,7 +110,7 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
         fields = Fields(session, "session")
         asked = fields.choice("type", _TYPES)
         kind: SessionType = fields.needed("type", asked, "Send 'realtime' or 'transcription'.")
-        model = fields.text("model") if kind == "realtime" else None
+        model = fields.text("model", NAME_MAX) if kind == "realtime" else None
         return cls.of(kind, model, defaults).updated(session)
 
     def updated(self, partial: JsonObject, locked: Locked = UNLOCKED) -> "SessionSettings":
@@ -280,7 +281,7 @@ def _same_format(fields: Fields, current: AudioFormat) -> None:
 def _metadata(fields: Fields) -> dict[str, str] | None:
     given = fields.json_object("metadata", METADATA_MAX)
     for key, value in (given or {}).items():
-        param = f"{fields.param('metadata')}.{key}"
+        param = f"{fields.param('metadata')}.{cut(key)}"
         if not isinstance(value, str):
             raise mistyped(param, "a string", value)
         if len(key) > METADATA_KEY_MAX:
