@@ -111,6 +111,32 @@ def test_accept_at_the_wrong_time_or_on_wrong_terms(
         make().accept(Terms(**{"session_id": "call_1", "output": PCM, **terms}), 0)
 
 
+def test_a_client_may_be_given_less_than_all_begin_with() -> None:
+    server = greeted(audio_burst_ms=1_000)
+    less = Limits(audio_burst_ms=10, audio_rate=1, control_record_bytes=200)
+    server.accept(Terms(session_id="call_1", output=PCM, limits=less), 0)
+    (welcome,) = [one.data for one in server.outputs() if isinstance(one, Send)]
+    assert b'"control_record_bytes":200' in welcome
+    server.receive(0, control_record(b'{"type":"x"}'), False, 0)
+    assert of_type(server.events(), EventReceived) != []
+    speak(server, 2, (0, 1_000))
+    assert ended(server) == 6
+
+
+def test_a_client_that_was_given_less_may_not_say_more() -> None:
+    server = greeted()
+    server.accept(Terms(session_id="call_1", output=PCM, limits=Limits(control_record_bytes=200)), 0)
+    server.receive(0, control_record(b'{"type":"%s"}' % (b"x" * 200)), False, 0)
+    assert ended(server) == 6
+
+
+def test_limits_of_terms_do_not_widen_what_is_read() -> None:
+    server = greeted(control_record_bytes=1_000)
+    server.accept(Terms(session_id="call_1", output=PCM, limits=Limits()), 0)
+    server.receive(0, control_record(b'{"type":"%s"}' % (b"x" * 1_000)), False, 0)
+    assert ended(server) == 6
+
+
 def test_refuse_after_accept() -> None:
     with pytest.raises(LocalProtocolError, match="use close"):
         active().refuse(8, "", 0)

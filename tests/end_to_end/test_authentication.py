@@ -1,14 +1,21 @@
 """Who is let in by a real server, and what the others are told."""
 
 import asyncio
-from pathlib import Path
+import dataclasses
+from types import SimpleNamespace
 
 import pytest
 from tests.end_to_end.conftest import StartServer
 
 from legato import AudioFormat, Call, ClientSettings, ConnectError, RealtimeSession, Server, connect
+from legato.client.address import resolve_target
 from legato.core.wire.codes import SessionCode
+from legato.core.wire.event_json import encode_message
+from legato.core.wire.messages import Hello
+from legato.core.wire.records import control_record
 from legato.server.auth_settings import hash_of_key
+from legato.testing.transports import Recorder
+from legato.transports.webtransport import WebTransportEndpoint
 from legato.trust import DEVELOPMENT_KEY, new_api_key, state_directory
 
 PCM = AudioFormat("pcm16", 16_000)
@@ -55,7 +62,7 @@ async def test_a_key_of_the_settings_is_accepted_and_the_development_key_is_not(
     assert development not in told
 
 
-async def test_who_shows_nothing_is_told_what_to_do(start_server: StartServer, tmp_path: Path) -> None:
+async def test_who_shows_nothing_is_told_what_to_do(start_server: StartServer) -> None:
     server = await start_server(waits, auth=keys())
     session = calling(server)
     assert "an API key is needed" in await refusal(session)
@@ -88,3 +95,34 @@ async def test_a_call_of_a_key_ends_in_time(start_server: StartServer) -> None:
     async with calling(server, KEY) as session:
         ended = await asyncio.wait_for(session.wait_closed(), 10)
     assert (ended.code, ended.reason) == (SessionCode.GOING_AWAY, "the call lasted too long")
+
+
+async def test_a_caller_is_told_the_limits_of_its_key(start_server: StartServer) -> None:
+    server = await start_server(waits, auth=keys(limits={"audio_rate": 2, "event_bytes": 2048}))
+    async with calling(server, KEY) as session:
+        assert session.welcome is not None
+        limits = session.welcome.limits
+        assert (limits.audio_rate, limits.control_record_bytes) == (2, 2048)
+
+
+@pytest.mark.parametrize("origin", ["https://example.com", "null"])
+async def test_without_keys_pages_from_elsewhere_are_turned_away(
+    start_server: StartServer, origin: str
+) -> None:
+    server = await start_server(waits, auth={"required": False})
+    _, code, reason = await said(server, Hello(input=PCM, output=(PCM,)), origin)
+    assert code == SessionCode.UNAUTHORIZED
+    assert "pages of this machine only" in reason
+
+
+async def said(server: Server, hello: Hello, origin: str | None = None) -> tuple[str, int, str]:
+    """How the session of a client ends that says this, perhaps from a page."""
+    target = await resolve_target(f"https://127.0.0.1:{server.port}", ClientSettings())
+    endpoint = WebTransportEndpoint.client(SimpleNamespace(initial_rtt_ms=100))
+    heard = Recorder()
+    session = endpoint.connect(dataclasses.replace(target, origin=origin), lambda _: heard)
+    session.send(session.open_stream(True), control_record(encode_message(hello)))
+    await heard.until(lambda: heard.end is not None, "the session ends")
+    await endpoint.close()
+    assert heard.end is not None
+    return heard.end

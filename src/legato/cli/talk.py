@@ -42,11 +42,7 @@ def command(  # noqa: PLR0913 - one parameter per flag
     ] = None,
     url: Annotated[str, typer.Option(help="The server.")] = "https://localhost:4433",
     key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="LEGATO_API_KEY",
-            help="API key or client secret; without, a server of yours on this machine finds its own.",
-        ),
+        str | None, typer.Option(envvar="LEGATO_API_KEY", help="API key or client secret to show.")
     ] = None,
     microphone: Annotated[
         bool, typer.Option("--microphone", help="Speak yourself, after the FILES.")

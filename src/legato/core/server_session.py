@@ -82,7 +82,9 @@ class ServerSession(Session):
             raise LocalProtocolError("there is no hello to accept; wait for HelloReceived")
         if self._state is not SessionState.DECIDING:
             raise LocalProtocolError("the session is accepted already; call accept once")
+        self.limits = terms.limits or self.limits
         welcome = terms.welcome(hello, self.limits, now)
+        self._control.narrow(self.limits.control_record_bytes)
         self._state = session_after(self._state, SessionCause.ACCEPT)
         self._terms = terms
         self._say_message(welcome)
@@ -111,10 +113,8 @@ class ServerSession(Session):
             self._drain(in_ms)
 
     def consumed(self, samples: int, size: int) -> None:
-        """The owner took audio off its queue: `samples` and payload bytes of any number of frames.
-
-        Without this call the session stops reading audio after `unread_ms` or `unread_bytes`.
-        """
+        """The owner took `samples`, `size` payload bytes, of any number of frames off its queue; without
+        this call the session stops reading audio after `unread_ms` or `unread_bytes`."""
         if self._uplink is not None:
             self._uplink.consumed(samples, size)
 

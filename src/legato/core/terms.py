@@ -11,6 +11,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """The owner's decision on a hello.
 
     `output` is one of the formats of the hello; `lead_ms` is how far replies may run ahead of playback.
+    `limits` hold for this client from the welcome on; None leaves those that every client begins with.
     """
 
     session_id: str
@@ -19,6 +20,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     lead_ms: int = 10_000
     resume_ticket: str | None = None
     resume_ttl_ms: int = 0
+    limits: Limits | None = None
 
     def welcome(self, hello: Hello, limits: Limits, now: int) -> Welcome:
         """The answer to `hello`; raises LocalProtocolError if the client cannot play `output`.

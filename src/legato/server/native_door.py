@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from legato.audio.codecs import codec_for
@@ -26,7 +27,7 @@ from legato.core.events import (
 from legato.core.server_session import ServerSession
 from legato.core.terms import Terms
 from legato.core.wire.codes import SessionCode
-from legato.core.wire.messages import Hello, JsonObject, Profile
+from legato.core.wire.messages import Hello, JsonObject, Limits, Profile
 from legato.server.auth import Authority, Grant, Unauthorized
 from legato.server.call import ServerCall
 from legato.server.sessions import Caller, LiveCall, LiveCalls, new_id
@@ -54,7 +55,7 @@ class NativeDoor:
 
     def open(self, incoming: IncomingSession) -> None:
         """Accept a session and see its call through."""
-        visitor = _Visitor(self, incoming.remote)
+        visitor = _Visitor(self, incoming)
         self.calls.arrive(visitor)
         incoming.accept(visitor.bind)
 
@@ -62,10 +63,11 @@ class NativeDoor:
 class _Visitor:
     """One session: at the door until its hello, then a call."""
 
-    def __init__(self, door: NativeDoor, remote: str) -> None:
+    def __init__(self, door: NativeDoor, incoming: IncomingSession) -> None:
         self._door = door
         self._calls = door.calls
-        self._remote = remote
+        self._remote = incoming.remote
+        self._origin = incoming.origin
         self._session = ServerSession(self._calls.clock(), self._calls.terms.limits)
         self._live: LiveCall | None = None
         self._held: list[JsonObject] = []
@@ -95,15 +97,15 @@ class _Visitor:
 
     def _hello(self, event: HelloReceived) -> None:
         hello = event.hello
-        output = next((form for form in hello.output if _codable(form)), None)
-        if output is None or not _codable(hello.input):
-            wanted = hello.input if output is not None else hello.output
-            reason = f"no codec here for {_named(wanted)}; use pcm16"
-            self._session.refuse(SessionCode.UNSUPPORTED_FORMAT, reason, self._calls.clock())
-            return
         try:
-            grant = self._door.authority.admit(hello.token)
-            self._begin(hello, output, grant)
+            grant = self._door.authority.admit(hello.token, self._origin)
+            output = next((form for form in hello.output if _codable(form)), None)
+            if output is None or not _codable(hello.input):
+                wanted = hello.input if output is not None else hello.output
+                reason = f"no codec here for {_named(wanted)}; use pcm16"
+                self._session.refuse(SessionCode.UNSUPPORTED_FORMAT, reason, self._calls.clock())
+            else:
+                self._begin(hello, output, grant)
         except Unauthorized as refusal:
             log.warning("call refused", remote=self._remote, reason=str(refusal))
             code = SessionCode.OVERLOADED if refusal.status == 429 else SessionCode.UNAUTHORIZED
@@ -121,7 +123,13 @@ class _Visitor:
         profile: Profile = "duplex" if hello.profile == "duplex" else "turn"
         live = self._calls.begin(caller, self._driver, call_id)
         self._session.accept(
-            Terms(session_id=call_id, output=output, profile=profile, lead_ms=self._lead(hello)),
+            Terms(
+                session_id=call_id,
+                output=output,
+                profile=profile,
+                lead_ms=self._lead(hello),
+                limits=self._limits(grant),
+            ),
             self._calls.clock(),
         )
         call = live.call
@@ -132,6 +140,15 @@ class _Visitor:
         self._reactions[EventReceived] = self._event
         self._calls.leave(self)
         call.open()
+
+    def _limits(self, grant: Grant) -> Limits:
+        """What the caller's key allows, and no more than everybody may."""
+        most = self._calls.terms.limits
+        return msgspec.structs.replace(
+            most,
+            audio_rate=min(most.audio_rate, grant.limits.audio_rate),
+            control_record_bytes=min(most.control_record_bytes, grant.limits.event_bytes),
+        )
 
     def _lead(self, hello: Hello) -> int:
         most = self._calls.terms.lead_ms

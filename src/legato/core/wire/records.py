@@ -73,6 +73,10 @@ class _RecordReader(ABC):
         """Whether the bytes so far end inside a record: an error if the stream ends here."""
         return bool(self._partial)
 
+    def narrow(self, limit: int) -> None:
+        """Accept no longer records than `limit` from now on."""
+        self._limit = min(self._limit, limit)
+
     def feed(self, data: bytes, now: int) -> None:
         """Take the next bytes of the stream; delivers each record that they complete."""
         partial = self._partial
