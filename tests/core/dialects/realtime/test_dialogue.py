@@ -243,6 +243,7 @@ def test_speech_stops_the_clock_and_its_end_starts_it_anew() -> None:
     talk.turn("Hello.")
     assert talk.dialogue.next_deadline() is None
     talk.answer("Hello.")
+    talk.dialogue.playback_ends(100 * SECOND, 0)
     talk.dialogue.speech_started(RATE, SECOND)
     assert talk.dialogue.next_deadline() is None
     talk.dialogue.speech_stopped(RATE, 2 * SECOND)

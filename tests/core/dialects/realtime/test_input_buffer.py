@@ -4,7 +4,7 @@ from base64 import b64decode
 from typing import Any
 
 import pytest
-from tests.core.dialects.realtime.talk import RATE, Talk, kinds, pcm
+from tests.core.dialects.realtime.talk import RATE, Talk, kinds, pcm, text_message
 
 from legato.core.audio import AudioFormat
 from legato.core.dialects.realtime.dialogue_events import (
@@ -15,7 +15,6 @@ from legato.core.dialects.realtime.dialogue_events import (
     SpeechCommitted,
     TurnEnded,
 )
-from legato.core.errors import LocalProtocolError
 
 MANUAL: dict[str, Any] = {"audio": {"input": {"turn_detection": None}}}
 COMMITTED = ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"]
@@ -146,25 +145,18 @@ def test_nothing_follows_the_end_of_a_transcript() -> None:
     talk.judge()
 
 
-def test_speech_that_goes_on_has_no_transcript_yet() -> None:
+def test_what_is_no_committed_speech_has_no_transcript() -> None:
     talk = Talk()
-    item = talk.dialogue.speech_started(0, 0)
-    with pytest.raises(LocalProtocolError, match="still being spoken"):
-        talk.dialogue.transcript_done(item, "Hello.", 1.0, 0)
-    with pytest.raises(LocalProtocolError, match="still being spoken"):
+    spoken, written = talk.answer("Hello."), "given"
+    talk.send("conversation.item.create", item=text_message("Hello.", id=written))
+    speaking = talk.dialogue.speech_started(0, 0)
+    talk.drain()
+    for item in (spoken, written, speaking, "item_of_nobody"):
+        if item != speaking:
+            assert delta(talk, item, "x") == []
+        talk.dialogue.transcript_done(item, "x", 1.0, 0)
         talk.dialogue.transcript_failed(item, "deaf", "no ears", 0)
-
-
-def test_what_was_not_spoken_has_no_transcript() -> None:
-    talk = Talk()
-    item = talk.answer("Hello.")
-    for wrong in (
-        lambda: talk.dialogue.transcript_delta(item, "x", 0),
-        lambda: talk.dialogue.transcript_done(item, "x", 1.0, 0),
-        lambda: talk.dialogue.transcript_failed(item, "x", "x", 0),
-    ):
-        with pytest.raises(LocalProtocolError, match="no speech"):
-            wrong()
+    assert talk.drain() == []
 
 
 def test_without_transcription_the_words_are_for_the_model_only() -> None:
@@ -178,6 +170,19 @@ def test_without_transcription_the_words_are_for_the_model_only() -> None:
     assert talk.drain() == []
     assert talk.seen() == ["user: Hello."]
     assert talk.retrieved(item)["content"][0]["transcript"] is None
+
+
+def test_a_client_cannot_take_the_name_of_speech_that_goes_on() -> None:
+    talk = Talk()
+    talk.hear(RATE)
+    item = talk.dialogue.speech_started(0, 0)
+    talk.drain()
+    error = talk.refusal("conversation.item.create", item=text_message("Hello.", id=item))
+    assert error["code"] == "item_create_duplicate_item_id"
+    talk.dialogue.speech_stopped(RATE, 0)
+    talk.drain()
+    assert talk.order() == [item]
+    talk.judge()
 
 
 # The client

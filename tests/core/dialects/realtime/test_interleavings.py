@@ -73,16 +73,12 @@ class Interleavings(RuleBasedStateMachine):
     @rule(pick=PICK, words=WORDS, what=st.sampled_from(["delta", "done", "failed"]))
     def recognise(self, pick: int, words: str, what: str) -> None:
         name, now = self.names[pick % len(self.names)], self.talk.now
-        try:
-            if what == "delta":
-                self.dialogue.transcript_delta(name, words, now)
-            elif what == "done":
-                self.dialogue.transcript_done(name, self.told.get(name, words), 1.0, now)
-            else:
-                self.dialogue.transcript_failed(name, "deaf", "no ears", now)
-        except LocalProtocolError as mistake:
-            # Mistakes of an erratic agent: words of what nobody said, or of speech that goes on.
-            assert "no speech" in str(mistake) or "still being spoken" in str(mistake)  # noqa: PT017
+        if what == "delta":
+            self.dialogue.transcript_delta(name, words, now)
+        elif what == "done":
+            self.dialogue.transcript_done(name, self.told.get(name, words), 1.0, now)
+        else:
+            self.dialogue.transcript_failed(name, "deaf", "no ears", now)
 
     # The agent and the player
 

@@ -226,6 +226,31 @@ def test_an_item_takes_over_a_name_and_a_spoken_text() -> None:
     assert (spoken.complete, spoken.stopped) == (False, True)
 
 
+def test_an_item_has_a_name_of_its_own() -> None:
+    talk = Talk()
+    inside, outside = talk.begin(), talk.begin(conversation="none")
+    for response in (inside, outside):
+        response.open_message("mine" if response is inside else "yours")
+        with pytest.raises(LocalProtocolError, match="already"):
+            response.open_message(response.item_id)
+        response.transcript("Still open.", 0)
+        response.end("completed", 0)
+    talk.judge()
+
+
+def test_a_client_that_guesses_a_name_does_not_get_it() -> None:
+    talk = Talk()
+    created = talk.said[-1]["event_id"]
+    number = int(created.removeprefix("event_"))
+    # Each item takes two ids for its events; the ids behind those are the next ones.
+    for guess in range(number + 41, number + 61):
+        talk.send("conversation.item.create", item=text_message("x", id=f"item_{guess}"))
+    guessed = talk.order()
+    names = [talk.turn("Hello."), talk.answer("Hello.")]
+    assert talk.order() == [*guessed, *names]
+    talk.judge()
+
+
 def test_an_answer_that_plays_on_is_seen_as_a_whole() -> None:
     talk = Talk()
     item = talk.answer("One two.", 100)

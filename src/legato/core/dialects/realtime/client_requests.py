@@ -87,8 +87,10 @@ class ClientRequests:
     def _create(self, event: ConversationItemCreate) -> None:
         parts = self._parts
         form = parts.settings.input_format
+        if event.item.id is not None and parts.buffer.announced(event.item.id):
+            raise refusals.known_item(event.item.id)
         audio = audio_of(event.item, form, "item.content")
-        entry = entry_of(event.item, parts.outbox.new_id)
+        entry = entry_of(event.item, parts.conversation)
         parts.conversation.create(entry, event.previous_item_id or None)
         if audio:
             parts.conversation.keep(entry.id, audio)

@@ -50,8 +50,14 @@ class Conversation:
         """The id of the last item."""
         return self._items.last()
 
+    def new_id(self, prefix: str = "item") -> str:
+        """An id that no client has given to an item of its own."""
+        while (new := self._outbox.new_id(prefix)) in self._items:
+            pass
+        return new
+
     def add(self, entry: Entry, after: str | None = None) -> None:
-        """Put an item behind another one (None: at the end) and tell it; `done` has to follow.
+        """Put a new item behind another one (None: at the end) and tell it; `done` has to follow.
 
         Raises KeyError if there is no such place.
         """

@@ -116,6 +116,7 @@ class Dialogue:
             self._parts.idle.stop()
         if news and detection is not None and detection.interrupt_response and self._converses:
             self._parts.conversation.stop_speaking()
+            self._parts.idle.playback_ends(now)
             self._parts.responses.interrupt(now)
             self._parts.tell(Interrupted())
         return item_id
@@ -133,18 +134,21 @@ class Dialogue:
             self._parts.tell(TurnEnded(committed[0]))
 
     def transcript_delta(self, item_id: str, text: str, now: int) -> None:
-        """These words were recognised behind those told before; ignored if the item was deleted, and once its
-        transcript is complete or has failed (here and in the next two)."""
+        """These words were recognised behind those told before.
+
+        Ignored, here and in the next two, if there is no such item any more or its transcript is over:
+        recognition takes its time, and a client may have deleted what it is about.
+        """
         self._buffer.transcript_delta(item_id, text)
 
     def transcript_done(self, item_id: str, text: str, seconds: float, now: int) -> None:
-        """The words of an item's audio, which lasts `seconds`; ignored if the item was deleted."""
+        """The words of an item's audio, which lasts `seconds`; the item was committed before."""
         entry = self._transcribed(item_id)
         if entry is not None:
             self._buffer.transcript_done(entry, text, transcription_usage(seconds))
 
     def transcript_failed(self, item_id: str, code: str, message: str, now: int) -> None:
-        """An item's audio could not be recognised; ignored if the item was deleted."""
+        """An item's audio could not be recognised; the item was committed before."""
         entry = self._transcribed(item_id)
         if entry is not None:
             self._buffer.transcript_failed(entry, code, message)
@@ -200,7 +204,5 @@ class Dialogue:
         return None if self.writing else detection.idle_timeout_ms
 
     def _transcribed(self, item_id: str) -> Entry | None:
-        """The item that has a transcript now, None if it is gone."""
-        if self._buffer.awaits(item_id):
-            raise LocalProtocolError(f"item {item_id} is still being spoken; speech_stopped comes first")
+        """The item of that id, None if it is gone or not committed yet."""
         return self._parts.conversation.get(item_id) or self._parts.responses.given(item_id)

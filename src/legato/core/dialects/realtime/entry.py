@@ -147,9 +147,12 @@ class Entry:
         return next((part.spoken for part in self.content if isinstance(part, Spoken)), None)
 
     @property
-    def captured(self) -> tuple[int, Captured] | None:
-        """The caller's speech, with its `content_index`."""
-        return next(((at, one) for at, one in enumerate(self.content) if isinstance(one, Captured)), None)
+    def untranscribed(self) -> tuple[int, Captured] | None:
+        """The caller's speech whose words are to come, with its `content_index`."""
+        for index, part in enumerate(self.content):
+            if isinstance(part, Captured):
+                return None if part.settled else (index, part)
+        return None
 
     def as_json(self, audio: bytes | None = None) -> JsonObject:
         """How the API writes it; `audio` goes into the first part that has sound."""

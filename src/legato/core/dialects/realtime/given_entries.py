@@ -3,9 +3,8 @@
 Owns the translation and the check of their audio. Must not know what becomes of them.
 """
 
-from collections.abc import Callable
-
 from legato.core.audio import AudioFormat
+from legato.core.dialects.realtime.conversation import Conversation
 from legato.core.dialects.realtime.entry import Captured, Entry, Part, Pictured, Written
 from legato.core.dialects.realtime.errors import invalid, unsupported
 from legato.core.dialects.realtime.given_items import (
@@ -17,15 +16,15 @@ from legato.core.dialects.realtime.given_items import (
 )
 
 
-def entry_of(given: GivenItem, new_id: Callable[[str], str]) -> Entry:
+def entry_of(given: GivenItem, conversation: Conversation) -> Entry:
     """The item, with ids where the client left them out."""
-    item_id = given.id or new_id("item")
+    item_id = given.id or conversation.new_id()
     if isinstance(given, GivenMessage):
         entry = Entry(item_id, "message", given.role)
         entry.content.extend(_part(part) for part in given.content)
     elif isinstance(given, GivenFunctionCall):
         entry = Entry(item_id, "function_call")
-        entry.call_id, entry.name = given.call_id or new_id("call"), given.name
+        entry.call_id, entry.name = given.call_id or conversation.new_id("call"), given.name
         entry.arguments = given.arguments
     else:
         entry = Entry(item_id, "function_call_output")

@@ -17,7 +17,7 @@ from legato.core.dialects.realtime.recent_audio import RecentAudio
 from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.dialects.realtime.states import InputCause, InputState, input_after
 from legato.core.dialects.realtime.turn_detection import ServerVad
-from legato.core.errors import LocalProtocolError
+from legato.core.wire.messages import JsonObject
 
 LEAST_MS = 100
 """The least audio a client may commit."""
@@ -76,7 +76,7 @@ class InputBuffer:
 
     def speech_started(self, position: int) -> tuple[str, bool]:
         """Speech begins there; returns the item it will become, and whether that is news."""
-        item_id = self._item_id = self._item_id or self._outbox.new_id("item")
+        item_id = self._item_id = self._item_id or self._conversation.new_id()
         if not self._automatic or not self._move(InputCause.SPEECH_STARTS):
             return item_id, False
         self._start = min(max(self._start, position), self.position)
@@ -98,7 +98,7 @@ class InputBuffer:
     def time_out(self, timeout_ms: int) -> None:
         """Nobody spoke for so long: the silence becomes an item."""
         start = max(self._start, self.position - timeout_ms * self._rate // 1_000)
-        self._item_id = self._item_id or self._outbox.new_id("item")
+        self._item_id = self._item_id or self._conversation.new_id()
         self._outbox.say(
             "input_audio_buffer.timeout_triggered",
             audio_start_ms=self._ms(start),
@@ -131,22 +131,18 @@ class InputBuffer:
 
     def transcript_delta(self, item_id: str, text: str) -> None:
         """Words were recognised in an item, or in the speech that will become one."""
-        index = 0
-        if not self.awaits(item_id):
+        index: int | None = 0
+        if not self.speaking or not self.announced(item_id):
             entry = self._conversation.get(item_id)
-            if entry is None:
-                return
-            index, captured = self._captured(entry)
-            if captured.settled:
-                return
-        if text and self._transcribes:
+            index = None if entry is None or entry.untranscribed is None else entry.untranscribed[0]
+        if index is not None and text and self._transcribes:
             self._say_of_transcript("delta", item_id, index, delta=text)
 
-    def transcript_done(self, entry: Entry, transcript: str, usage: dict[str, object]) -> None:
+    def transcript_done(self, entry: Entry, transcript: str, usage: JsonObject) -> None:
         """The words of an item are known."""
-        index, captured = self._captured(entry)
-        if captured.settled:
+        if entry.untranscribed is None:
             return
+        index, captured = entry.untranscribed
         captured.settled = True
         captured.words = transcript
         if self._transcribes:
@@ -157,21 +153,21 @@ class InputBuffer:
 
     def transcript_failed(self, entry: Entry, code: str, message: str) -> None:
         """The words of an item will never be known."""
-        index, captured = self._captured(entry)
-        if captured.settled:
+        if entry.untranscribed is None:
             return
+        index, captured = entry.untranscribed
         captured.settled = True
         if self._transcribes and entry.id in self._conversation:
             error = {"type": "server_error", "code": code, "message": message, "param": None}
             self._say_of_transcript("failed", entry.id, index, error=error)
 
-    def awaits(self, item_id: str) -> bool:
-        """Whether that is the speech that goes on and is no item yet."""
-        return self.speaking and item_id == self._item_id
+    def announced(self, item_id: str) -> bool:
+        """Whether the next item made of input will be called that."""
+        return item_id == self._item_id
 
     def _commit(self, start: int, stop: int) -> tuple[str, int, int]:
         """Make an item of what was heard between two positions."""
-        item_id = self._item_id or self._outbox.new_id("item")
+        item_id = self._item_id or self._conversation.new_id()
         self._item_id = None
         self._start = stop
         entry = Entry(item_id, "message", "user")
@@ -193,12 +189,6 @@ class InputBuffer:
             return False
         self._state = after
         return True
-
-    def _captured(self, entry: Entry) -> tuple[int, Captured]:
-        captured = entry.captured
-        if captured is None:
-            raise LocalProtocolError(f"item {entry.id} has no speech; only what was spoken has a transcript")
-        return captured
 
     def _say_of_transcript(self, what: str, item_id: str, index: int, **members: object) -> None:
         kind = f"conversation.item.input_audio_transcription.{what}"

@@ -92,8 +92,8 @@ class Response:
         self.id = outbox.new_id("resp")
         self.request = request
         self._outbox = outbox
-        self._conversation = conversation if request.conversation == "auto" else None
-        self._conversation_id = conversation.id if request.conversation == "auto" else None
+        self._conversation = conversation
+        self._inside = request.conversation == "auto"
         self._on_over = on_over
         self._state = ResponseState.BETWEEN
         self._entries: list[Entry] = []
@@ -125,11 +125,11 @@ class Response:
         """Begin a message, spoken or written as the request's `output_modalities` say; ends the item before
         it. Returns the item's id.
 
-        Whoever counts the sound of a spoken message gives it its `spoken`; an unused `item_id` is made
-        unless one is given.
+        Whoever counts the sound of a spoken message gives it its `spoken`; an `item_id` is made unless one
+        is given. Raises LocalProtocolError if an item has that id already.
         """
         aloud = "audio" in self.request.settings.output_modalities
-        entry = Entry(item_id or self._outbox.new_id("item"), "message", "assistant")
+        entry = Entry(item_id or self._conversation.new_id(), "message", "assistant")
         if self._open(ResponseCause.OPEN_SPOKEN if aloud else ResponseCause.OPEN_WRITTEN, entry):
             entry.content.append(Spoken(spoken) if aloud else Written("output_text"))
             self._say_of_part("response.content_part.added", part=self._part())
@@ -150,7 +150,7 @@ class Response:
 
     def function_call(self, call_id: str, name: str) -> str:
         """Begin a call of a function by the client; ends the item before it. Returns the item's id."""
-        entry = Entry(self._outbox.new_id("item"), "function_call")
+        entry = Entry(self._conversation.new_id(), "function_call")
         entry.call_id, entry.name = call_id, name
         self._open(ResponseCause.OPEN_CALL, entry)
         return entry.id
@@ -210,14 +210,19 @@ class Response:
         return True
 
     def _open(self, cause: ResponseCause, entry: Entry) -> bool:
-        self.end_item()
-        if not self._move(cause):
+        if self.over:
             return False
+        if entry.id in self._conversation or any(one.id == entry.id for one in self._entries):
+            raise LocalProtocolError(
+                f"there is an item {entry.id} already; leave the id out to have one made"
+            )
+        self.end_item()
+        self._move(cause)
         entry.status = "in_progress"
         self._entries.append(entry)
         self._arguments.clear()
         self._say_of_response("response.output_item.added", item=entry.as_json())
-        if self._conversation is not None:
+        if self._inside:
             self._conversation.add(entry)
         return True
 
@@ -245,7 +250,7 @@ class Response:
         entry.status = "completed" if complete else "incomplete"
         self._output.append(entry.as_json())
         self._say_of_response("response.output_item.done", item=self._output[-1])
-        if self._conversation is not None:
+        if self._inside:
             self._conversation.done(entry)
 
     def _spoken(self) -> SpokenText:
@@ -274,7 +279,7 @@ class Response:
             "status": status,
             "status_details": details,
             "output": self._output[:],
-            "conversation_id": self._conversation_id,
+            "conversation_id": self._conversation.id if self._inside else None,
             **self.request.settings.as_json(),
             "usage": None if usage is None else usage.as_json(),
         }

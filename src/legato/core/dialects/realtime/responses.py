@@ -120,7 +120,7 @@ class Responses:
                 if entry is None:
                     raise refusals.unknown_reference(given.id, param)
             else:
-                entry = entry_of(given, self._outbox.new_id)
+                entry = entry_of(given, self._conversation)
                 if audio := audio_of(given, session.input_format, param):
                     spoken.append(AudioItemCreated(entry.id, audio, session.input_format))
             entries.append(entry)
