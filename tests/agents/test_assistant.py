@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from legato.agents.assistant import build
+from legato.agents.base import ToolCall
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages.stt_pocketsphinx import build as build_recognition
 from legato.agents.turns import NO_ANSWER, NOT_HEARD
 from legato.core.audio import AudioFormat
 from legato.core.dialects.realtime.session_settings import SessionSettings
+from legato.core.dialects.realtime.turn_detection import ServerVad
 from legato.testing.call import MemoryCall
 from legato.testing.scripted_endpoint import Break, Hold, Refuse, ScriptedEndpoint
 
@@ -20,10 +22,11 @@ PREFIX = "conversation.item.input_audio_transcription"
 
 
 @asynccontextmanager
-async def talking(settings: AssistantSettings, **call_options):
+async def talking(settings: AssistantSettings, session: dict | None = None, **call_options):
     """A call with an assistant on it."""
     agent = build(settings)
-    call = MemoryCall(settings=SessionSettings.of(defaults=agent.session), **call_options)
+    opening = SessionSettings.of(defaults=agent.session).updated({"type": "realtime", **(session or {})})
+    call = MemoryCall(settings=opening, **call_options)
     running = asyncio.create_task(agent(call))
     try:
         yield call
@@ -234,3 +237,113 @@ async def test_the_caller_cancels_an_answer(endpoint, speak) -> None:
         await answer.finished
         assert answer.interrupted
         hold.release()
+
+
+def turns(detection: dict | None) -> dict:
+    return {"audio": {"input": {"turn_detection": detection}}}
+
+
+@pytest.mark.parametrize("silence_ms", [200, 500, 730])
+async def test_the_end_of_speech_is_told_at_once(speak, silence_ms: int) -> None:
+    """At most one frame after the audio that completes the silence has been heard."""
+    said = QUIET + speak("stop", "awb") + QUIET
+    async with talking(OFFLINE, turns({"type": "server_vad", "silence_duration_ms": silence_ms})) as call:
+        for start in range(0, len(said), 640):
+            call.hear_pcm(said[start : start + 640])
+            await call.heard_all()
+            await asyncio.sleep(0)
+            if stopped := call.sent_of("input_audio_buffer.speech_stopped"):
+                assert 0 <= (start + 640) / 32 - stopped[0]["audio_end_ms"] <= 20
+                break
+        else:
+            raise AssertionError("the end was not found")
+
+
+async def test_the_client_says_when_it_is_done(speak) -> None:
+    """Without turn detection, in one burst: audio, commit, answer please."""
+    async with talking(OFFLINE, turns(None)) as call:
+        call.hear_pcm(speak("what is twelve times seven"))
+        call.receive({"type": "input_audio_buffer.commit"})
+        call.receive({"type": "response.create"})
+        answer = await call.utterance()
+        await answer.finished
+        assert answer.text == "That is 84."
+        assert not call.sent_of("input_audio_buffer.speech_started")
+        call.hear_pcm(speak("hello"))
+        call.receive({"type": "input_audio_buffer.clear"})
+        call.hear_pcm(speak("stop") + QUIET)
+        call.receive({"type": "input_audio_buffer.commit"})
+        assert (await call.event(f"{PREFIX}.completed", 2))["transcript"] == "stop"
+
+
+async def test_complete_words_need_less_silence_than_others(speak) -> None:
+    said = QUIET + speak("what is twelve times seven") + bytes(2 * 16_000 * 4)
+    ends = {}
+    for detection in (
+        {"type": "semantic_vad", "eagerness": "low"},
+        {"type": "server_vad", "silence_duration_ms": 2_000},
+    ):
+        async with talking(OFFLINE, turns(detection)) as call:
+            call.hear_pcm(said)
+            stopped = await call.event("input_audio_buffer.speech_stopped")
+            ends[detection["type"]] = stopped["audio_end_ms"]
+            answer = await call.utterance()
+            await answer.finished
+            assert answer.text == "That is 84."
+    assert ends["semantic_vad"] <= ends["server_vad"] - 1_000
+
+
+async def test_a_function_of_the_client_is_called(endpoint, speak) -> None:
+    weather = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+    endpoint.transcripts += ["What is the weather in Riga?"]
+    endpoint.answers += [
+        ["Let me see. ", ToolCall("c1", "get_weather", '{"city": "Riga"}')],
+        ["It ", "rains."],
+    ]
+    async with talking(online(endpoint), {"tools": [weather]}) as call:
+        call.hear_pcm(QUIET + speak("what is the weather in Riga") + QUIET)
+        done = (await call.event("response.done"))["response"]
+        assert [item["type"] for item in done["output"]] == ["message", "function_call"]
+        assert done["usage"]["output_tokens"] > 0
+        output = {"type": "function_call_output", "call_id": "c1", "output": "rain"}
+        call.receive({"type": "conversation.item.create", "item": output})
+        call.receive({"type": "response.create"})
+        answer = await call.utterance(2)
+        await answer.finished
+        assert answer.text == "It rains."
+    first, second = endpoint.chats
+    assert first["tools"][0]["function"]["name"] == "get_weather"
+    assert [message["role"] for message in second["messages"]] == ["system", "user", "assistant", "tool"]
+    assert second["messages"][2]["content"] == "Let me see."
+
+
+async def test_a_written_question_with_a_picture(endpoint) -> None:
+    content = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="},
+    ]
+    settings = online(endpoint).model_copy(update={"llm_images": True})
+    async with talking(settings, {"output_modalities": ["text"]}) as call:
+        item = {"type": "message", "role": "user", "content": content}
+        call.receive({"type": "conversation.item.create", "item": item})
+        call.receive({"type": "response.create"})
+        await call.event("response.done")
+    told = endpoint.chats[0]["messages"][1]["content"]
+    assert [part["type"] for part in told] == ["text", "image_url"]
+
+
+async def test_a_warm_assistant_has_its_recogniser() -> None:
+    agent = build(OFFLINE)
+    await agent.warm()
+    assert agent._stages.recognition._idle
+    await agent.close()
+
+
+def test_a_session_begins_with_what_the_settings_say() -> None:
+    settings = AssistantSettings(
+        vad_threshold=0.4, silence_ms=700, prefix_ms=200, voice="slt", instructions="Be kind.", greeting="Hi."
+    )
+    opening = SessionSettings.of(defaults=build(settings).session)
+    assert opening.turn_detection == ServerVad(threshold=0.4, silence_duration_ms=700, prefix_padding_ms=200)
+    assert (opening.voice, opening.instructions) == ("slt", "Be kind.")
+    assert SessionSettings.of(defaults=build(AssistantSettings()).session).voice == "default"

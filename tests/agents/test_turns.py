@@ -1,130 +1,14 @@
-"""Whose turn it is, with stages that do what the test says and a caller who plays what the test plays."""
+"""Whose turn it is."""
 
 import asyncio
-from collections import deque
 
 import pytest
+from tests.agents.scenes import TRANSCRIPTION, Scene
 
-from legato.agents.base import Speech, ToolCall
-from legato.agents.listener import Heard, PartlyRecognised, Recognised, SpeechStarted, SpeechStopped
-from legato.agents.settings import AssistantSettings
-from legato.agents.stages.base import USUAL, Delivery, Detection, SpeechToTextCapabilities
-from legato.agents.turns import NO_ANSWER, NOT_HEARD, Turns
-from legato.core.dialects.realtime.session_settings import SessionSettings
+from legato.agents.base import ToolCall
+from legato.agents.listener import PartlyRecognised, Recognised, SpeechStopped
+from legato.agents.turns import NO_ANSWER, NOT_HEARD
 from legato.core.errors import AgentError
-from legato.testing.call import MemoryCall, MemoryUtterance
-
-PREFIX = "conversation.item.input_audio_transcription"
-
-
-class Model:
-    """Answers from a script: pieces of text, tool calls, events to wait for, errors."""
-
-    def __init__(self) -> None:
-        self.script: deque[list] = deque()
-        self.asked: list[list[tuple[str, str]]] = []
-        self.stopped = 0
-
-    async def reply(self, messages, tools, options):
-        self.asked.append(
-            [(message.role, message.content) for message in messages if message.role != "system"]
-        )
-        try:
-            for step in self.script.popleft():
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                elif isinstance(step, Exception):
-                    raise step
-                else:
-                    yield step
-        except (asyncio.CancelledError, GeneratorExit):
-            self.stopped += 1
-            raise
-
-    async def close(self) -> None:
-        pass
-
-
-class Voice:
-    """One second of sound for each sentence; texts in `broken` fail."""
-
-    def __init__(self) -> None:
-        self.broken: set[str] = set()
-
-    async def speak(self, text: str, delivery: Delivery = USUAL):
-        if text in self.broken:
-            raise AgentError("no voice", retryable=True)
-        yield Speech(bytes(16_000), 8_000, text)
-
-    async def close(self) -> None:
-        pass
-
-
-class Deaf:
-    """Voice activity and recognition that find nothing: the test says what is heard."""
-
-    capabilities = SpeechToTextCapabilities(partials=True)
-    position = 0
-    speaking = False
-
-    def open(self, _: object = None) -> "Deaf":
-        return self
-
-    def adjust(self, detection: Detection) -> None:
-        pass
-
-    def feed(self, pcm: bytes) -> list:
-        self.position += len(pcm) // 2
-        return []
-
-    async def close(self) -> None:
-        pass
-
-
-class Scene:
-    """A conversation whose hearing is replaced by the test's `say` and `noise`."""
-
-    def __init__(self, plays: bool = False, session: dict | None = None, **settings) -> None:
-        opening = SessionSettings.of()
-        if session is not None:
-            opening = opening.updated({"type": "realtime", **session})
-        self.call = MemoryCall(plays=plays, settings=opening)
-        self.model, self.voice = Model(), Voice()
-        self.call.voice = self.voice
-        self.turns = Turns(self.call, self.model, self.voice, AssistantSettings(instructions="", **settings))
-        self.stretches = 0
-        self.running = asyncio.create_task(self.turns.listen((Deaf(), Deaf()), None))
-
-    def tell(self, *heard: Heard) -> None:
-        for one in heard:
-            self.turns._heard.heard(one)
-
-    @property
-    def now(self) -> int:
-        """A second of input later."""
-        self.call.hear_pcm(bytes(32_000))
-        return self.call.dialogue.position
-
-    def begins(self) -> int:
-        self.stretches += 1
-        self.tell(SpeechStarted(self.stretches, self.now))
-        return self.stretches
-
-    def ends(self, stretch: int, text: str, error: AgentError | None = None) -> None:
-        self.tell(SpeechStopped(stretch, self.now), Recognised(stretch, text, 1.0, error))
-
-    async def say(self, text: str, error: AgentError | None = None) -> None:
-        self.ends(self.begins(), text, error)
-        await self.settled()
-
-    async def answer(self, count: int) -> MemoryUtterance:
-        utterance = await self.call.utterance(count)
-        await self.call.until(lambda: utterance.complete or utterance.settled or utterance.error is not None)
-        return utterance
-
-    async def settled(self) -> None:
-        for _ in range(30):
-            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -132,14 +16,7 @@ async def scene():
     made = Scene()
     await made.settled()
     yield made
-    await ended(made)
-
-
-async def ended(scene: Scene) -> None:
-    scene.call.end()
-    await scene.running
-    await scene.turns.close()
-    assert not scene.turns._tasks
+    await made.end()
 
 
 async def test_an_answer_and_what_was_heard_of_it(scene: Scene) -> None:
@@ -234,14 +111,14 @@ async def test_noise_in_silence_says_nothing(scene: Scene) -> None:
     await scene.say("")
     await scene.settled()
     assert scene.call.utterances == []
-    told = [event["type"] for event in scene.call.sent if event["type"].startswith(("input_", PREFIX))]
+    told = [event["type"] for event in scene.call.sent if event["type"].startswith(("input_", TRANSCRIPTION))]
     assert (
         told
         == [
             "input_audio_buffer.speech_started",
             "input_audio_buffer.speech_stopped",
             "input_audio_buffer.committed",
-            f"{PREFIX}.completed",
+            f"{TRANSCRIPTION}.completed",
         ]
         * 2
     )
@@ -329,7 +206,7 @@ async def test_a_voice_that_fails_leaves_an_event_at_least(scene: Scene) -> None
 async def test_recognition_that_fails(scene: Scene) -> None:
     await scene.say("", AgentError("deaf", retryable=True))
     assert (await scene.answer(1)).text == NOT_HEARD
-    failed = await scene.call.event(f"{PREFIX}.failed")
+    failed = await scene.call.event(f"{TRANSCRIPTION}.failed")
     assert failed["error"]["message"] == "deaf"
     assert scene.model.asked == []
 
@@ -349,11 +226,11 @@ async def test_transcripts_only_grow(scene: Scene) -> None:
     scene.tell(PartlyRecognised(stretch, "what is twelve times seven"))
     scene.model.script += [["84."]]
     scene.ends(stretch, "what is twelve times seven")
-    deltas = [event["delta"] for event in scene.call.sent_of(f"{PREFIX}.delta")]
+    deltas = [event["delta"] for event in scene.call.sent_of(f"{TRANSCRIPTION}.delta")]
     assert "".join(deltas) == "what is twelve times seven"
     assert deltas[0] == "what"
     assert len(deltas) > 2
-    assert scene.call.sent_of(f"{PREFIX}.completed")[0]["transcript"] == "what is twelve times seven"
+    assert scene.call.sent_of(f"{TRANSCRIPTION}.completed")[0]["transcript"] == "what is twelve times seven"
 
 
 async def test_a_final_text_that_differs_stands_alone(scene: Scene) -> None:
@@ -362,5 +239,5 @@ async def test_a_final_text_that_differs_stands_alone(scene: Scene) -> None:
         scene.tell(PartlyRecognised(stretch, "should the timer"))
     scene.model.script += [["For how long?"]]
     scene.ends(stretch, "set the timer")
-    assert [event["delta"] for event in scene.call.sent_of(f"{PREFIX}.delta")] == ["should the"]
-    assert scene.call.sent_of(f"{PREFIX}.completed")[0]["transcript"] == "set the timer"
+    assert [event["delta"] for event in scene.call.sent_of(f"{TRANSCRIPTION}.delta")] == ["should the"]
+    assert scene.call.sent_of(f"{TRANSCRIPTION}.completed")[0]["transcript"] == "set the timer"

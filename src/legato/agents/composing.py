@@ -99,7 +99,7 @@ class Composer:
                         written.outcome = thought
                         continue
                     written.add(thought)
-                    if isinstance(thought, str) or thought.name in theirs:
+                    if _is_content(thought, written, theirs):
                         yield thought
             spent = _sum(spent, written.usage(messages))
             if written.outcome.status == "incomplete":
@@ -143,6 +143,14 @@ class Composer:
             self._beside[asked[0].id] = list(used)
             if len(self._beside) > _MOST_BESIDE:
                 del self._beside[next(iter(self._beside))]
+
+
+def _is_content(thought: str | ToolCall, written: _Round, theirs: set[str]) -> bool:
+    """Whether the caller is to get this. Words behind a call of theirs are not said: a response ends with its
+    calls, and the model speaks of the results in the next one."""
+    if isinstance(thought, ToolCall):
+        return thought.name in theirs
+    return not any(call.name in theirs for call in written.calls)
 
 
 def _options(wishes: ResponseSettings) -> ReplyOptions:

@@ -123,6 +123,8 @@ class Hearing:
 
     def adjust(self, turns: TurnDetection | None) -> None:
         """The session detects turns by other rules from now on."""
+        if turns == self._turns:
+            return
         if (turns is None) != (self._turns is None):
             for number in self._speaking:
                 self._move(self._stretches[number], to_item=turns is not None)
@@ -184,6 +186,7 @@ class Hearing:
 
     def heard(self, heard: Heard) -> None:
         """Take note, and tell the caller what follows from it."""
+        self.adjust(self._dialogue.settings.turn_detection)
         if isinstance(heard, SpeechStarted):
             self._begin(heard)
         elif isinstance(heard, Reached):
@@ -215,9 +218,8 @@ class Hearing:
         self._on_speech(True)
 
     def _open_item(self, stretch: _Stretch) -> None:
-        item = _Item(self._dialogue.speech_started(stretch.position), stretch.position)
-        self._items[item.id] = item
-        self._join(stretch, item)
+        item_id = self._dialogue.speech_started(stretch.position)
+        self._join(stretch, self._items.setdefault(item_id, _Item(item_id, stretch.position)))
 
     def _stop(self, heard: SpeechStopped, stretch: _Stretch) -> None:
         self._speaking.discard(heard.stretch)
