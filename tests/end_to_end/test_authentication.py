@@ -2,13 +2,17 @@
 
 import asyncio
 import dataclasses
+import ssl
 from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
 from tests.end_to_end.conftest import StartServer
 
 from legato import AudioFormat, Call, ClientSettings, ConnectError, RealtimeSession, Server, connect
 from legato.client.address import resolve_target
+from legato.client.events import ServerEvent
 from legato.core.wire.codes import SessionCode
 from legato.core.wire.event_json import encode_message
 from legato.core.wire.messages import Hello
@@ -16,7 +20,7 @@ from legato.core.wire.records import control_record
 from legato.server.auth_settings import hash_of_key
 from legato.testing.transports import Recorder
 from legato.transports.webtransport import WebTransportEndpoint
-from legato.trust import DEVELOPMENT_KEY, new_api_key, state_directory
+from legato.trust import DEVELOPMENT_CERTIFICATE, DEVELOPMENT_KEY, new_api_key, state_directory
 
 PCM = AudioFormat("pcm16", 16_000)
 KEY = new_api_key()
@@ -113,6 +117,59 @@ async def test_without_keys_pages_from_elsewhere_are_turned_away(
     _, code, reason = await said(server, Hello(input=PCM, output=(PCM,)), origin)
     assert code == SessionCode.UNAUTHORIZED
     assert "pages of this machine only" in reason
+
+
+async def client_secret(server: Server, **wish: object) -> str:
+    """What `POST /v1/realtime/client_secrets` gives the holder of the key."""
+    trust = ssl.create_default_context(cafile=state_directory() / DEVELOPMENT_CERTIFICATE)
+    async with httpx.AsyncClient(verify=trust) as http:
+        answer = await http.post(
+            f"https://localhost:{server.port}/v1/realtime/client_secrets",
+            json=wish,
+            headers={"authorization": f"Bearer {KEY}"},
+        )
+    assert answer.status_code == 200, answer.text
+    value: str = answer.json()["value"]
+    return value
+
+
+async def test_a_client_secret_opens_a_call_with_its_session_and_what_it_allows(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(waits, auth=keys())
+    session = {"type": "realtime", "instructions": "You sell shoes."}
+    secret = await client_secret(server, session=session, allowed_client_events=["response.cancel"])
+    async with calling(server, secret) as call:
+        begun = await next_event(call, "session.created")
+        assert begun["session"]["instructions"] == "You sell shoes."
+        changed = {"type": "realtime", "instructions": "You give shoes away."}
+        call.send({"type": "session.update", "event_id": "mine", "session": changed})
+        error = (await next_event(call, "error"))["error"]
+        assert (error["code"], error["event_id"]) == ("event_not_allowed", "mine")
+        assert call.ended is None
+
+
+async def test_a_client_secret_ends_with_its_server(start_server: StartServer) -> None:
+    first, second = [await start_server(waits, auth=keys()) for _ in range(2)]
+    secret = await client_secret(first)
+    async with calling(first, secret):
+        assert "signed by another server" in await refusal(calling(second, secret))
+
+
+async def test_servers_with_one_signing_secret_accept_each_others(start_server: StartServer) -> None:
+    auth = {**keys(), "secrets": ["the signing secret of the whole fleet"]}
+    first, second = [await start_server(waits, auth=auth) for _ in range(2)]
+    async with calling(second, await client_secret(first)) as session:
+        assert session.welcome is not None
+
+
+async def next_event(session: RealtimeSession, kind: str) -> dict[str, Any]:
+    """The next event of that type."""
+    async with asyncio.timeout(10):
+        async for event in session.events:
+            if isinstance(event, ServerEvent) and event.type == kind:
+                return event.event
+    raise AssertionError(f"the call ended without {kind}")
 
 
 async def said(server: Server, hello: Hello, origin: str | None = None) -> tuple[str, int, str]:
