@@ -103,7 +103,7 @@ SETTINGS: dict[str, Entry] = {
     "tool_choice": Entry("handled", "`none`, `auto`, `required` or a function; MCP tools are refused"),
     "parallel_tool_calls": Entry("passed", "true unless the client says otherwise"),
     "max_output_tokens": Entry("handled", "1 to 4096, or `inf`"),
-    "reasoning": Entry("passed", "`effort`"),
+    "reasoning": Entry("kept", "`effort`; the model is not told"),
     "truncation": Entry("kept", "`auto`, `disabled` or `retention_ratio`"),
     "tracing": Entry("kept", "once on it cannot be modified"),
     "prompt": Entry("refused", "there are no stored prompt templates; `instructions` take their text"),
