@@ -1,10 +1,10 @@
 """Whether a client that sends its audio in events sends more than is read, or faster than it may.
 
-Owns the account of appended audio; must not know events or connections. Positions are samples, times
-microseconds. Nothing is refused: who is behind or too fast is held, until what it sent is read or due.
+Owns the account of appended audio; must not know events or connections. Sizes are bytes of formats without
+compression, in which bytes are time; times are microseconds. Nothing is refused: who is behind or too fast is
+held, until what it sent is read or due.
 """
 
-from legato.core.audio import AudioFormat
 from legato.core.wire.messages import Limits
 
 
@@ -13,54 +13,52 @@ class AppendMeter:
 
     __slots__ = (
         "_burst_us",
+        "_limits",
         "_paid_until",
         "_pressed",
         "_rate",
         "_unread",
-        "_unread_bytes",
-        "_unread_bytes_limit",
         "_unread_limit",
         "hold_until",
-        "position",
     )
 
     def __init__(self, limits: Limits) -> None:
-        self.position = 0
-        """Samples received so far."""
+        """Nothing arrives before `follow` was told the format."""
         self.hold_until: int | None = None
         """When the client may send again, if it sent faster than `audio_rate` for longer than its burst."""
-        self._rate = limits.audio_rate
+        self._limits = limits
         self._burst_us = limits.audio_burst_ms * 1_000 // limits.audio_rate
         self._paid_until = 0
         self._unread = 0
-        self._unread_bytes = 0
-        self._unread_limit = limits.unread_ms * 1_000
-        self._unread_bytes_limit = limits.unread_bytes
         self._pressed = False
+        self._rate = 1
+        self._unread_limit = 0
+
+    def follow(self, bytes_per_second: int) -> None:
+        """The client sends so many bytes per second of audio from now on."""
+        limits = self._limits
+        self._rate = bytes_per_second * limits.audio_rate
+        self._unread_limit = min(limits.unread_ms * bytes_per_second // 1_000, limits.unread_bytes)
 
     @property
     def holds(self) -> bool:
         """Whether nothing more of the client should be read now."""
         return self._pressed or self.hold_until is not None
 
-    def add(self, form: AudioFormat, samples: int, size: int, now: int) -> None:
-        """Account for `samples` samples and `size` bytes that arrived."""
-        self.position += samples
-        duration = form.duration_us(samples)
+    def add(self, size: int, now: int) -> None:
+        """Account for `size` bytes that arrived."""
         paid = self._paid_until
-        self._paid_until = paid = (paid if paid > now else now) + duration // self._rate
+        self._paid_until = paid = (paid if paid > now else now) + size * 1_000_000 // self._rate
         if paid - now > self._burst_us:
             self.hold_until = paid - self._burst_us
-        self._unread += duration
-        self._unread_bytes += size
-        if self._unread > self._unread_limit or self._unread_bytes > self._unread_bytes_limit:
+        self._unread = unread = self._unread + size
+        if unread > self._unread_limit:
             self._pressed = True
 
-    def consumed(self, form: AudioFormat, samples: int, size: int) -> None:
-        """Account for audio that was read; half of the limits lets the client go on."""
-        self._unread -= form.duration_us(samples)
-        self._unread_bytes -= size
-        if self._unread * 2 <= self._unread_limit and self._unread_bytes * 2 <= self._unread_bytes_limit:
+    def consumed(self, size: int) -> None:
+        """Account for bytes that were read; half of the limit lets the client go on."""
+        self._unread = unread = self._unread - size
+        if self._pressed and unread * 2 <= self._unread_limit:
             self._pressed = False
 
     def on_deadline(self, now: int) -> None:

@@ -66,6 +66,8 @@ class CompatSession:
         """A `SessionCode` and a reason, once the connection is to be closed."""
         self._input_format: Callable[[], AudioFormat] = lambda: form
         self._meter = AppendMeter(limits)
+        self._position = 0  # samples received so far
+        self._follow(form)
         self._may_append = may_append
         self._event_prefix = f"event_{tag}".encode()
         self._said = 0
@@ -128,8 +130,10 @@ class CompatSession:
 
     def next_deadline(self) -> int | None:
         """When `on_deadline` is due, or None while nothing waits for time."""
-        due = [at for at in (self._meter.hold_until, self._leaves_at) if at is not None]
-        return min(due, default=None)
+        held, leaves = self._meter.hold_until, self._leaves_at
+        if held is None or leaves is None:
+            return leaves if held is None else held
+        return min(held, leaves)
 
     def on_deadline(self, now: int) -> None:
         """Time has passed; harmless if nothing is due."""
@@ -187,7 +191,7 @@ class CompatSession:
 
     def consumed(self, samples: int, size: int) -> None:
         """The agent took audio off its queue."""
-        self._meter.consumed(self._input_format(), samples, size)
+        self._meter.consumed(size)
 
     def going_away(self, in_ms: int, now: int) -> None:
         """End the session in `in_ms`: the API has no event to announce it."""
@@ -215,23 +219,27 @@ class CompatSession:
 
     def _hear(self, audio: bytes, now: int) -> None:
         form = self._input_format()
-        try:
-            samples = form.samples(audio)
-        except ValueError as error:
-            raise EventRefused("invalid_value", f"Invalid value for 'audio': {error}.", "audio") from None
-        if not samples:
-            return
-        meter, events = self._meter, self._events
-        position = meter.position
-        meter.add(form, samples, len(audio), now)
-        most = form.rate * FRAME_MS // 1_000
-        if samples <= most:
-            events.append(AudioReceived(AudioFrame(position, now, audio, form)))
-            return
-        size = len(audio) // samples
-        for at in range(0, samples, most):
-            piece = audio[at * size : (at + most) * size]
-            events.append(AudioReceived(AudioFrame(position + at, now, piece, form)))
+        if form is not self._form:
+            self._follow(form)
+        size, width, most = len(audio), self._sample_bytes, self._frame_bytes
+        if size % width:
+            raise EventRefused(
+                "invalid_value",
+                f"Invalid value for 'audio': {size} bytes are not whole samples of {width} bytes.",
+                "audio",
+            )
+        self._meter.add(size, now)
+        for at in range(0, size, most):
+            piece = audio if size <= most else audio[at : at + most]
+            self._events.append(AudioReceived(AudioFrame(self._position, now, piece, form)))
+            self._position += len(piece) // width
+
+    def _follow(self, form: AudioFormat) -> None:
+        """Take audio in this format from now on."""
+        self._form = form
+        self._sample_bytes = form.bytes_per_sample or 1
+        self._frame_bytes = form.rate * FRAME_MS // 1_000 * self._sample_bytes
+        self._meter.follow(form.rate * self._sample_bytes)
 
     def _event_id(self) -> bytes:
         self._said += 1
