@@ -110,6 +110,36 @@ def test_audio_that_is_none_is_refused() -> None:
     assert talk.asked == []
 
 
+def given_audio(samples: int, **members: Any) -> dict[str, Any]:
+    part = {"type": "input_audio", "audio": b64encode(pcm(0, samples)).decode()}
+    return {"type": "message", "role": "user", "content": [part], **members}
+
+
+def test_audio_is_not_given_faster_than_it_is_understood() -> None:
+    talk = Talk(audio_bytes=2_000)
+    first, second = (create(talk, given_audio(400))["id"] for _ in range(2))
+    for kind, members in {
+        "conversation.item.create": {"item": given_audio(400)},
+        "response.create": {"response": {"input": [given_audio(400)]}},
+    }.items():
+        assert talk.refusal(kind, **members)["code"] == "rate_limit_exceeded"
+    create(talk, text_message("Words go on."))
+    talk.send("conversation.item.delete", item_id=first)
+    talk.dialogue.transcript_done(first, "Ding.", 0.1, 0)
+    create(talk, given_audio(400))
+    talk.dialogue.transcript_failed(second, "deaf", "no ears", 0)
+    talk.drain()
+    create(talk, given_audio(400))
+    assert talk.refusal("conversation.item.create", item=given_audio(400))["code"] == "rate_limit_exceeded"
+
+
+def test_an_agent_that_takes_no_requests_transcribes_nothing() -> None:
+    talk = Talk(audio_bytes=2_000, answers=False, keeps_audio=True)
+    items = [create(talk, given_audio(400))["id"] for _ in range(5)]
+    assert talk.asked == []
+    assert "audio" in talk.retrieved(items[-1])["content"][0]
+
+
 # Bounds
 
 

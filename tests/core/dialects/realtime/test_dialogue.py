@@ -254,6 +254,22 @@ def test_speech_stops_the_clock_and_its_end_starts_it_anew() -> None:
     assert talk.dialogue.next_deadline() == 8 * SECOND
 
 
+@pytest.mark.parametrize("kind", ["input_audio_buffer.commit", "input_audio_buffer.clear"])
+def test_a_client_that_ends_the_speech_starts_the_clock_anew(kind: str) -> None:
+    talk = Talk(PATIENT)
+    talk.answer("Hello.")
+    talk.hear(RATE)
+    talk.dialogue.speech_started(0, 0)
+    talk.drain()
+    talk.now = SECOND
+    talk.send(kind)
+    assert talk.dialogue.next_deadline() == 6 * SECOND
+    talk.now = 2 * SECOND
+    talk.hear(RATE)
+    talk.send(kind)
+    assert talk.dialogue.next_deadline() == 6 * SECOND
+
+
 def test_out_of_band_responses_do_not_move_the_clock() -> None:
     talk = Talk(PATIENT)
     talk.begin(conversation="none").end("completed", 0)

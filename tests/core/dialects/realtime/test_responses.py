@@ -400,6 +400,18 @@ def test_a_transcript_of_such_an_input_may_fail() -> None:
     assert talk.drain() == []
 
 
+def test_the_inputs_of_responses_are_bounded_together() -> None:
+    talk = Talk(item_bytes=1_000)
+    talk.send("conversation.item.create", item=text_message("x" * 300, id="inside"))
+    reference = {"type": "item_reference", "id": "inside"}
+    first = wanted(talk, conversation="none", input=[reference, text_message("x" * 200)])
+    error = talk.refusal("response.create", response={"input": [text_message("x" * 200)]})
+    assert (error["code"], error["param"]) == ("input_too_large", "response.input")
+    first.end("completed", 0)
+    talk.drain()
+    wanted(talk, input=[text_message("x" * 200)])
+
+
 def test_an_empty_input_is_an_empty_context() -> None:
     talk = Talk()
     talk.send("conversation.item.create", item=text_message("Inside."))

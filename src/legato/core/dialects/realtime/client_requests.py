@@ -21,12 +21,7 @@ from legato.core.dialects.realtime.client_events import (
     SessionUpdate,
     read_client_event,
 )
-from legato.core.dialects.realtime.dialogue_events import (
-    AudioItemCreated,
-    ResponseWanted,
-    SettingsChanged,
-    Truncated,
-)
+from legato.core.dialects.realtime.dialogue_events import ResponseWanted, SettingsChanged, Truncated
 from legato.core.dialects.realtime.dialogue_parts import DialogueParts
 from legato.core.dialects.realtime.errors import EventRefused, unsupported
 from legato.core.dialects.realtime.given_entries import audio_of, entry_of
@@ -59,10 +54,8 @@ class ClientRequests:
         match event:
             case SessionUpdate():
                 self._update(event)
-            case InputAudioBufferCommit():
-                parts.buffer.commit()
-            case InputAudioBufferClear():
-                parts.buffer.clear()
+            case InputAudioBufferCommit() | InputAudioBufferClear():
+                self._end_input(event, now)
             case ConversationItemCreate():
                 self._create(event)
             case ConversationItemDelete():
@@ -84,17 +77,27 @@ class ClientRequests:
         parts.say_session("session.updated")
         parts.tell(SettingsChanged(parts.settings))
 
+    def _end_input(self, event: InputAudioBufferCommit | InputAudioBufferClear, now: int) -> None:
+        buffer = self._parts.buffer
+        spoken = buffer.speaking
+        if isinstance(event, InputAudioBufferCommit):
+            buffer.commit()
+        else:
+            buffer.clear()
+        if spoken:
+            self._parts.idle.restart(now)
+
     def _create(self, event: ConversationItemCreate) -> None:
         parts = self._parts
         form = parts.settings.input_format
         if event.item.id is not None and parts.buffer.announced(event.item.id):
             raise refusals.known_item(event.item.id)
         audio = audio_of(event.item, form, "item.content")
+        parts.given_audio.admit(len(audio))
         entry = entry_of(event.item, parts.conversation)
         parts.conversation.create(entry, event.previous_item_id or None)
-        if audio:
-            parts.conversation.keep(entry.id, audio)
-            parts.tell(AudioItemCreated(entry.id, audio, form))
+        parts.conversation.keep(entry.id, audio)
+        parts.given_audio.hand_on(entry.id, audio, form)
 
     def _truncate(self, event: ConversationItemTruncate, now: int) -> None:
         parts = self._parts

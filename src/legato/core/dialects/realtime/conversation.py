@@ -35,6 +35,11 @@ class Conversation:
         self._allowance = RETRIEVED_BURST
         self._allowed_at: int | None = None
 
+    @property
+    def most_weight(self) -> int:
+        """What all items may weigh together."""
+        return self._items.most_weight
+
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._items
 
@@ -85,9 +90,8 @@ class Conversation:
             raise refusals.known_item(entry.id)
         if previous_item_id not in (None, ROOT) and previous_item_id not in self._items:
             raise refusals.unknown_place(previous_item_id)
-        most = self._items.most_weight
-        if entry.weight > most:
-            raise refusals.item_too_large(entry.weight, most)
+        if entry.weight > self.most_weight:
+            raise refusals.item_too_large(entry.weight, self.most_weight)
         self.add(entry, previous_item_id)
         self.done(entry)
 

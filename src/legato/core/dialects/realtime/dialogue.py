@@ -204,5 +204,6 @@ class Dialogue:
         return None if self.writing else detection.idle_timeout_ms
 
     def _transcribed(self, item_id: str) -> Entry | None:
-        """The item of that id, None if it is gone or not committed yet."""
+        """The item of that id, None if it is gone or not committed yet; nobody works on its words now."""
+        self._parts.given_audio.settled(item_id)
         return self._parts.conversation.get(item_id) or self._parts.responses.given(item_id)

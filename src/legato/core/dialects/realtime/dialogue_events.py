@@ -40,11 +40,13 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int | None = None
     """When the session will be ended, in seconds since the epoch."""
     audio_bytes: int = 8 << 20
-    """Audio kept for retrieval; beyond that the oldest item loses its audio."""
+    """Audio kept for retrieval; beyond that the oldest item loses its audio. As much may wait to be
+    committed, and as much of what a client gave its items may wait to be transcribed."""
     items: int = 1_000
     """Items of the conversation; beyond that the oldest is deleted."""
     item_bytes: int = 8 << 20
-    """What the items may weigh without their audio; beyond that the oldest are deleted."""
+    """What the items may weigh without their audio, in characters; beyond that the oldest are deleted. The
+    inputs of responses in progress may weigh as much."""
     responses: int = 8
     """Responses out of band that may be in progress at once."""
 

@@ -6,6 +6,7 @@ Owns how the parts are joined. Must not know client events or the agent's findin
 from legato.core.audio import AudioFormat
 from legato.core.dialects.realtime.conversation import Conversation
 from legato.core.dialects.realtime.dialogue_events import DialogueEvent, Opening
+from legato.core.dialects.realtime.given_audio import GivenAudio
 from legato.core.dialects.realtime.idle_clock import IdleClock
 from legato.core.dialects.realtime.input_buffer import InputBuffer
 from legato.core.dialects.realtime.kept_audio import KeptAudio
@@ -27,7 +28,10 @@ class DialogueParts:
         self.conversation = Conversation(self.outbox, items, None if kept is None else KeptAudio(kept))
         self.buffer = InputBuffer(self.outbox, self.conversation, self.tell, kept)
         self.idle = IdleClock()
-        self.responses = Responses(self.outbox, self.conversation, self.idle, self.tell, opening.responses)
+        self.given_audio = GivenAudio(self.tell if opening.answers else None, opening.audio_bytes)
+        self.responses = Responses(
+            self.outbox, self.conversation, self.idle, self.given_audio, self.tell, opening.responses
+        )
         self.change_settings(opening.settings)
 
     @property

@@ -126,6 +126,26 @@ def event_not_allowed(kind: object) -> EventRefused:
     )
 
 
+def too_much_untranscribed(most: int) -> EventRefused:
+    """Audio is given faster than it can be understood."""
+    return EventRefused(
+        "rate_limit_exceeded",
+        f"Audio of items is still being transcribed, and no more than {most} bytes of it may wait; go on "
+        "when a transcription is complete.",
+        "item",
+    )
+
+
+def input_too_large(weight: int, most: int) -> EventRefused:
+    """The inputs of responses are bounded together."""
+    return EventRefused(
+        "input_too_large",
+        f"The input of this response, with that of those in progress, has {weight} characters; {most} are "
+        "taken.",
+        "response.input",
+    )
+
+
 def too_much_retrieved() -> EventRefused:
     """Retrieving is cheap for the client and not for the server."""
     return EventRefused(

@@ -3,17 +3,17 @@
 Owns who may begin and what becomes of them when they are cancelled. Must not know turns or client events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from legato.core.dialects.realtime import refusals
 from legato.core.dialects.realtime.conversation import Conversation
 from legato.core.dialects.realtime.dialogue_events import (
-    AudioItemCreated,
     CancelReason,
     DialogueEvent,
     ResponseCancelled,
 )
 from legato.core.dialects.realtime.entry import Entry
+from legato.core.dialects.realtime.given_audio import GivenAudio
 from legato.core.dialects.realtime.given_entries import audio_of, entry_of
 from legato.core.dialects.realtime.given_items import ItemReference
 from legato.core.dialects.realtime.idle_clock import IdleClock
@@ -30,19 +30,22 @@ class Responses:
         outbox: Outbox,
         conversation: Conversation,
         idle: IdleClock,
+        audio: GivenAudio,
         tell: Callable[[DialogueEvent], None],
         most: int,
     ) -> None:
-        """`idle` counts from the end of each answer; `tell` the owner what it has to do; at `most` so many
-        may be out of band."""
+        """`idle` counts from the end of each answer; `audio` of their inputs is handed on; `tell` the owner
+        what it has to do; at `most` so many may be out of band."""
         self.writer: Response | None = None
         """The response that writes to the conversation."""
         self._outbox = outbox
         self._conversation = conversation
         self._idle = idle
+        self._audio = audio
         self._tell = tell
         self._most = most
         self._active: dict[str, Response] = {}
+        self._weights: dict[str, int] = {}
         self._spoke = False
 
     @property
@@ -61,9 +64,11 @@ class Responses:
             raise refusals.active_response(self.writer.id)
         if settings.conversation == "none" and len(self._active) - (self.writer is not None) >= self._most:
             raise refusals.too_many_responses(self._most)
-        request = ResponseRequest(settings=settings, trigger=trigger, input=self._input(settings, session))
+        entries = self._input(settings, session)
+        request = ResponseRequest(settings=settings, trigger=trigger, input=entries)
         response = Response(request, self._outbox, self._conversation, self._over)
         self._active[response.id] = response
+        self._weights[response.id] = _weight(entries)
         if settings.conversation == "auto":
             self.writer = response
             self._idle.stop()
@@ -102,7 +107,7 @@ class Responses:
 
     def _over(self, response: Response, now: int) -> None:
         self._spoke = self._spoke or response.spoke
-        del self._active[response.id]
+        del self._active[response.id], self._weights[response.id]
         if response is self.writer:
             self.writer = None
             self._idle.answered(now)
@@ -111,8 +116,9 @@ class Responses:
         """The items that replace the conversation, if any; their audio wants transcripts."""
         if settings.input is None:
             return None
+        form = session.input_format
         entries: list[Entry] = []
-        spoken: list[AudioItemCreated] = []
+        sounds: list[tuple[str, bytes]] = []
         for index, given in enumerate(settings.input):
             param = f"response.input[{index}]"
             if isinstance(given, ItemReference):
@@ -121,9 +127,16 @@ class Responses:
                     raise refusals.unknown_reference(given.id, param)
             else:
                 entry = entry_of(given, self._conversation)
-                if audio := audio_of(given, session.input_format, param):
-                    spoken.append(AudioItemCreated(entry.id, audio, session.input_format))
+                sounds.append((entry.id, audio_of(given, form, param)))
             entries.append(entry)
-        for event in spoken:
-            self._tell(event)
+        weight, most = _weight(entries) + sum(self._weights.values()), self._conversation.most_weight
+        if weight > most:
+            raise refusals.input_too_large(weight, most)
+        self._audio.admit(sum(len(audio) for _, audio in sounds))
+        for item_id, audio in sounds:
+            self._audio.hand_on(item_id, audio, form)
         return tuple(entries)
+
+
+def _weight(entries: Iterable[Entry] | None) -> int:
+    return sum(entry.weight for entry in entries or ())
