@@ -15,7 +15,7 @@ from legato.core.resume import ResumeState
 from legato.core.session import OpeningStream, Session
 from legato.core.state import LIVE, SessionCause, SessionState, session_after
 from legato.core.terms import Terms
-from legato.core.uplink_receiver import UplinkReceiver
+from legato.core.uplink_receiver import ACK_PATIENCE_US, UplinkReceiver
 from legato.core.wire.codes import OVERHEAD_BYTES, SessionCode, StreamCode, StreamType
 from legato.core.wire.event_json import read_client_event
 from legato.core.wire.messages import (
@@ -54,7 +54,9 @@ class ServerSession(Session):
         try:
             if reader is not None:
                 reader.feed(data, now)
-                self._acknowledge(now)
+                uplink = self._uplink
+                if uplink is not None and uplink.ack_due is not None and now >= uplink.ack_due:
+                    self._acknowledge()
                 if fin:
                     self._end_audio(stream, reader)
             elif stream == self._control_key:
@@ -66,10 +68,11 @@ class ServerSession(Session):
 
     def next_deadline(self) -> int | None:
         """When `on_deadline` is due, or None while nothing waits for time."""
-        ack = self._uplink.ack_deadline if self._uplink is not None else None
-        if ack is None or self._phase_deadline is None:
-            return self._phase_deadline if ack is None else ack
-        return min(ack, self._phase_deadline)
+        due, phase = self._uplink.ack_due if self._uplink is not None else None, self._phase_deadline
+        if due is None:
+            return phase
+        due += ACK_PATIENCE_US
+        return due if phase is None or due < phase else phase
 
     # Operations on the session
 
@@ -123,10 +126,8 @@ class ServerSession(Session):
     def begin_reply(
         self, response_id: str, item_id: str, form: AudioFormat, now: int, content_index: int = 0
     ) -> int:
-        """Open the stream of one part of a reply; returns its generation, higher than all before.
-
-        Generations are played one after the other, in their order.
-        """
+        """Open the stream of one part of a reply; returns its generation, higher than all before. They are
+        played one after the other, in their order."""
         if self._require_live("begin_reply", "accept the hello first"):
             return self._downlink.begin(response_id, item_id, form, content_index)
         return 0
@@ -211,7 +212,8 @@ class ServerSession(Session):
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "audio was reset in profile turn")
 
     def _time_passed(self, now: int) -> None:
-        self._acknowledge(now)
+        if self._uplink is not None and self._uplink.ack_due is not None and now >= self._uplink.ack_due:
+            self._acknowledge()
         if self._phase_deadline is not None and now >= self._phase_deadline:
             if self._state is SessionState.DRAINING:
                 self._end_locally(SessionCode.GOING_AWAY, "the server goes away")
@@ -275,12 +277,9 @@ class ServerSession(Session):
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio stream ended within a record")
         self._acknowledge()
 
-    def _acknowledge(self, now: int | None = None) -> None:
-        """Say how far audio has come, if there is news; given `now`, only if that is due."""
-        uplink = self._uplink
-        if uplink is None or (now is not None and (uplink.ack_due is None or now < uplink.ack_due)):
-            return
-        offset = uplink.take_ack()
+    def _acknowledge(self) -> None:
+        """Say how far audio has come, if there is news."""
+        offset = self._uplink.take_ack() if self._uplink is not None else None
         if offset is not None:
             self._say_message(AudioAck(offset))
 
