@@ -63,11 +63,13 @@ pub fn done(accounts: &[Account; 2]) -> Value {
 
 fn account(account: &Account) -> Value {
     let s = &account.statistics;
+    let gone = s.lost + s.lost_in_burst + s.queue_full + s.blackout + s.too_much_in_flight;
     json!({
         "packets": s.pushed,
         "bytes": s.pushed_bytes,
         "delivered": s.delivered,
         "delivered_bytes": s.delivered_bytes,
+        "under_way": s.pushed + s.duplicated - s.delivered - gone,
         "duplicated": s.duplicated,
         "reordered": s.reordered,
         "lost": s.lost,

@@ -20,6 +20,9 @@ pub const MAX_IN_FLIGHT_BYTES: u64 = 32 << 20;
 /// What counts against the bound for a packet besides its bytes, so that empty packets are not free.
 const PACKET_OVERHEAD: u64 = 64;
 
+/// An IP header: what is shorter takes the bottleneck as long as one.
+const SMALLEST_PACKET: u64 = 20;
+
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -234,10 +237,12 @@ impl<P: Clone> Link<P> {
         if lane.in_flight_bytes + 2 * weight > MAX_IN_FLIGHT_BYTES {
             return Verdict::TooMuchInFlight;
         }
-        let sent_us = match lane.bottleneck.pass(now_us, bytes.max(1), |us| {
-            let (profile, _, until) = at(us);
-            (profile, until)
-        }) {
+        let sent_us = match lane
+            .bottleneck
+            .pass(now_us, bytes.max(SMALLEST_PACKET), |us| {
+                let (profile, _, until) = at(us);
+                (profile, until)
+            }) {
             Some(sent_us) => sent_us,
             None => return Verdict::QueueFull,
         };

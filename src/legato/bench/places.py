@@ -96,6 +96,8 @@ class Link:
 
     def close(self) -> None:
         """End the link; fills `statistics`. Raises `BenchError` if it had ended by itself."""
+        if self.statistics:
+            return
         try:
             out, errors = self._process.communicate(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -153,7 +155,9 @@ def run(link: Link, command: Sequence[str], *, server: str | None, port: int | N
         environment["NETEM_SERVER6"] = link.server.ipv6
     with contextlib.ExitStack() as stack:
         if server is not None:
-            process = subprocess.Popen(link.server.command(shlex.split(server)), env=environment)
+            # Standard output belongs to the command.
+            words = link.server.command(shlex.split(server))
+            process = subprocess.Popen(words, env=environment, stdout=sys.stderr)
             stack.callback(_end, process)
             if port is not None:
                 wait_until_it_listens(process, port)
