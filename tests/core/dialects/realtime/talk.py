@@ -27,6 +27,7 @@ class Talk:
         numbers = count(1)
         self.now = 0
         self.said: list[JsonObject] = []
+        self._order: list[str] = []
         self.asked: list[DialogueEvent] = []
         self.dialogue = Dialogue(
             Opening(
@@ -46,6 +47,13 @@ class Talk:
         said = self.dialogue.outputs()
         self.said += said
         self.asked += self.dialogue.events()
+        for event in said:
+            if event["type"] == "conversation.item.added":
+                before = event["previous_item_id"]
+                place = 0 if before is None else self._order.index(before) + 1
+                self._order.insert(place, event["item"]["id"])
+            elif event["type"] == "conversation.item.deleted":
+                self._order.remove(event["item_id"])
         return said
 
     def send(self, kind: str, **members: Any) -> list[JsonObject]:
@@ -117,14 +125,7 @@ class Talk:
 
     def order(self) -> list[str]:
         """The ids of the conversation's items, as the client knows them by what it was told."""
-        ids: list[str] = []
-        for event in self.said:
-            if event["type"] == "conversation.item.added":
-                before = event["previous_item_id"]
-                ids.insert(0 if before is None else ids.index(before) + 1, event["item"]["id"])
-            elif event["type"] == "conversation.item.deleted":
-                ids.remove(event["item_id"])
-        return ids
+        return self._order[:]
 
     def seen(self) -> list[str]:
         """What a model would see now, "role: text" for each item."""
