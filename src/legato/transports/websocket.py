@@ -9,8 +9,8 @@ Guarantees
 ----------
 * A message arrives whole: text as `str` (UTF-8 was checked), anything else as `bytes`, in order. Larger ones
   than `message_bytes` end the connection with 1009, broken text with 1007, broken frames with 1002.
-* Sends never block: they return how much is buffered. Who sends more than the peer takes watches `congested`
-  and waits for `MessageHandler.drained`.
+* Sends never block. Who sends more than the peer takes watches `congested` and waits for
+  `MessageHandler.drained`.
 * A peer that does not read is not read from either once `pause_bytes` wait, and is cut off at `unsent_bytes`,
   or when nothing moved for a whole `keep_alive_s`. A peer of which nothing is heard for two is gone.
 * `MessageHandler.closed` is called once, unless the owner itself called `close`. After either no callback is
@@ -26,7 +26,6 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import cast
 
-from websockets.frames import Opcode
 from websockets.http11 import Request, Response
 
 from legato.transports.base import CloseSource, TransportInfo
@@ -41,9 +40,13 @@ from legato.transports.messages import (
 )
 from legato.transports.tcp import end_text, tune
 from legato.transports.websocket_codec import Ended, Item, WebSocketCodec
+from legato.transports.websocket_frames import frame_head
 from legato.transports.websocket_upgrade import IncomingWebSocket, refusal
 
 __all__ = ["WebSocketConnection"]
+
+_TEXT, _BINARY = 0x1, 0x2
+"""Opcodes (RFC 6455 §5.2)."""
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +99,13 @@ class WebSocketConnection(asyncio.Protocol):
         """Return how many bytes wait to be sent."""
         return self._transport.get_write_buffer_size()
 
-    def send_text(self, text: str | bytes) -> int:
-        """Send one text message (bytes must be UTF-8); return the bytes buffered."""
-        return self._send(Opcode.TEXT, text.encode() if isinstance(text, str) else text)
+    def send_text(self, text: str | bytes) -> None:
+        """Send one text message; bytes must be UTF-8."""
+        self._send(_TEXT, text.encode() if isinstance(text, str) else text)
 
-    def send_binary(self, data: bytes) -> int:
-        """Send one binary message; return the bytes buffered."""
-        return self._send(Opcode.BINARY, data)
+    def send_binary(self, data: bytes) -> None:
+        """Send one binary message."""
+        self._send(_BINARY, data)
 
     def pause(self) -> None:
         """Deliver no more messages until `resume`; flow control then pushes back on the peer."""
@@ -210,7 +213,8 @@ class WebSocketConnection(asyncio.Protocol):
     def _take(self, items: list[Item]) -> None:
         """Queue what has come and deliver it, once what it makes the protocol say was said."""
         self._items.extend(items)
-        self._flush()
+        if self._codec.speaks:
+            self._flush()
         self._deliver()
         if items and type(items[-1]) is Ended:
             self._end(*items[-1])
@@ -281,16 +285,15 @@ class WebSocketConnection(asyncio.Protocol):
 
     # Down
 
-    def _send(self, opcode: Opcode, payload: bytes) -> int:
+    def _send(self, opcode: int, payload: bytes) -> None:
         if self._over:
-            return 0
+            return
         if self._congested and (waiting := self.buffered) > self.limits.unsent_bytes:
             self._fail(POLICY_VIOLATION, f"{waiting} bytes wait to be read: read faster or ask for less")
-            return 0
-        data = self._codec.message(opcode, payload)
+            return
+        data = frame_head(opcode, len(payload)) + payload
         self._sent += len(data)
         self._transport.write(data)
-        return self._transport.get_write_buffer_size()
 
     def _flush(self) -> None:
         """Send what the protocol has to say by itself; its end of stream closes the connection."""

@@ -16,9 +16,11 @@ from websockets.server import ServerProtocol
 
 from legato.transports.base import CloseSource
 from legato.transports.messages import INVALID_TEXT, NO_STATUS
-from legato.transports.websocket_frames import FrameCutter, frame_head
+from legato.transports.websocket_frames import FrameCutter
 
 __all__ = ["Ended", "Item", "WebSocketCodec"]
+
+_TEXT, _BINARY = int(Opcode.TEXT), int(Opcode.BINARY)
 
 REASON_BYTES = 123
 """Longest reason that fits a close frame (RFC 6455 §5.5)."""
@@ -47,11 +49,8 @@ class WebSocketCodec:
         self._parts_are_text = False
         self._undecided = False
         self._early: list[bytes] = []
-
-    @property
-    def open(self) -> bool:
+        self.open = False
         """Whether messages may be sent."""
-        return self._protocol.state is State.OPEN
 
     @property
     def undecided(self) -> bool:
@@ -64,29 +63,29 @@ class WebSocketCodec:
 
     def receive(self, data: bytes) -> list[Item]:
         """Take bytes in; return what they complete. See `to_send` for what has to be said to that."""
-        if self._undecided:
-            self._early.append(data)
-            return []
-        if self._protocol.state is State.CONNECTING:
-            self._protocol.receive_data(data)
-            requests = [event for event in self._protocol.events_received() if isinstance(event, Request)]
-            self._undecided = bool(requests)
-            return [*requests]
+        if not self.open and (self._undecided or self._protocol.state is State.CONNECTING):
+            return self._opening(data)
         items: list[Item] = []
         for opcode, payload in self._cutter.cut(data):
-            if opcode == Opcode.TEXT:
+            if opcode == _TEXT:
                 self._text(items, payload)
-            elif opcode == Opcode.BINARY:
+            elif opcode == _BINARY:
                 items.append(payload)
             else:
                 self._other(items, payload)
-            if self._protocol.state is not State.OPEN:
+            if not self.open:
                 break
         return items
 
     def eof(self) -> None:
         """The peer says no more."""
         self._protocol.receive_eof()
+        self.open = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something has to be said by itself: an answer, a pong, a close."""
+        return bool(self._protocol.writes)
 
     def to_send(self) -> list[bytes]:
         """Return what has to be said; an empty one is the end of what we say."""
@@ -100,30 +99,38 @@ class WebSocketCodec:
         """Say it; return what came in the meantime."""
         self._undecided = False
         self._protocol.send_response(response)
+        self.open = self._protocol.state is State.OPEN
         early, self._early = self._early, []
         return [item for data in early for item in self.receive(data)] if self.open else []
-
-    def message(self, opcode: Opcode, payload: bytes) -> bytes:
-        """Return one whole message as it is sent."""
-        return frame_head(opcode, len(payload)) + payload
 
     def close(self, code: int, reason: str) -> None:
         """Say that we close."""
         self._protocol.send_close(code, reason.encode()[:REASON_BYTES].decode(errors="ignore"))
+        self.open = False
 
     def ping(self) -> None:
         """Ask whether the peer is there."""
         self._protocol.send_ping(b"")
 
+    def _opening(self, data: bytes) -> list[Item]:
+        """Read the request; keep what comes before its answer."""
+        if self._undecided:
+            self._early.append(data)
+            return []
+        self._protocol.receive_data(data)
+        requests = [event for event in self._protocol.events_received() if isinstance(event, Request)]
+        self._undecided = bool(requests)
+        return [*requests]
+
     def _other(self, items: list[Item], data: bytes) -> None:
         """Let the library judge a frame."""
-        protocol = self._protocol
-        was_open = protocol.state is State.OPEN
+        protocol, was_open = self._protocol, self.open
         protocol.receive_data(data)
         for event in protocol.events_received():
             if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._fragment(items, event)
-        if was_open and protocol.state is not State.OPEN:
+        self.open = protocol.state is State.OPEN
+        if was_open and not self.open:
             closed = protocol.close_rcvd
             said = closed or protocol.close_sent or Close(NO_STATUS, "")
             items.append(Ended("local" if closed is None else "peer", said.code, said.reason))
@@ -147,5 +154,6 @@ class WebSocketCodec:
         except UnicodeDecodeError as error:
             reason = f"a text message is not UTF-8 (byte {error.start})"
             if self.open:
+                self.open = False
                 self._protocol.fail(INVALID_TEXT, reason)
                 items.append(Ended("local", INVALID_TEXT, reason))
