@@ -121,7 +121,8 @@ class Delivery:
         response, utterance = self._response, self._utterance
         if isinstance(part, str):
             if not self._writing:
-                response.open_message(utterance.id)
+                # The first message bears the utterance's name; one behind a tool call is another item.
+                response.open_message(None if self._tool else utterance.id)
                 self._writing = True
             response.text(part)
         elif isinstance(part, ToolCall):

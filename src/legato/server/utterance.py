@@ -76,11 +76,11 @@ class SpokenUtterance:
 
     def note_interrupted(self) -> None:
         """Record that the rest will not be heard."""
-        self._interrupted = True
+        self._interrupted = self.spoken.stopped = True
 
     def settle(self) -> None:
         """Make everything final. Idempotent."""
         if not self._settled.done():
             if not self.spoken.complete or self.spoken.heard < self.spoken.sent:
-                self._interrupted = True
+                self.note_interrupted()
             self._settled.set_result(None)
