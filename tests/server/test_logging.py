@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from legato.server.logging import HIDDEN, configure_logging
 from legato.server.settings import Log
+from legato.trust import new_api_key
 
 
 class Terminal(io.StringIO):
@@ -80,7 +81,7 @@ def test_the_level_counts_for_us_and_for_libraries() -> None:
 def test_narrating_libraries_are_quiet_even_when_we_debug() -> None:
     out = io.StringIO()
     configure_logging(Log(level="debug"), out)
-    for name in ("uvicorn.error", "httpx", "asyncio"):
+    for name in ("uvicorn.error", "httpx", "asyncio", "legato.transports.websocket"):
         logging.getLogger(name).info("Started server process")
     assert out.getvalue() == ""
 
@@ -104,6 +105,21 @@ def test_secrets_and_audio_stay_out(log_format: str) -> None:
     assert HIDDEN in out.getvalue()
     assert "<4 bytes>" in out.getvalue()
     assert "seen" in out.getvalue()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_keys_and_client_secrets_are_hidden_wherever_they_stand(log_format: str) -> None:
+    out = io.StringIO()
+    configure_logging(Log.model_validate({"format": log_format}), out)
+    key = new_api_key()
+    secret = f"ek_{'A' * 40}-{'b' * 40}"
+    structlog.get_logger().warning(f"got {key}", reason=f"Bearer {secret}", nested={"line": f"x={key}\n"})
+    logging.getLogger("library").warning("> authorization: Bearer %s", secret)
+    assert key[7:20] not in out.getvalue()
+    assert secret[7:20] not in out.getvalue()
+    assert out.getvalue().count(HIDDEN) == 4
+    structlog.get_logger().warning("the API key lg_abcd... is not known here")
+    assert "lg_abcd..." in out.getvalue()
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])

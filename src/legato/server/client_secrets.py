@@ -58,7 +58,7 @@ def client_secrets(
         except ClientDisconnect:
             # Nobody is there to read what was wrong.
             return Response(status_code=400)
-        log.info("client secret made", key=grant.name, seconds=wish.seconds)
+        log.info("client secret made", caller=grant.name, seconds=wish.seconds)
         session = wish.settings.as_json(f"sess_{secrets.token_hex(8)}")
         return JSONResponse({"value": secret.value, "expires_at": secret.expires_at, "session": session})
 

@@ -24,8 +24,14 @@ _SECRET_FIELD = re.compile(
     r"(^|_)(token|ticket|secret|password|passphrase|authorization|api_key|key)$", re.IGNORECASE
 )
 
-_QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio")
-"""Libraries that narrate: only their warnings are worth a line."""
+_TOKEN = re.compile(r"\b(ek_|lg_)[A-Za-z0-9_-]{12,}")
+"""API keys and client secrets, wherever they stand."""
+
+_QUIET = (
+    *("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio"),
+    "legato.transports.websocket",
+)
+"""Libraries that narrate, the last under our name: only their warnings are worth a line."""
 
 
 def configure_logging(settings: Log, stream: TextIO | None = None) -> None:
@@ -73,13 +79,16 @@ def _presentable(name: str, value: Any) -> Any:
         return f"<{len(value)} bytes>"
     if not name.startswith("_") and value is not None and _SECRET_FIELD.search(name):
         return HIDDEN
-    if isinstance(value, str) and not value.isprintable():
-        return "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in value
-        )
+    if isinstance(value, str):
+        shown = _TOKEN.sub(rf"\1{HIDDEN}", value)
+        return shown if shown.isprintable() else "".join(map(_printable, shown))
     if isinstance(value, dict) and not name.startswith("_"):
         return {key: _presentable(str(key), inner) for key, inner in value.items()}
     return value
+
+
+def _printable(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
 def _rendering(settings: Log, out: TextIO) -> list[Processor]:

@@ -153,7 +153,7 @@ class LiveCall:
         self.caller = caller
         self._calls = calls
         self._line = line
-        self._log = log.bind(call=call_id, remote=caller.remote, key=caller.grant.name)
+        self._log = log.bind(call=call_id, remote=caller.remote, caller=caller.grant.name)
         self._agent: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._on_end: list[Callable[[], None]] = []
@@ -167,7 +167,6 @@ class LiveCall:
             answers=bool(getattr(self._calls.terms.agent, "takes_requests", False)),
             keeps_audio=self.caller.audio_as_events,
             formats=None if self.caller.audio_as_events else self.caller.formats,
-            allowed=self.caller.grant.permissions,
         )
 
     def start(self) -> None:

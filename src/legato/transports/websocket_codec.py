@@ -44,6 +44,8 @@ class WebSocketCodec:
     def __init__(self, message_bytes: int, log: logging.Logger) -> None:
         """Take messages of up to `message_bytes`; the library logs to `log`."""
         self._protocol = ServerProtocol(max_size=message_bytes, logger=log)
+        # Else whoever debugs has every key and every frame of audio in the log.
+        self._protocol.debug = False
         self._cutter = FrameCutter(message_bytes)
         self._parts = bytearray()
         self._parts_are_text = False
