@@ -16,7 +16,7 @@ from legato.agents.listener import (
     SpeechStarted,
     SpeechStopped,
 )
-from legato.agents.stages.base import SpeechToTextCapabilities
+from legato.agents.stages.base import NO_HINTS, Hints, SpeechToTextCapabilities
 from legato.core.dialects.realtime.dialogue_events import AudioItemCreated, InputCleared, InputCommitted
 from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.errors import AgentError
@@ -37,7 +37,7 @@ class Recognition:
         self.at_work = self.most_at_work = 0
         self.error: AgentError | None = None
 
-    def open(self, caller: str = "") -> "Recognition":
+    def open(self, caller: str = "", hints: Hints = NO_HINTS) -> "Recognition":
         return self
 
     async def feed(self, pcm: bytes) -> None:

@@ -15,10 +15,12 @@ from legato.agents.listener import (
     Recognised,
     SpeechStarted,
     SpeechStopped,
+    hints_of,
 )
 from legato.agents.settings import AssistantSettings
-from legato.agents.stages.base import Detection, SpeechEvent, SpeechToTextCapabilities
+from legato.agents.stages.base import NO_HINTS, Detection, Hints, SpeechEvent, SpeechToTextCapabilities
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
+from legato.core.dialects.realtime.audio_settings import Transcription
 from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.dialects.realtime.turn_detection import SemanticVad, ServerVad, TurnDetection
 from legato.core.errors import AgentError
@@ -84,8 +86,9 @@ class Remembers:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     partial: str = "so far"
 
-    def open(self, caller: str = "") -> "_Remembering":
+    def open(self, caller: str = "", hints: Hints = NO_HINTS) -> "_Remembering":
         assert caller == "memory"
+        self.hints = hints
         self.heard.append(bytearray())
         return _Remembering(self, len(self.heard) - 1)
 
@@ -451,3 +454,30 @@ async def test_what_nobody_wants_is_not_recognised() -> None:
     assert [heard.stretch for heard in scene.of(Recognised)] == [2]
     await scene.end()
     assert scene.recognition.closed == 2
+
+
+@pytest.mark.parametrize(
+    ("wishes", "hints"),
+    [
+        (None, NO_HINTS),
+        (Transcription(model="m"), NO_HINTS),
+        (Transcription(language="de", prompt="A call."), Hints("de", "A call.")),
+        (Transcription(languages=("pl",), keywords=("Kraków", "Łódź")), Hints("pl", "Kraków, Łódź")),
+        (
+            Transcription(languages=("pl", "de"), prompt="Cities", keywords=("Riga",)),
+            Hints("", "Cities, Riga"),
+        ),
+    ],
+)
+def test_recognisers_get_the_hints_of_the_session(wishes: Transcription | None, hints: Hints) -> None:
+    assert hints_of(msgspec.structs.replace(SessionSettings.of(), transcription=wishes)) == hints
+
+
+async def test_minutes_of_audio_at_once_are_heard_in_slices() -> None:
+    scene = Scene(max_speech_ms=10_000)
+    form = AudioFormat("pcm16", RATE)
+    scene.call.hear(AudioFrame(0, 0, silence(1_000) + voice(60_000) + silence(1_000), form))
+    await scene.until(Recognised, 6)
+    assert max(len(part) for part in scene.recognition.heard) <= len(voice(11_100))
+    assert sum(len(part) for part in scene.recognition.heard) >= len(voice(60_000))
+    await scene.end()

@@ -9,14 +9,14 @@ import pytest
 from legato.agents.base import Outcome, Tool, ToolCall
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages import llm_openai, stt_openai, tts_openai
-from legato.agents.stages.base import Delivery, Image, Message, ReplyOptions
+from legato.agents.stages.base import NO_HINTS, Delivery, Hints, Image, Message, ReplyOptions
 from legato.core.dialects.realtime.usage import Usage
 from legato.core.errors import AgentError
 from legato.testing.scripted_endpoint import Break, Fail, Finish, Hold, Pause, Refuse, ScriptedEndpoint
 
 HELLO = [Message("user", "hello")]
 FREELY = ReplyOptions()
-OPTIONAL = ("tool_choice", "parallel_tool_calls", "max_tokens", "max_completion_tokens")
+OPTIONAL = ("reasoning_effort", "tool_choice", "parallel_tool_calls", "max_tokens", "max_completion_tokens")
 
 
 async def look_up(arguments) -> str:
@@ -84,8 +84,8 @@ async def spoken(voice, text: str) -> list:
     return [piece async for piece in voice.speak(text)]
 
 
-async def recognised(recognition, pcm: bytes) -> str:
-    recogniser = recognition.open()
+async def recognised(recognition, pcm: bytes, hints: Hints = NO_HINTS) -> str:
+    recogniser = recognition.open(hints=hints)
     await recogniser.feed(pcm)
     try:
         return await recogniser.finish()
@@ -170,7 +170,7 @@ async def test_arguments_come_while_they_are_written(endpoint, model) -> None:
     ("options", "expected"),
     [
         (FREELY, {}),
-        (ReplyOptions("none"), {"tool_choice": "none"}),
+        (ReplyOptions("none", effort="low"), {"tool_choice": "none", "reasoning_effort": "low"}),
         (ReplyOptions("required", max_tokens=7), {"tool_choice": "required", "max_tokens": 7}),
         (
             ReplyOptions(tool_name="look_up", parallel_tool_calls=False),
@@ -360,6 +360,15 @@ async def test_speech_is_sent_as_one_wav_when_it_ends(endpoint, recognition) -> 
     await recogniser.close()
     with pytest.raises(AgentError, match="closed"):
         await recogniser.feed(b"")
+
+
+async def test_hints_go_along_with_the_speech(endpoint, recognition) -> None:
+    await recognised(recognition, bytes(3_200))
+    await recognised(recognition, bytes(3_200), Hints("pl", "Łódź"))
+    assert [(fields["language"], fields.get("prompt")) for fields in endpoint.transcriptions] == [
+        ("de", None),
+        ("pl", "Łódź"),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["pcm", "wav"])

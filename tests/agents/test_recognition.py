@@ -6,7 +6,7 @@ import pytest
 
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages import stt_pocketsphinx
-from legato.agents.stages.base import Detection
+from legato.agents.stages.base import Detection, Hints
 from legato.agents.stages.stt_pocketsphinx import build
 from legato.agents.stages.vad_silero import build as build_activity
 from legato.core.errors import AgentError, SettingsError
@@ -215,4 +215,16 @@ async def test_warming_what_cannot_work_raises_nothing(tmp_path) -> None:
     await recognition.warm()
     with pytest.raises(AgentError):
         await recognised(recognition, QUIET)
+    await recognition.close()
+
+
+async def test_a_language_it_does_not_understand() -> None:
+    recognition = build(AssistantSettings(stt_grammar="commands"))
+    german = recognition.open(hints=Hints("de"))
+    with pytest.raises(AgentError, match="understands English only, not 'de'"):
+        await german.feed(QUIET)
+    await german.close()
+    english = recognition.open(hints=Hints("en-GB", "stop"))
+    await english.feed(QUIET)
+    await english.close()
     await recognition.close()

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from legato.agents.base import Outcome, Tool, ToolCall, ToolSet
+from legato.agents.composing import SILENT
 from legato.agents.spoken_numbers import duration_seconds, in_words, number, result
 from legato.agents.stages.base import Message, ReplyOptions
 from legato.agents.stages.llm_rules import STORY, RulesLanguageModel
@@ -129,7 +130,13 @@ async def test_a_token_is_a_word_and_their_number_is_kept() -> None:
 
 
 async def test_no_message_at_all() -> None:
-    assert await answer() == ["I did not understand that."]
+    assert await answer() == ["Hello. What can I do for you?"]
+    assert await answer("Be brief.", roles="s") == ["Hello. What can I do for you?"]
+
+
+async def test_silence_is_noticed() -> None:
+    assert await answer("hello", "Hello.", SILENT, roles="uas") == ["Are you still there?"]
+    assert await answer("hello", "They smile.", roles="us") == ["Hello. What can I do for you?"]
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,7 @@ def _options(wishes: ResponseSettings) -> ReplyOptions:
         tool_name=choice.name if isinstance(choice, FunctionChoice) else "",
         max_tokens=wishes.max_output_tokens,
         parallel_tool_calls=None if wishes.parallel_tool_calls else False,
+        effort=wishes.reasoning_effort or "",
     )
 
 

@@ -19,6 +19,7 @@ from legato.agents.listener import (
     Recognised,
     SpeechStarted,
     SpeechStopped,
+    hints_of,
 )
 from legato.agents.stages.base import HEARING_RATE, SpeechToText
 from legato.agents.transcript import GrowingText
@@ -278,14 +279,19 @@ class Hearing:
 
     async def _recognised(self, item: _Item, event: AudioItemCreated) -> str:
         try:
-            frame = AudioFrame(0, 0, event.payload, event.format)
-            item.stop = frame.samples * self._call.input_format.rate // event.format.rate
-            pcm = IncomingAudio(event.format, HEARING_RATE).take(frame)
+            pcm = await asyncio.to_thread(_decoded, event)
         except ValueError as error:
             raise AgentError(f"this is not audio of the format: {error}") from error
-        recogniser = self._recognition.open()
+        item.stop = len(pcm) // 2 * self._call.input_format.rate // HEARING_RATE
+        recogniser = self._recognition.open(hints=hints_of(self._dialogue.settings))
         try:
             await recogniser.feed(pcm)
             return await recogniser.finish()
         finally:
             await recogniser.close()
+
+
+def _decoded(event: AudioItemCreated) -> bytes:
+    """The audio of an item; there may be minutes of it. Raises ValueError."""
+    incoming = IncomingAudio(event.format, HEARING_RATE)
+    return incoming.take(AudioFrame(0, 0, event.payload, event.format)) + incoming.flush()

@@ -18,10 +18,19 @@ from typing import TypeAlias
 from legato.agents.base import Call
 from legato.agents.completeness import SETTLED_MS, waiting_ms
 from legato.agents.settings import AssistantSettings
-from legato.agents.stages.base import HEARING_RATE, Detection, SpeechEvent, SpeechToText, VoiceActivity
+from legato.agents.stages.base import (
+    HEARING_RATE,
+    NO_HINTS,
+    Detection,
+    Hints,
+    SpeechEvent,
+    SpeechToText,
+    VoiceActivity,
+)
 from legato.agents.stretch import Stretch
 from legato.audio.convert import IncomingAudio
 from legato.core.audio import AudioFrame, AudioGap
+from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.dialects.realtime.turn_detection import SemanticVad, ServerVad, TurnDetection
 from legato.core.errors import AgentError
 
@@ -34,6 +43,7 @@ __all__ = [
     "Recognised",
     "SpeechStarted",
     "SpeechStopped",
+    "hints_of",
 ]
 
 _PER_MS = HEARING_RATE // 1000
@@ -42,6 +52,8 @@ _TAIL_MS = 160
 """Silence behind speech that is recognised with it, so that the last sound is whole."""
 _INLINE_BYTES = 96 * _BYTES_PER_MS
 """Audio judged on the event loop at once (about a millisecond of work); more goes to a thread."""
+_SLICE = HEARING_RATE
+"""Samples decoded and judged in one go: a second."""
 _LONGEST_SILENCE_MS = 1_000
 """How much of a gap is heard as silence; the rest is skipped."""
 
@@ -138,10 +150,9 @@ class Listener:
                     self._incoming = IncomingAudio(self._call.input_format, HEARING_RATE)
                 if isinstance(item, AudioGap):
                     await self._miss(self._incoming, item)
-                    self._consumed = item.stop
                 else:
-                    await self._hear(_decoded(self._incoming, item))
-                    self._consumed = item.offset + item.samples
+                    await self._take(self._incoming, item)
+                self._consumed += item.samples
                 self._cut()
                 await asyncio.sleep(0)  # a burst of frames must not keep other calls waiting
         finally:
@@ -179,6 +190,16 @@ class Listener:
 
     def _input_position(self, position: int) -> int:
         return position * self._call.input_format.rate // HEARING_RATE
+
+    async def _take(self, incoming: IncomingAudio, frame: AudioFrame) -> None:
+        if frame.samples * HEARING_RATE <= self._call.input_format.rate * _SLICE:
+            await self._hear(_decoded(incoming, frame))
+            return
+        # A client may send minutes at once: then the work is done in slices, and not on the event loop.
+        loop = asyncio.get_running_loop()
+        pcm = await loop.run_in_executor(self._executor, _decoded, incoming, frame)
+        for start in range(0, len(pcm), 2 * _SLICE):
+            await self._hear(pcm[start : start + 2 * _SLICE])
 
     async def _miss(self, incoming: IncomingAudio, gap: AudioGap) -> None:
         rate = self._call.input_format.rate
@@ -286,7 +307,8 @@ class Listener:
             self._kept_from += drop
 
     async def _recognise(self, stretch: Stretch) -> None:
-        recogniser = self._recognition.open(self._call.id)
+        hints = hints_of(self._call.dialogue.settings)
+        recogniser = self._recognition.open(self._call.id, hints)
         try:
             while pcm := await stretch.take():
                 partial = await recogniser.feed(pcm)
@@ -302,6 +324,17 @@ class Listener:
             self._tell(Recognised(stretch.number, "", stretch.seconds, error))
         finally:
             await recogniser.close()
+
+
+def hints_of(settings: SessionSettings) -> Hints:
+    """What the session says about the speech to be recognised."""
+    wanted = settings.transcription
+    if wanted is None:
+        return NO_HINTS
+    only = wanted.languages[0] if wanted.languages and len(wanted.languages) == 1 else ""
+    return Hints(
+        wanted.language or only, ", ".join([*filter(None, [wanted.prompt]), *(wanted.keywords or ())])
+    )
 
 
 def _decoded(incoming: IncomingAudio, frame: AudioFrame) -> bytes:

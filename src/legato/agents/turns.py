@@ -91,9 +91,8 @@ class Turns:
         ] = {}  # what was understood of items that ended no turn yet
         self._to_answer = False
         self._answer: _Answer | None = None  # the last one
-        self._latest: Utterance | None = None
         self._replying: asyncio.Task[None] | None = None  # until its response has begun
-        self._saying: set[asyncio.Task[None]] = set()  # until it was heard
+        self._saying: dict[asyncio.Task[None], Utterance] = {}  # until it was heard
         self._cut_off = False  # the last answer was interrupted, and no words have followed yet
 
     async def listen(self, stages: tuple[VoiceActivity, SpeechToText], executor: Executor) -> None:
@@ -214,8 +213,9 @@ class Turns:
 
     async def _settled(self) -> None:
         """Wait until it is known how much was heard of what was cut off, for the context's sake."""
-        if self._latest is not None and self._latest.interrupted:
-            await self._latest.finished
+        for utterance in list(self._saying.values()):
+            if utterance.interrupted:
+                await utterance.finished
 
     def _respond(self, response: Response) -> None:
         """Give a response its content."""
@@ -223,7 +223,7 @@ class Turns:
         answer = _Answer(repeats=request.trigger == "turn")
         utterance = self._call.respond(response, self._content(response, answer))
         if request.conversation == "auto":
-            self._answer, self._latest = answer, utterance
+            self._answer = answer
         self._see_through(utterance, answer, response)
 
     async def _content(
@@ -248,7 +248,9 @@ class Turns:
     async def _resume(self, cut_off: _Answer) -> None:
         """Take up an answer that was interrupted by something without words."""
         await self._settled()
-        if cut_off.written:
+        if self._heard.busy:  # they try again
+            self._cut_off = True
+        elif cut_off.written:
             await self._take_up(cut_off.unheard())
         elif cut_off.repeats:
             self._to_answer = True
@@ -259,7 +261,7 @@ class Turns:
         answer = _Answer(repeats=False)
         answer.sentences, answer.written = rest, True
         if rest and (utterance := self._say(rest)) is not None:
-            self._answer, self._latest = answer, utterance
+            self._answer = answer
             self._see_through(utterance, answer, None)
 
     def _say(self, sentences: list[str]) -> Utterance | None:
@@ -283,23 +285,29 @@ class Turns:
 
     def _see_through(self, utterance: Utterance, answer: _Answer, response: Response | None) -> None:
         """Follow an answer until it was heard; own up to a failure."""
-
-        async def heard() -> None:
-            await utterance.finished
-            answer.over = True
+        answer.utterance = utterance
+        listening = self._listen_to(utterance)
 
         async def to_its_end() -> None:
             await listening
+            answer.over = True
             if utterance.error is not None:
                 log.warning("an answer failed: %s", utterance.error)
                 if response is None or _aloud_to_the_caller(response):
                     await self._apologise(NO_ANSWER, utterance.error)
 
-        answer.utterance = utterance
-        listening = self._start(heard())
-        self._saying.add(listening)
-        listening.add_done_callback(self._saying.discard)
         self._start(to_its_end())
+
+    def _listen_to(self, utterance: Utterance) -> "asyncio.Task[None]":
+        """A task that ends when the utterance was heard, or never will be."""
+
+        async def heard() -> None:
+            await utterance.finished
+
+        task = self._start(heard())
+        self._saying[task] = utterance
+        task.add_done_callback(lambda _: self._saying.pop(task))
+        return task
 
     async def _apologise(self, text: str, error: AgentError) -> None:
         """Tell the caller, in words if the voice works, that something failed."""
@@ -311,8 +319,7 @@ class Turns:
         """Say something as soon as nobody speaks."""
         await self._quiet.wait()
         if (utterance := self._say([text])) is not None:
-            self._latest = utterance
-            await utterance.finished
+            await self._listen_to(utterance)
 
     # The call
 

@@ -29,6 +29,8 @@ from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any, Self
 
 import uvicorn
@@ -111,8 +113,9 @@ class ScriptedEndpoint:
     The steps of an answer: pieces of text; tool calls, which are streamed in pieces; `Hold` until the test
     goes on, `Pause`, `Break`, `Fail`, `Finish`. `default_answer` may also be a function of the request.
 
-    What was asked: `chats` (the JSON of each request), `heard` (audio to be transcribed, s16le at 16 kHz),
-    `spoken` and `speech_requests` (text to be spoken, and the whole request), `keys`.
+    What was asked: `chats` (the JSON of each request), `heard` and `transcriptions` (audio to be transcribed,
+    s16le at 16 kHz, and the fields beside it), `spoken` and `speech_requests` (text to be spoken, and the
+    whole request), `keys`.
     """
 
     def __init__(self) -> None:
@@ -123,6 +126,7 @@ class ScriptedEndpoint:
         self.default_answer: Answer | Callable[[Chat], Answer] = ["Hello. ", "How are ", "you?"]
         self.chats: list[Chat] = []
         self.heard: list[bytes] = []
+        self.transcriptions: list[dict[str, str]] = []
         self.spoken: list[str] = []
         self.speech_requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
@@ -166,6 +170,7 @@ class ScriptedEndpoint:
         body = await request.body()
         start = body.find(b"RIFF")
         self.heard.append(_wav_samples(body[start:]) if start >= 0 else b"")
+        self.transcriptions.append(_form_fields(request.headers.get("content-type", ""), body))
         step = self.transcripts.popleft() if self.transcripts else self.default_transcript
         return _refusal(step) if isinstance(step, Refuse) else JSONResponse({"text": step})
 
@@ -335,6 +340,17 @@ def _streamed_wav_head() -> bytes:
     rate = SPEECH_RATE
     fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
     return b"RIFF\xff\xff\xff\xffWAVE" + fmt + b"data\xff\xff\xff\xff"
+
+
+def _form_fields(content_type: str, body: bytes) -> dict[str, str]:
+    """The text fields of a multipart form (RFC 7578)."""
+    message = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    fields: dict[str, str] = {}
+    for part in message.iter_parts():
+        value = part.get_payload(decode=True)
+        if part.get_filename() is None and isinstance(value, bytes):
+            fields[str(part.get_param("name", header="content-disposition"))] = value.decode()
+    return fields
 
 
 def _wav_samples(wav: bytes) -> bytes:

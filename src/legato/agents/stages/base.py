@@ -18,9 +18,11 @@ from legato.agents.base import Outcome, Speech, ToolCall
 
 __all__ = [
     "HEARING_RATE",
+    "NO_HINTS",
     "USUAL",
     "Delivery",
     "Detection",
+    "Hints",
     "Image",
     "LanguageModel",
     "Message",
@@ -107,6 +109,19 @@ class SpeechToTextCapabilities:
     simultaneous: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is known of speech before it is heard: its `language` (ISO 639-1), "" if that is not said, and a
+    `prompt` with words that are likely. A stage that cannot make use of a prompt ignores it; one that does
+    not understand the language says so."""
+
+    language: str = ""
+    prompt: str = ""
+
+
+NO_HINTS = Hints()
+
+
 class Recogniser(Protocol):
     """Turns one stretch of speech into text. `feed` calls, then one `finish`, then `close`; one task at a
     time."""
@@ -131,7 +146,7 @@ class SpeechToText(Protocol):
     def capabilities(self) -> SpeechToTextCapabilities:
         """What it can do; constant."""
 
-    def open(self, caller: str = "") -> Recogniser:
+    def open(self, caller: str = "", hints: Hints = NO_HINTS) -> Recogniser:
         """A recogniser for one stretch of speech; takes nothing from the pool before it is fed. What is
         learnt about a voice may help with later speech of the same `caller` (an opaque name)."""
 
@@ -184,12 +199,14 @@ class ToolSchema(Protocol):
 class ReplyOptions:
     """How to answer. `tool_choice`: whether tools may or must be used; `tool_name`: exactly this one must, if
     it is not "". `max_tokens`: where the answer is cut short; None: nowhere. `parallel_tool_calls`: whether
-    several at once are allowed; None: as the model likes."""
+    several at once are allowed; None: as the model likes. `effort`: how much to reason, in the endpoint's own
+    words; "": as the model likes."""
 
     tool_choice: Literal["auto", "none", "required"] = "auto"
     tool_name: str = ""
     max_tokens: int | None = None
     parallel_tool_calls: bool | None = None
+    effort: str = ""
 
 
 Thought: TypeAlias = str | ToolCall | Outcome

@@ -55,6 +55,8 @@ class OpenAILanguageModel:
         }
         if options.max_tokens is not None:
             request[self._settings.llm_token_limit] = options.max_tokens
+        if options.effort:
+            request["reasoning_effort"] = options.effort
         if tools:
             request["tools"] = [_function(tool) for tool in tools]
             if options.tool_name:

@@ -29,6 +29,7 @@ STORY = (
     "From that day on the dog sat beside the lamp every evening and listened to the sea with her.",
     "And when the fog came back, there were two voices on the balcony, and no ship was ever lost again.",
 )
+GREETING = "Hello. What can I do for you?"
 HELP = (
     "You can ask me for the time or the date, give me a sum, or have me set a timer. "
     "I can also tell you a long story, and you may interrupt me at any time."
@@ -70,7 +71,12 @@ class RulesLanguageModel:
             return [_call(options.tool_name)]
         if options.tool_choice == "none":
             tools = set()
-        answer = self._answer(messages[-1].content.lower() if messages else "", messages[:-1], tools)
+        if messages and messages[-1].role == "system" and "silent" in messages[-1].content:
+            return ["Are you still there?"]
+        said = [message.content for message in messages if message.role == "user"]
+        if not said:
+            return [GREETING]
+        answer = self._answer(said[-1].lower(), messages[:-1], tools)
         if options.tool_choice == "required" and tools and not any(isinstance(t, ToolCall) for t in answer):
             return [_call(min(tools))]
         return answer
@@ -106,7 +112,7 @@ class RulesLanguageModel:
         if words & {"bye", "goodbye"}:
             return "Goodbye. It was nice to talk to you."
         if words & {"hello", "hi", "hey"} or words >= {"good", "morning"} or words >= {"good", "evening"}:
-            return "Hello. What can I do for you?"
+            return GREETING
         if "who are you" in said or "your name" in said:
             return "I am the built in assistant of legato."
         return f"I understood: {said}." if said else "I did not understand that."

@@ -8,7 +8,7 @@ from legato.agents.settings import AssistantSettings
 from legato.audio.wav import write_wav
 from legato.core.errors import AgentError
 
-from .base import HEARING_RATE, SpeechToTextCapabilities
+from .base import HEARING_RATE, NO_HINTS, Hints, SpeechToTextCapabilities
 from .openai_http import Endpoint
 
 __all__ = ["OpenAISpeechToText", "build"]
@@ -23,16 +23,21 @@ class OpenAISpeechToText:
         self._endpoint = endpoint
         self._fields = {"model": model, "response_format": "json", "language": language}
 
-    def open(self, caller: str = "") -> "_Recogniser":
+    def open(self, caller: str = "", hints: Hints = NO_HINTS) -> "_Recogniser":
         """A recogniser for one stretch of speech."""
-        return _Recogniser(self)
+        return _Recogniser(self, hints)
 
-    async def transcribe(self, pcm: bytes) -> str:
+    async def transcribe(self, pcm: bytes, hints: Hints) -> str:
         """The text of mono s16le at `HEARING_RATE`."""
+        fields = dict(self._fields)
+        if hints.language:
+            fields["language"] = hints.language
+        if hints.prompt:
+            fields["prompt"] = hints.prompt
         wav = io.BytesIO()
         write_wav(wav, pcm, HEARING_RATE)
         files = {"file": ("speech.wav", wav.getvalue(), "audio/wav")}
-        async with self._endpoint.post("audio/transcriptions", data=self._fields, files=files) as response:
+        async with self._endpoint.post("audio/transcriptions", data=fields, files=files) as response:
             body = await response.aread()
         try:
             return str(json.loads(body)["text"]).strip()
@@ -48,8 +53,9 @@ class OpenAISpeechToText:
 
 
 class _Recogniser:
-    def __init__(self, owner: OpenAISpeechToText) -> None:
+    def __init__(self, owner: OpenAISpeechToText, hints: Hints) -> None:
         self._owner = owner
+        self._hints = hints
         self._heard = bytearray()
         self._closed = False
 
@@ -64,7 +70,7 @@ class _Recogniser:
         """Ask the endpoint."""
         if self._closed:
             raise AgentError("the recogniser has been closed")
-        return await self._owner.transcribe(bytes(self._heard)) if self._heard else ""
+        return await self._owner.transcribe(bytes(self._heard), self._hints) if self._heard else ""
 
     async def close(self) -> None:
         """Forget the audio."""

@@ -16,7 +16,7 @@ from typing import Any
 from legato.agents.settings import AssistantSettings
 from legato.core.errors import AgentError, SettingsError
 
-from .base import SpeechToTextCapabilities
+from .base import NO_HINTS, Hints, SpeechToTextCapabilities
 from .pocketsphinx_worker import HEADER
 
 __all__ = ["PocketsphinxSpeechToText", "build"]
@@ -31,6 +31,7 @@ _MOST_AT_ONCE = 2 * 16_000 * 2
 _MEANS = "43.43,1.88,3.52,14.64,-1.42,-0.66,2.36,-2.96,-1.21,-1.83,3.29,0.41,2.22"
 """Cepstral means for a voice that was never heard: averaged over synthetic voices and human recordings."""
 _MOST_CALLERS = 1_000
+_LANGUAGES = ("", "en")
 
 
 class _Decoder:
@@ -90,9 +91,9 @@ class PocketsphinxSpeechToText:
         self._means: dict[str, str] = {}
         self._closed = False
 
-    def open(self, caller: str = "") -> "_Recogniser":
+    def open(self, caller: str = "", hints: Hints = NO_HINTS) -> "_Recogniser":
         """A recogniser for one stretch of speech, tuned to what `caller` sounded like before."""
-        return _Recogniser(self, caller)
+        return _Recogniser(self, caller, hints.language)
 
     async def warm(self) -> None:
         """Start one decoder."""
@@ -193,8 +194,9 @@ class PocketsphinxSpeechToText:
 class _Recogniser:
     """One stretch of speech on a decoder of the pool, which it takes when it first hears something."""
 
-    def __init__(self, pool: PocketsphinxSpeechToText, caller: str) -> None:
+    def __init__(self, pool: PocketsphinxSpeechToText, caller: str, language: str) -> None:
         self._pool = pool
+        self._language = language
         self._caller = caller
         self._decoder: _Decoder | None = None
         self._understood = ""
@@ -228,6 +230,8 @@ class _Recogniser:
     async def _ask(self, request: bytes, payload: bytes = b"") -> str:
         if self._closed:
             raise AgentError("the recogniser has been closed")
+        if self._language.lower()[:2] not in _LANGUAGES:
+            raise AgentError(f"pocketsphinx understands English only, not {self._language!r}")
         if self._decoder is None:
             self._decoder = await self._pool.take()
             means = self._pool.means(self._caller).encode()
