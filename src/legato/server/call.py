@@ -136,15 +136,18 @@ class ServerCall:
         if self._audio.put(event.gap) > UNREAD_PIECES:
             self._refuse_more()
 
-    def receive(self, event: dict[str, Any]) -> None:
-        """Take a caller's event: it is the dialogue's business, and may be the agent's.
+    def receive(self, event: dict[str, Any], allowed: frozenset[str] | None = None) -> None:
+        """Take an event, of which types its sender may send those that are `allowed` (None: all): it is the
+        dialogue's business, and may be the agent's.
 
         What the dialogue does not know may be something between a client and its agent, unless the agent
         wants nothing but requests.
         """
-        self._keep(event)
-        if self._asked or event["type"] in CLIENT_EVENTS:
-            self.dialogue.receive(event)
+        refused = allowed is not None and event["type"] not in allowed
+        if not refused:
+            self._keep(event)
+        if refused or self._asked or event["type"] in CLIENT_EVENTS:
+            self.dialogue.receive(event, allowed)
 
     @property
     def unread(self) -> int:

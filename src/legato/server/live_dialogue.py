@@ -63,9 +63,9 @@ class LiveDialogue:
 
         return leave
 
-    def receive(self, event: dict[str, Any]) -> None:
-        """Take a client's event."""
-        self._dialogue.receive(event, self._line.clock())
+    def receive(self, event: dict[str, Any], allowed: frozenset[str] | None = None) -> None:
+        """Take a client's event, if its type is `allowed` (None: all are)."""
+        self._dialogue.receive(event, self._line.clock(), allowed)
         self.settle()
 
     def context(self, request: ResponseRequest) -> list[Item]:

@@ -157,16 +157,17 @@ class _Visitor:
     def _event(self, received: EventReceived) -> None:
         assert self._live is not None
         call, event = self._live.call, received.event
+        grant = self._live.caller.grant
         if self._held or self._is_early(event):
             self._hold(event)
-        elif event["type"] == "response.cancel":
+        elif event["type"] == "response.cancel" and grant.allows("response.cancel"):
             # Here the player's buffer is ours to clear, so that a reply can be cancelled which is made and
             # not yet heard.
             if call.dialogue.writing:
-                call.receive(event)
+                call.receive(event, grant.permissions)
             call.interrupt()
         else:
-            call.receive(event)
+            call.receive(event, grant.permissions)
 
     def _is_early(self, event: JsonObject) -> bool:
         """Whether an event is about audio that has not come yet."""

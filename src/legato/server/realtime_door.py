@@ -41,6 +41,9 @@ CALL_ID_HEADER = "x-legato-call-id"
 SUBPROTOCOL = "realtime"
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 
+MOST_SIDEBANDS = 8
+"""Connections attached to one call at once."""
+
 _MOST_PARAMETERS = 32
 _NAME_CHARACTERS = 200
 
@@ -121,6 +124,12 @@ class RealtimeDoor:
             body = error_body("There is no call in progress with this call_id.", "call_id_not_found")
             refuse(incoming, HTTPStatus.NOT_FOUND, body)
             return
+        if live.attended >= MOST_SIDEBANDS:
+            body = error_body(
+                f"This call has {MOST_SIDEBANDS} connections attached already.", "too_many_attached"
+            )
+            refuse(incoming, HTTPStatus.TOO_MANY_REQUESTS, body, [("Retry-After", "5")])
+            return
         self._accept(incoming, grant, call_id, Sideband(live, grant).bind)
 
     def _accept(
@@ -144,7 +153,7 @@ def _connect(live: LiveCall, line: CompatLine) -> None:
 
     line.reactions = {
         AudioReceived: live.call.hear_audio,
-        EventReceived: lambda event: receive(live, event.event),
+        EventReceived: lambda event: receive(live, event.event, live.caller.grant),
         SessionEnded: ended,
     }
 

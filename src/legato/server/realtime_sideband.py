@@ -23,13 +23,13 @@ __all__ = ["Sideband"]
 _encode = msgspec.json.Encoder().encode
 
 
-def receive(live: LiveCall, event: JsonObject) -> None:
+def receive(live: LiveCall, event: JsonObject, sender: Grant) -> None:
     """Give a client's event to its call. What the API does not know is refused there: clients of this kind
     have no events of their own to share with an agent."""
     if event["type"] in CLIENT_EVENTS:
-        live.call.receive(event)
+        live.call.receive(event, sender.permissions)
     else:
-        live.call.dialogue.receive(event)
+        live.call.dialogue.receive(event, sender.permissions)
 
 
 class Sideband:
@@ -58,7 +58,7 @@ class Sideband:
         except EventRefused as refusal:
             self._say({"type": "error", "error": refusal.as_error()})
             return
-        receive(self._live, event)
+        receive(self._live, event, self._grant)
 
     def drained(self) -> None:
         """Do nothing: what is shown is not made for this connection, and what waits is bounded."""
@@ -69,14 +69,10 @@ class Sideband:
 
     def _check(self, event: JsonObject) -> None:
         kind, event_id = event.get("type"), event.get("event_id")
-        refusal: EventRefused | None = None
         if kind == "input_audio_buffer.append":
             refusal = EventRefused(
                 "event_not_allowed", "The call's audio comes on its own connection, not on this one.", "type"
             )
-        elif isinstance(kind, str) and not self._grant.allows(kind):
-            refusal = EventRefused("event_not_allowed", f"Your key does not allow '{kind}'.", "type")
-        if refusal is not None:
             refusal.event_id = event_id if isinstance(event_id, str) else None
             raise refusal
 

@@ -196,6 +196,11 @@ class LiveCall:
         if self._agent is not None:
             self._agent.cancel()
 
+    @property
+    def attended(self) -> int:
+        """Return how many listen in."""
+        return len(self._on_end)
+
     def attend(
         self, listener: Callable[[dict[str, Any]], None], on_end: Callable[[], None]
     ) -> Callable[[], None]:

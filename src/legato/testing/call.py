@@ -287,6 +287,10 @@ class MemoryCall(ServerCall):
             self._changed.clear()
             await self._changed.wait()
 
+    def _taken(self, item: AudioFrame | AudioGap) -> None:
+        super()._taken(item)
+        self._changed.set()
+
     async def heard_all(self) -> None:
         """Wait until the agent has read all audio."""
         await self.until(lambda: self.unread == 0)

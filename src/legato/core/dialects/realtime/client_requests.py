@@ -34,20 +34,17 @@ class ClientRequests:
     def __init__(self, parts: DialogueParts) -> None:
         self._parts = parts
 
-    def receive(self, event: JsonObject, now: int) -> None:
+    def receive(self, event: JsonObject, now: int, allowed: frozenset[str] | None) -> None:
         """Carry out an event, or say in an `error` event why not."""
         try:
-            self._permit(event)
+            kind = event.get("type")
+            if allowed is not None and not (isinstance(kind, str) and kind in allowed):
+                raise refusals.event_not_allowed(kind)
             self._carry_out(read_client_event(event), now)
         except EventRefused as refused:
             event_id = event.get("event_id")
             named = isinstance(event_id, str) and len(event_id) <= EVENT_ID_MAX
             self._parts.outbox.say("error", error=refused.as_error(event_id if named else None))
-
-    def _permit(self, event: JsonObject) -> None:
-        allowed, kind = self._parts.opening.allowed, event.get("type")
-        if allowed is not None and not (isinstance(kind, str) and kind in allowed):
-            raise refusals.event_not_allowed(kind)
 
     def _carry_out(self, event: ClientEvent, now: int) -> None:
         parts = self._parts

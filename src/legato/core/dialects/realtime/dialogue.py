@@ -78,9 +78,9 @@ class Dialogue:
 
     # Inputs
 
-    def receive(self, event: JsonObject, now: int) -> None:
-        """A client event; never raises."""
-        self._requests.receive(event, now)
+    def receive(self, event: JsonObject, now: int, allowed: frozenset[str] | None = None) -> None:
+        """A client event; never raises. `allowed` are the types that its sender may send, None all."""
+        self._requests.receive(event, now, allowed)
 
     def hear(self, payload: bytes, samples: int) -> None:
         """Input audio arrived; empty where `samples` are lost for ever."""

@@ -26,8 +26,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     `new_id` makes an unused id that begins with the given prefix. With `answers` the agent takes requests
     (`ResponseWanted`, `TurnEnded`); without, it speaks when it likes and nothing is asked of it.
     `keeps_audio` keeps what was heard and said for `conversation.item.retrieve`. `formats` are those of the
-    line (input, output) where they are not the session's. `allowed` names the client events that are
-    permitted, None all.
+    line (input, output) where they are not the session's.
     """
 
     session_id: str
@@ -36,7 +35,6 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     answers: bool = True
     keeps_audio: bool = False
     formats: tuple[AudioFormat, AudioFormat] | None = None
-    allowed: frozenset[str] | None = None
     expires_at: int | None = None
     """When the session will be ended, in seconds since the epoch."""
     audio_bytes: int = 8 << 20
