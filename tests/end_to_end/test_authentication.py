@@ -2,12 +2,14 @@
 
 import asyncio
 import dataclasses
+import json
 import ssl
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+import websockets
 from tests.end_to_end.conftest import StartServer
 
 from legato import AudioFormat, Call, ClientSettings, ConnectError, RealtimeSession, Server, connect
@@ -137,13 +139,11 @@ async def test_a_client_secret_opens_a_call_with_its_session_and_what_it_allows(
     start_server: StartServer,
 ) -> None:
     server = await start_server(waits, auth=keys())
-    session = {"type": "realtime", "instructions": "You sell shoes."}
-    secret = await client_secret(server, session=session, allowed_client_events=["response.cancel"])
+    secret = await client_secret(server, session=SHOES, allowed_client_events=["response.cancel"])
     async with calling(server, secret) as call:
         begun = await next_event(call, "session.created")
         assert begun["session"]["instructions"] == "You sell shoes."
-        changed = {"type": "realtime", "instructions": "You give shoes away."}
-        call.send({"type": "session.update", "event_id": "mine", "session": changed})
+        call.send({**GIFTS, "event_id": "mine"})
         error = (await next_event(call, "error"))["error"]
         assert (error["code"], error["event_id"]) == ("event_not_allowed", "mine")
         assert call.ended is None
@@ -161,6 +161,97 @@ async def test_servers_with_one_signing_secret_accept_each_others(start_server: 
     first, second = [await start_server(waits, auth=auth) for _ in range(2)]
     async with calling(second, await client_secret(first)) as session:
         assert session.welcome is not None
+
+
+def dialled(server: Server, query: str, token: str | None, **how: Any) -> websockets.connect:
+    """A WebSocket to the Realtime API."""
+    trust = ssl.create_default_context(cafile=state_directory() / DEVELOPMENT_CERTIFICATE)
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    url = f"wss://localhost:{server.port}/v1/realtime?{query}"
+    return websockets.connect(url, ssl=trust, additional_headers=headers, **how)
+
+
+async def told(socket: websockets.ClientConnection, kind: str) -> dict[str, Any]:
+    """The next event of that type over a WebSocket."""
+    async with asyncio.timeout(10):
+        while True:
+            event: dict[str, Any] = json.loads(await socket.recv())
+            if event["type"] == kind:
+                return event
+
+
+SHOES = {"type": "realtime", "instructions": "You sell shoes."}
+GIFTS = {"type": "session.update", "session": {"type": "realtime", "instructions": "You give shoes away."}}
+
+
+async def test_a_page_may_do_what_its_secret_allows_and_its_server_the_rest(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(waits, auth=keys())
+    secret = await client_secret(server, session=SHOES, allowed_client_events=["response.cancel"])
+    offers = ["realtime", f"openai-insecure-api-key.{secret}", "openai-agents-sdk.0.20.0"]
+    async with dialled(server, "model=x", None, subprotocols=offers) as page:
+        assert page.subprotocol == "realtime"
+        assert (await told(page, "session.created"))["session"]["instructions"] == "You sell shoes."
+        await page.send(json.dumps(GIFTS))
+        assert (await told(page, "error"))["error"]["code"] == "event_not_allowed"
+        assert page.response is not None
+        query = f"call_id={page.response.headers['x-legato-call-id']}"
+        async with dialled(server, query, KEY) as owner:
+            await told(owner, "session.created")
+            await owner.send(json.dumps(GIFTS))
+            for socket in (owner, page):
+                changed = await told(socket, "session.updated")
+                assert changed["session"]["instructions"] == "You give shoes away."
+
+
+async def test_a_call_is_not_attended_with_another_secret(start_server: StartServer) -> None:
+    server = await start_server(waits, auth=keys())
+    one, other = [await client_secret(server) for _ in range(2)]
+    async with dialled(server, "model=x", one) as page:
+        assert page.response is not None
+        query = f"call_id={page.response.headers['x-legato-call-id']}"
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            async with dialled(server, query, other):
+                raise AssertionError("the call was attended")
+        assert caught.value.response.status_code == 404
+        async with dialled(server, query, one) as again:
+            assert await told(again, "session.created")
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [(None, "missing_api_key"), (new_api_key(), "invalid_api_key"), ("ek_x", "invalid_client_secret")],
+)
+async def test_a_websocket_is_refused_with_openais_error(
+    start_server: StartServer, token: str | None, code: str
+) -> None:
+    server = await start_server(waits, auth=keys())
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        async with dialled(server, "model=x", token):
+            raise AssertionError("the call was taken")
+    answer = caught.value.response
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert json.loads(answer.body or b"")["error"]["code"] == code
+
+
+async def test_a_websocket_beyond_the_calls_of_its_key_is_refused(start_server: StartServer) -> None:
+    server = await start_server(waits, auth=keys(limits={"calls": 1}))
+    async with dialled(server, "model=x", KEY):
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            async with dialled(server, "model=x", KEY):
+                raise AssertionError("the call was taken")
+        assert caught.value.response.status_code == 429
+
+
+async def test_an_event_beyond_the_limit_of_its_key_ends_the_call(start_server: StartServer) -> None:
+    server = await start_server(waits, auth=keys(limits={"event_bytes": 1024}))
+    async with dialled(server, "model=x", KEY) as socket:
+        await socket.send(json.dumps({"type": "response.cancel", "event_id": "x" * 1024}))
+        with pytest.raises(websockets.ConnectionClosed) as caught:
+            await told(socket, "nothing")
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1009
 
 
 async def next_event(session: RealtimeSession, kind: str) -> dict[str, Any]:

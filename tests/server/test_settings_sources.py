@@ -1,5 +1,6 @@
 """Where settings come from, which source wins, and the one sentence said about each mistake."""
 
+import json
 import os
 from pathlib import Path
 
@@ -54,6 +55,21 @@ class TestSources:
         other = config.with_name("other.toml")
         other.write_text("drain_seconds = 8\n")
         assert load_settings(config=other).drain_seconds == 8
+
+    def test_keys_and_secrets_are_json_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        keys = [{"name": "web", "hash": f"sha256:{'0' * 64}", "limits": {"calls": 3}}]
+        monkeypatch.setenv("LEGATO_AUTH__KEYS", json.dumps(keys))
+        monkeypatch.setenv("LEGATO_AUTH__SECRETS", json.dumps(["s" * 32]))
+        auth = load_settings().auth
+        assert (auth.keys[0].name, auth.keys[0].limits.calls) == ("web", 3)
+        assert auth.secrets[0].get_secret_value() == "s" * 32
+
+    @pytest.mark.parametrize("name", ["LEGATO_AUTH", "LEGATO_AUTH__KEYS", "LEGATO_AUTH__SECRETS"])
+    def test_what_is_no_json_there_is_not_repeated(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setenv(name, "lg_private")
+        with pytest.raises(SettingsError, match="must hold JSON") as caught:
+            load_settings()
+        assert "lg_private" not in str(caught.value)
 
     def test_empty_variables_and_those_of_a_cluster_are_no_settings(
         self, monkeypatch: pytest.MonkeyPatch
