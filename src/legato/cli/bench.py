@@ -1,9 +1,9 @@
-"""`legato bench`: three measurements, each beside a baseline taken in the same run.
+"""`legato bench`: four measurements, most beside a baseline taken in the same run.
 
 Owns the flags; the measurements are `legato.bench`. Exit code 1 when a figure is outside its limit.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -62,5 +62,36 @@ def stream(
     from legato.bench.stream import stream as measure
 
     report = measure(repeats, baseline)
+    report.print(json)
+    return 0 if report.within else 1
+
+
+@command.command()
+def realtime(
+    sessions: Annotated[int, typer.Option(min=1, max=2000, help="Calls at once.")] = 100,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of the measured window.")] = 9,
+    turns: Annotated[bool, typer.Option(help="Measure spoken turns too.")] = True,
+    json: Json = False,
+) -> int:
+    """Append 20 ms of audio as JSON every 20 ms on each call: CPU per frame, late frames, end of turns."""
+    from legato.bench.realtime import realtime as measure
+
+    report = measure(sessions, seconds, turns)
+    report.print(json)
+    return 0 if report.within else 1
+
+
+@command.command()
+def netem(
+    packets: Annotated[int, typer.Option(min=100, max=100_000, help="Datagrams for each figure.")] = 2000,
+    wire: Annotated[
+        Literal["tun", "veth"] | None, typer.Option(help="By default what this user may use.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Measure the emulated link of `legato netem`: error of delay, jitter, loss and rate."""
+    from legato.bench.netem import netem as measure
+
+    report = measure(packets, wire)
     report.print(json)
     return 0 if report.within else 1
