@@ -4,8 +4,8 @@ Owns the conversation with the process that measures: one JSON object per line. 
 "window" when counting starts, "closed" when it ends, then "result". Knows how calls are opened, not what
 they cost.
 
-Runs as a process: `python -m legato.bench.generator native|websocket PORT CERTIFICATE SHA256 SESSIONS
-SECONDS`.
+Runs as a process: `python -m legato.bench.generator KIND PORT CERTIFICATE SHA256 SESSIONS SECONDS`, where
+KIND is native, websocket, realtime or realtime-baseline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import time
 from legato.bench.figures import percentiles
 from legato.bench.native_caller import NativeCalls
 from legato.bench.processes import BenchError
-from legato.bench.pulse import Calls, PulseResult, PulseTimes, pulse
+from legato.bench.pulse import LATE_NS, Calls, PulseResult, PulseTimes, pulse
+from legato.bench.realtime_caller import RealtimeCalls
 from legato.bench.websocket_caller import WebSocketCalls
 
 
@@ -29,6 +30,8 @@ def open_calls(kind: str, port: int, certificate: str, sha256: str, sessions: in
     """Open calls of a kind."""
     if kind == "websocket":
         return WebSocketCalls(port, certificate, sessions)
+    if kind.startswith("realtime"):
+        return RealtimeCalls(port, certificate, sessions, baseline=kind != "realtime")
     calls = NativeCalls(port, bytes.fromhex(sha256), sessions)
     calls.wait_for_welcomes()
     return calls
@@ -41,6 +44,7 @@ def report(result: PulseResult, cpu_seconds: float) -> dict[str, object]:
         "frames_echoed": result.frames_echoed,
         "frames_lost": result.frames_sent - result.frames_echoed,
         "frames_out_of_order": result.frames_out_of_order,
+        "frames_late": sum(delay > LATE_NS for delay in result.delays_ns or ()),
         "frames_in_window": result.frames_in_window,
         "echo_delay_ms": percentiles(result.delays_ns or [], 1e-6),
         "generator_late_ms": percentiles(result.late_ns or [], 1e-6),

@@ -25,7 +25,7 @@ from legato.bench.processes import (
 )
 from legato.bench.serving import serve_command
 
-__all__ = ["CPU_LIMIT_US", "MEMORY_LIMIT_KB", "load"]
+__all__ = ["CPU_LIMIT_US", "MEMORY_LIMIT_KB", "generate", "load"]
 
 CPU_LIMIT_US = 60
 MEMORY_LIMIT_KB = 100
@@ -90,13 +90,13 @@ def _measure(kind: str, identity: Identity, sessions: int, seconds: float) -> Ru
     with child(f"the {kind} server", command, cores=divided_cores()[0]) as server:
         wait_for_port(server, port)
         # One call before the count, so that what is loaded on first use is not charged to the calls.
-        _generate(kind, server, port, identity, 1, 0.2)
+        generate(kind, server, port, identity, 1, 0.2)
         memory_before = server.memory_bytes()
-        cpu, threads, memory, seen = _generate(kind, server, port, identity, sessions, seconds)
+        cpu, threads, memory, seen = generate(kind, server, port, identity, sessions, seconds)
     return Run(cpu, threads, memory_before, memory, seconds, sessions, seen)
 
 
-def _generate(
+def generate(
     kind: str, server: Child, port: int, identity: Identity, sessions: int, seconds: float
 ) -> tuple[int, dict[str, int], int, dict[str, Any]]:
     """Run the generator once; returns the server's CPU time in the window, by thread too, its memory at the

@@ -19,11 +19,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["FRAME_BYTES", "FRAME_US", "SAMPLES_PER_FRAME", "Calls", "PulseResult", "PulseTimes", "pulse"]
+__all__ = [
+    "FRAME_BYTES",
+    "FRAME_US",
+    "LATE_NS",
+    "SAMPLES_PER_FRAME",
+    "Calls",
+    "PulseResult",
+    "PulseTimes",
+    "pulse",
+]
 
 FRAME_US = 20_000
 TICK_NS = 1_000_000
 """Callers wake up at whole milliseconds, as most programs' timers do; those of one tick send in a row."""
+LATE_NS = 60_000_000
+"""A frame that comes back later than this is late: small jitter buffers have run dry."""
 FRAME_BYTES = 120
 """Size of a payload: 20 ms of Opus at 48 kbit/s."""
 SAMPLES_PER_FRAME = 320

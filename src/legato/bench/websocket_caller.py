@@ -13,25 +13,30 @@ from collections.abc import Iterable, Sequence
 
 from legato.bench.processes import BenchError
 
-__all__ = ["WebSocketCaller", "WebSocketCalls"]
+__all__ = ["WebSocketCaller", "WebSocketCalls", "upgrade"]
 
 _UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: bGVnYXRvIG1lYXN1cmVzIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: bGVnYXRvIG1lYXN1cmVzIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 _READ_BYTES = 256 * 1024
 BINARY, TEXT = 0x82, 0x81
 
 
-class WebSocketCaller:
-    """One connection to the baseline server."""
+def upgrade(target: str) -> bytes:
+    """Return the request that opens a WebSocket at a path."""
+    return _UPGRADE.format(target).encode()
 
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+
+class WebSocketCaller:
+    """One connection to a WebSocket server."""
+
+    def __init__(self, port: int, context: ssl.SSLContext, request: bytes | None = None) -> None:
         """Connect to 127.0.0.1:`port`: TCP, TLS and the upgrade, waiting for each."""
         tcp = socket.create_connection(("127.0.0.1", port), 10)
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = context.wrap_socket(tcp, server_hostname="127.0.0.1")
-        self._socket.sendall(_UPGRADE)
+        self._socket.sendall(request or upgrade("/"))
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += self._more()
