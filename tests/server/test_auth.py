@@ -265,6 +265,14 @@ class TestClientSecrets:
             in refused(Authority(settings(key(), secrets=()), clock), secret.value).message
         )
 
+    def test_bring_no_session_that_their_key_could_not_ask_for(self) -> None:
+        authority = Authority(settings(key(permissions=(CREATE,))))
+        owner = authority.admit(KEY)
+        assert authority.admit(authority.issue(owner, None, 600).value).session is None
+        with pytest.raises(Unauthorized, match=r"the key web does not allow session\.update, nor") as caught:
+            authority.issue(owner, SESSION, 600)
+        assert caught.value.status == 403
+
     def test_make_no_others(self, authority: Authority) -> None:
         secret = authority.issue(authority.admit(KEY), None, 600)
         with pytest.raises(Unauthorized, match="use the API key") as caught:

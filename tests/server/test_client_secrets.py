@@ -193,6 +193,26 @@ class TestRefusals:
     async def test_a_body_is_not_read_before_the_key_is_known(self) -> None:
         error(await post(b"{", None), 401, "missing_api_key")
 
+    async def test_a_client_that_leaves_in_the_middle_is_no_failure_of_ours(self) -> None:
+        parts: list[dict[str, Any]] = [
+            {"type": "http.request", "body": b"{", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return parts.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"authorization", f"Bearer {KEY}".encode())]
+        scope = {"type": "http", "method": "POST", "path": CLIENT_SECRETS_PATH, "headers": headers}
+        await Route(CLIENT_SECRETS_PATH, client_secrets(AUTHORITY, DEFAULTS), methods=["POST"]).handle(
+            {**scope, "query_string": b""}, receive, send
+        )
+        assert sent[0]["status"] == 400
+
     @given(st.binary(max_size=64))
     def test_no_body_is_a_failure_of_ours(self, body: bytes) -> None:
         assert asyncio.run(post(body)).status_code in (200, 400)

@@ -260,11 +260,18 @@ class Authority:
         """Make a client secret that opens calls for `seconds` (10 to 7200), as often as its holder likes.
 
         `session` are settings that its calls begin with; `permissions` narrows what `grant` allows. Raises
-        `Unauthorized` (403) for a grant that may not make one, `LocalProtocolError` for a session too large.
+        `Unauthorized` (403) for a grant that may not make one, or not with a session; `LocalProtocolError`
+        for a session too large.
         """
         if grant.secret is not None:
             raise Unauthorized(
                 403, "insufficient_permissions", "a client secret cannot make another: use the API key"
+            )
+        if session is not None and not grant.allows("session.update"):
+            raise Unauthorized(
+                403,
+                "insufficient_permissions",
+                f"the key {grant.name} does not allow session.update, nor a client secret with a session",
             )
         if not MIN_SECRET_SECONDS <= seconds <= MAX_SECRET_SECONDS:
             raise LocalProtocolError(
