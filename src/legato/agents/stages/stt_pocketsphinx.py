@@ -89,6 +89,7 @@ class PocketsphinxSpeechToText:
         self._running: set[_Decoder] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._means: dict[str, str] = {}
+        self._warming: asyncio.Task[None] | None = None
         self._closed = False
 
     def open(self, caller: str = "", hints: Hints = NO_HINTS) -> "_Recogniser":
@@ -96,11 +97,18 @@ class PocketsphinxSpeechToText:
         return _Recogniser(self, caller, hints.language)
 
     async def warm(self) -> None:
-        """Start one decoder."""
-        if not self._running and not self._closed:
+        """Start one decoder. Whoever needs one meanwhile waits for it instead of starting another."""
+        if self._warming is None and not self._running:
+            self._warming = self.spawn(self._warm())
+        if self._warming is not None:
+            await asyncio.shield(self._warming)
+
+    async def _warm(self) -> None:
+        try:
             with suppress(AgentError):  # whoever needs it will be told
-                decoder = await self.take()
-                await asyncio.shield(self.spawn(self.give_back(decoder)))
+                self._idle.append(await self._start())
+        finally:
+            self._warming = None
 
     def means(self, caller: str) -> str:
         """The cepstral means to begin with."""
@@ -116,6 +124,12 @@ class PocketsphinxSpeechToText:
     async def take(self) -> _Decoder:
         """A free decoder, when it is this caller's turn; give it back with `give_back`."""
         await self._free.acquire()
+        if self._warming is not None:
+            try:
+                await asyncio.shield(self._warming)
+            except asyncio.CancelledError:
+                self._free.release()
+                raise
         if self._idle:
             return self._idle.pop()
         starting = self.spawn(self._start())
