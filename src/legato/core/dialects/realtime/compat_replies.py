@@ -29,19 +29,6 @@ class SpokenItems(Protocol):
         """Keep audio as it was sent."""
 
 
-class _Reply:
-    """One reply that takes audio: its line in the ledger, and its messages but for what differs."""
-
-    __slots__ = ("form", "head", "item_id", "progress", "tail")
-
-    def __init__(self, progress: ReplyProgress, form: AudioFormat, head: bytes, tail: bytes) -> None:
-        self.progress = progress
-        self.form = form
-        self.item_id = progress.item_id
-        self.head = head
-        self.tail = tail
-
-
 class _Reply(NamedTuple):
     """A reply that takes audio: its line in the ledger, and its messages up to the id that differs."""
 
