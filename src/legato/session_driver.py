@@ -70,7 +70,9 @@ class SessionDriver(Generic[S]):
         self._reactions = reactions
         self._streams: dict[int, int] = {}
         self._keys: dict[int, int] = {}
-        self._congested: set[int] = set()
+        self.congested = False
+        """Whether some stream holds more than `HIGH_WATER_BYTES`, so that a sender should wait."""
+        self._full: set[int] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -92,14 +94,9 @@ class SessionDriver(Generic[S]):
         """Return whether the session has ended."""
         return self._over
 
-    @property
-    def congested(self) -> bool:
-        """Return whether some stream holds more than `HIGH_WATER_BYTES`, so that a sender should wait."""
-        return bool(self._congested)
-
     async def writable(self) -> None:
         """Wait until no stream is above the high-water mark, or the session is over."""
-        while self._congested and not self._over:
+        while self.congested and not self._over:
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
             await waiter
@@ -177,19 +174,19 @@ class SessionDriver(Generic[S]):
         self._settling = True
         session = self.session
         try:
-            # Events first: what their owner does in answer leaves with the same outputs, in order.
-            whole = False
-            while not whole:
-                while events := session.events():
-                    for event in events:
-                        reaction = self._reactions.get(type(event))
-                        if reaction is None:
-                            continue
-                        try:
-                            reaction(event)
-                        except Exception as error:
-                            self._failed(event, error)
-                whole = self._carried_out()
+            while session.untold or session.undone:
+                if not session.untold:
+                    self.carry_out()
+                    continue
+                # Events first: what their owner does in answer leaves with the same outputs, in order.
+                for event in session.events():
+                    reaction = self._reactions.get(type(event))
+                    if reaction is None:
+                        continue
+                    try:
+                        reaction(event)
+                    except Exception as error:
+                        self._failed(event, error)
         finally:
             self._settling = False
         deadline = session.next_deadline()
@@ -199,11 +196,6 @@ class SessionDriver(Generic[S]):
 
     def carry_out(self) -> None:
         """Do what the session asks for, after an operation that causes neither events nor deadlines."""
-        if not self._carried_out():
-            self.settle()
-
-    def _carried_out(self) -> bool:
-        """Do what the session asks for; return False if that failed, which ends the session."""
         try:
             for output in self.session.outputs():
                 if type(output) is Send:
@@ -213,8 +205,7 @@ class SessionDriver(Generic[S]):
         except LegatoError as error:
             # The peer takes nothing and a buffer is full. What is left must not arrive with a hole in it.
             self.session.close(SessionCode.LIMIT_EXCEEDED, str(error), self.clock())
-            return False
-        return True
+            self.settle()
 
     def _failed(self, event: object, error: Exception) -> None:
         """End the session: what an owner raises must reach neither the transport, which serves others too,
@@ -226,7 +217,8 @@ class SessionDriver(Generic[S]):
         key, fin = output.key, output.fin
         stream = self._streams.get(key, key) if key < 0 else key
         if self.transport.send(stream, output.data, fin) > HIGH_WATER_BYTES and not fin:
-            self._congested.add(stream)
+            self._full.add(stream)
+            self.congested = True
         if fin and key < 0:
             del self._streams[key]
             self._keys.pop(stream, None)
@@ -269,8 +261,9 @@ class SessionDriver(Generic[S]):
         self._finish()
 
     def _relieve(self, stream: int) -> None:
-        self._congested.discard(stream)
-        if not self._congested:
+        self._full.discard(stream)
+        self.congested = bool(self._full)
+        if not self.congested:
             self._wake()
 
     def _wake(self) -> None:
@@ -296,6 +289,7 @@ class SessionDriver(Generic[S]):
 
     def _finish(self) -> None:
         self._over = True
-        self._congested.clear()
+        self._full.clear()
+        self.congested = False
         self._wake()
         self._arm(None)

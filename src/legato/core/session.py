@@ -18,7 +18,7 @@ ended) does nothing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import ParamSpec
 
 from legato.core.errors import LocalProtocolError, Party, RemoteProtocolError
@@ -59,6 +59,10 @@ class Session(ABC):
         self._state = SessionState.CONNECTING
         self._outputs: list[Output] = []
         self._events: list[Event] = []
+        self.undone: Sized = self._outputs
+        """What `outputs()` would return; here to be asked for its length."""
+        self.untold: Sized = self._events
+        """What `events()` would return; here to be asked for its length."""
         self._control_key: int | None = None
         self._control = ControlReader(limits.control_record_bytes, self._control_record)
         self._control_limit = limits.control_record_bytes

@@ -19,8 +19,8 @@ from legato.core.events import AudioReceived, Event, GapReported
 from legato.core.wire.codes import ACK_INTERVAL_US, OVERHEAD_BYTES, SessionCode
 from legato.core.wire.messages import Limits
 
-# A due acknowledgement waits this long for more audio, to leave in the same packet as what answers that.
-_ACK_PATIENCE_US = 40_000
+ACK_PATIENCE_US = 40_000
+"""How long a due acknowledgement waits for more audio, to leave in the same packet as what answers that."""
 
 
 class _Waiting(NamedTuple):
@@ -49,6 +49,7 @@ class UplinkReceiver:
         self.format = form
         self.expected = start
         self.ack_due: int | None = None
+        """When to acknowledge with the next audio; alone, if none has come `ACK_PATIENCE_US` after that."""
         self._start = start
         self._emit = emit
         self._pressure = pressure
@@ -129,11 +130,6 @@ class UplinkReceiver:
         ):
             self._pressed = False
             self._pressure(False)
-
-    @property
-    def ack_deadline(self) -> int | None:
-        """When an acknowledgement must leave alone, because no audio came that it could have left with."""
-        return None if self.ack_due is None else self.ack_due + _ACK_PATIENCE_US
 
     @property
     def under_pressure(self) -> bool:
