@@ -110,5 +110,6 @@ def _function(tool: ToolSchema) -> dict[str, Any]:
 def build(settings: AssistantSettings) -> OpenAILanguageModel:
     """The stage for `settings`."""
     return OpenAILanguageModel(
-        Endpoint(settings.llm_url, settings.llm_key, settings.endpoint_timeout_s), settings
+        Endpoint("the language model", settings.llm_url, settings.llm_key, settings.endpoint_timeout_s),
+        settings,
     )

@@ -1,9 +1,11 @@
 """How the three `*_openai` stages talk to an endpoint: keys, time limits, and failures as `AgentError`.
 
-Owns HTTP; must not know what is asked.
+Owns HTTP; must not know what is asked. Callers are told what went wrong, and the log where: the address of an
+endpoint is nobody else's business.
 """
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,17 +17,21 @@ from legato.core.errors import AgentError
 
 __all__ = ["Endpoint"]
 
+log = logging.getLogger(__name__)
+
 _CONNECT_S = 5.0
 _LONGEST_COMPLAINT = 300
 _RETRYABLE = {408, 409, 425, 429}
 
 
 class Endpoint:
-    """One base URL, such as http://localhost:8000/v1, with its key and a pool of connections."""
+    """One base URL, such as http://localhost:8000/v1, with its key and a pool of connections. `role` is what
+    callers know it as."""
 
-    def __init__(self, url: str, key: SecretStr, timeout_s: float) -> None:
+    def __init__(self, role: str, url: str, key: SecretStr, timeout_s: float) -> None:
+        self._role = role
         self._url = url.rstrip("/")
-        secret = key.get_secret_value()
+        self._secret = secret = key.get_secret_value()
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {secret}"} if secret else {},
             timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
@@ -44,23 +50,32 @@ class Endpoint:
         try:
             async with self._client.stream("POST", url, **content) as response:
                 if not response.is_success:
-                    raise _refusal(url, response.status_code, await response.aread())
+                    raise self._refusal(url, response.status_code, await response.aread())
                 yield response
         except httpx.TimeoutException as error:
-            raise AgentError(f"{url} does not answer in time", retryable=True) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise AgentError(f"{url}: {error or type(error).__name__}", retryable=True) from error
+            raise self._failure(url, error, "does not answer in time") from error
+        except (httpx.ConnectError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise self._failure(url, error, "cannot be reached") from error
+        except httpx.HTTPError as error:
+            raise self._failure(url, error, "broke its answer off") from error
         except RuntimeError as error:  # the client has been closed
-            raise AgentError(f"{url}: {error}") from error
+            raise AgentError(f"{self._role}: {error}") from error
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
+    def _failure(self, url: str, error: Exception, what: str) -> AgentError:
+        log.warning("%s: %s", url, error or type(error).__name__)
+        return AgentError(f"{self._role} {what}", retryable=True)
 
-def _refusal(url: str, status: int, body: bytes) -> AgentError:
-    complaint = body.decode(errors="replace")
-    with suppress(ValueError, LookupError, TypeError):
-        complaint = str(json.loads(complaint)["error"]["message"])
-    complaint = " ".join(complaint.split())[:_LONGEST_COMPLAINT]
-    return AgentError(f"{url} answers {status}: {complaint}", retryable=status in _RETRYABLE or status >= 500)
+    def _refusal(self, url: str, status: int, body: bytes) -> AgentError:
+        complaint = body.decode(errors="replace")
+        with suppress(ValueError, LookupError, TypeError):
+            complaint = str(json.loads(complaint)["error"]["message"])
+        if self._secret:
+            complaint = complaint.replace(self._secret, "...")
+        complaint = " ".join(complaint.split())[:_LONGEST_COMPLAINT]
+        log.warning("%s answers %d: %s", url, status, complaint)
+        retryable = status in _RETRYABLE or status >= 500
+        return AgentError(f"{self._role} answers {status}: {complaint}", retryable=retryable)

@@ -80,5 +80,5 @@ class _Recogniser:
 
 def build(settings: AssistantSettings) -> OpenAISpeechToText:
     """The stage for `settings`."""
-    endpoint = Endpoint(settings.stt_url, settings.stt_key, settings.endpoint_timeout_s)
+    endpoint = Endpoint("speech recognition", settings.stt_url, settings.stt_key, settings.endpoint_timeout_s)
     return OpenAISpeechToText(endpoint, settings.stt_model, settings.language)

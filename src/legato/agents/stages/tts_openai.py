@@ -106,5 +106,5 @@ class _Sound:
 
 def build(settings: AssistantSettings) -> OpenAITextToSpeech:
     """The stage for `settings`."""
-    endpoint = Endpoint(settings.tts_url, settings.tts_key, settings.endpoint_timeout_s)
+    endpoint = Endpoint("speech synthesis", settings.tts_url, settings.tts_key, settings.endpoint_timeout_s)
     return OpenAITextToSpeech(endpoint, settings.tts_model, settings.voice or "alloy")
