@@ -22,6 +22,14 @@ from legato.testing.call import MemoryCall, MemoryUtterance
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
+def failures(call: MemoryCall) -> list[str]:
+    """Why responses failed, as the client was told."""
+    ended = [event["response"] for event in call.sent_of("response.done")]
+    return [
+        response["status_details"]["error"]["message"] for response in ended if response["status"] == "failed"
+    ]
+
+
 class Model:
     """Answers from a script: pieces of text, tool calls, events to wait for, errors."""
 
@@ -133,6 +141,10 @@ class Scene:
         utterance = await self.call.utterance(count)
         await self.call.until(lambda: utterance.complete or utterance.settled or utterance.error is not None)
         return utterance
+
+    def failures(self) -> list[str]:
+        """Why responses failed."""
+        return failures(self.call)
 
     async def settled(self) -> None:
         for _ in range(30):

@@ -5,6 +5,7 @@ import re
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.agents.scenes import failures
 
 from legato.agents.assistant import build
 from legato.agents.base import ToolCall
@@ -197,7 +198,8 @@ async def test_a_failing_endpoint_costs_one_answer_and_no_call(endpoint, speak) 
         call.hear_pcm(said)
         sorry = await call.utterance(5)
         await sorry.finished
-        assert "bad key" in call.sent_of("error")[-1]["error"]["message"]
+        assert failures(call)[-1] == "the language model answers 401: bad key"
+        assert not call.sent_of("error"), "the client made no mistake"
         call.hear_pcm(said)
         answer = await call.utterance(6)
         await answer.finished
@@ -210,7 +212,7 @@ async def test_speech_that_fails_in_mid_answer(endpoint, speak) -> None:
     said = QUIET + speak("hello") + QUIET
     async with talking(online(endpoint)) as call:
         call.hear_pcm(said)
-        await call.event("error")
+        await call.until(lambda: bool(failures(call)))
         await (await call.utterance(2)).finished
         call.hear_pcm(said)
         answer = await call.utterance(3)

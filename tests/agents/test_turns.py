@@ -186,7 +186,7 @@ async def test_a_model_that_fails_in_mid_answer(scene: Scene) -> None:
     scene.call.play(1_000)
     apology = await scene.answer(2)
     assert apology.text == NO_ANSWER
-    assert scene.call.sent_of("error")[0]["error"]["message"] == "gone"
+    assert scene.failures() == ["gone"]
     scene.call.play(9_000)
     await scene.say("again")
     assert (await scene.answer(3)).text == "Again."
@@ -197,7 +197,7 @@ async def test_a_voice_that_fails_leaves_an_event_at_least(scene: Scene) -> None
     scene.model.script += [["Broken. "], ["Fine."]]
     scene.voice.broken = {"Broken.", "Sorry, something went wrong with my answer.", "Please ask again."}
     await scene.say("question")
-    await scene.call.event("error")
+    await scene.call.until(lambda: scene.failures() == ["no voice"])
     await scene.answer(2)
     await scene.say("again")
     assert (await scene.answer(3)).text == "Fine."

@@ -144,7 +144,7 @@ class Turns:
         outcome = self._outcomes.pop(item)
         if isinstance(outcome, AgentError):
             log.warning("recognition failed: %s", outcome)
-            self._start(self._apologise(NOT_HEARD, outcome))
+            self._start(self._announce(NOT_HEARD))
         elif outcome:
             self._to_answer = True
 
@@ -284,7 +284,8 @@ class Turns:
                     yield piece
 
     def _see_through(self, utterance: Utterance, answer: _Answer, response: Response | None) -> None:
-        """Follow an answer until it was heard; own up to a failure."""
+        """Follow an answer until it was heard; own up to a failure, in words if the voice works. The response
+        itself has told the client."""
         answer.utterance = utterance
         listening = self._listen_to(utterance)
 
@@ -294,7 +295,7 @@ class Turns:
             if utterance.error is not None:
                 log.warning("an answer failed: %s", utterance.error)
                 if response is None or _aloud_to_the_caller(response):
-                    await self._apologise(NO_ANSWER, utterance.error)
+                    await self._announce(NO_ANSWER)
 
         self._start(to_its_end())
 
@@ -308,12 +309,6 @@ class Turns:
         self._saying[task] = utterance
         task.add_done_callback(lambda _: self._saying.pop(task))
         return task
-
-    async def _apologise(self, text: str, error: AgentError) -> None:
-        """Tell the caller, in words if the voice works, that something failed."""
-        complaint = {"type": "server_error", "code": "agent_error", "message": str(error)}
-        self._call.send({"type": "error", "error": {**complaint, "param": None, "event_id": None}})
-        await self._announce(text)
 
     async def _announce(self, text: str) -> None:
         """Say something as soon as nobody speaks."""
