@@ -119,8 +119,9 @@ class UplinkReceiver:
         self._acked = self.expected
         return self._acked
 
-    def consumed(self, samples: int, size: int) -> None:
-        """The owner has taken audio of `samples` samples and `size` payload bytes."""
+    def consumed(self, samples: int, size: int) -> bool:
+        """The owner has taken audio of `samples` samples and `size` payload bytes; returns whether it has
+        caught up by that."""
         self._unread -= samples
         self._unread_bytes -= size
         if (
@@ -130,6 +131,8 @@ class UplinkReceiver:
         ):
             self._pressed = False
             self._pressure(False)
+            return True
+        return False
 
     @property
     def under_pressure(self) -> bool:

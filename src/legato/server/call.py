@@ -183,8 +183,8 @@ class ServerCall:
         self._event_bytes -= self._event_sizes.popleft()
 
     def _taken(self, item: AudioFrame | AudioGap) -> None:
-        if type(item) is AudioFrame:
-            self._line.session.consumed(item.samples, len(item.payload))
+        if type(item) is AudioFrame and self._line.session.consumed(item.samples, len(item.payload)):
+            self._line.settle()
 
     def _react(self, wish: DialogueEvent) -> None:
         """Do what the dialogue asks for, or ask the agent."""

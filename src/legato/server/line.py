@@ -45,8 +45,9 @@ class VoiceSession(Protocol):
     def send_event(self, event: dict[str, Any], now: int) -> None:
         """Say an event of the dialect."""
 
-    def consumed(self, samples: int, size: int) -> None:
-        """The agent took audio off its queue."""
+    def consumed(self, samples: int, size: int) -> bool:
+        """The agent took audio off its queue; return whether that lets the caller go on, who was held: then
+        the line wants to be settled."""
 
     def going_away(self, in_ms: int, now: int) -> None:
         """Announce that the session will be ended in `in_ms`."""

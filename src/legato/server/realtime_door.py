@@ -76,7 +76,7 @@ class RealtimeDoor:
 
     def _admitted(self, incoming: IncomingWebSocket, grant: Grant) -> None:
         try:
-            query = dict(parse_qsl(incoming.query, max_num_fields=_MOST_PARAMETERS))
+            query = dict(parse_qsl(incoming.query, True, max_num_fields=_MOST_PARAMETERS))
         except ValueError:
             body = error_body("The URL has too many parameters.", "invalid_url")
             refuse(incoming, HTTPStatus.BAD_REQUEST, body)

@@ -83,8 +83,9 @@ class _MemoryLine:
         self.events.append(event)
         self._changed()
 
-    def consumed(self, samples: int, size: int) -> None:
+    def consumed(self, samples: int, size: int) -> bool:
         self._changed()
+        return False
 
     def going_away(self, in_ms: int, now: int) -> None:
         """Nobody waits for it."""

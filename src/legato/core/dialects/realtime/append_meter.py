@@ -55,11 +55,14 @@ class AppendMeter:
         if unread > self._unread_limit:
             self._pressed = True
 
-    def consumed(self, size: int) -> None:
-        """Account for bytes that were read; half of the limit lets the client go on."""
+    def consumed(self, size: int) -> bool:
+        """Account for bytes that were read; half of the limit lets the client go on. Returns whether it does
+        so now."""
         self._unread = unread = self._unread - size
         if self._pressed and unread * 2 <= self._unread_limit:
             self._pressed = False
+            return not self.holds
+        return False
 
     def on_deadline(self, now: int) -> None:
         """Let the client go on if it is time."""

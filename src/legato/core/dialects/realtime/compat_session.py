@@ -189,9 +189,9 @@ class CompatSession:
         """How much more audio the client should be sent: any amount, if the network takes it."""
         return UNBOUNDED_CREDIT_US
 
-    def consumed(self, samples: int, size: int) -> None:
-        """The agent took audio off its queue."""
-        self._meter.consumed(size)
+    def consumed(self, samples: int, size: int) -> bool:
+        """The agent took audio off its queue; returns whether the client is not held any more by that."""
+        return self._meter.consumed(size)
 
     def going_away(self, in_ms: int, now: int) -> None:
         """End the session in `in_ms`: the API has no event to announce it."""
