@@ -359,7 +359,7 @@ class TestCalls:
 
             await call.say(content()).finished
 
-        async with house(talks) as place, place.call(max_queue=1) as caller:
+        async with house(talks) as place, place.call(max_queue=1, close_timeout=0.1) as caller:
             await until(caller, DELTA)
             (connection,) = place.connections
             assert isinstance(connection, WebSocketConnection)

@@ -145,7 +145,7 @@ class CompatLine:
         self._finish()
 
     def _failed(self, event: object, error: Exception) -> None:
-        log.error("an event was not dealt with", event=type(event).__name__, exc_info=error)
+        log.error("an event was not dealt with", kind=type(event).__name__, exc_info=error)
         self.session.close(SessionCode.INTERNAL_ERROR, "an internal error", self.clock())
 
     def _hold(self, held: bool) -> None:
