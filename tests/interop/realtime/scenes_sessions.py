@@ -1,9 +1,12 @@
 """Scenes about sessions: what they may be, who may have one, and who may watch."""
 
+from typing import Any
+
 import pytest
 from openai import AsyncOpenAI
 from tests.interop.realtime.calling import TEXT, ask, calling, scripted
 from tests.interop.realtime.recording import Recording, Tapped
+from tests.interop.realtime.scenes_items import WEATHER
 from tests.interop.realtime.speech import alike, resampled, spoken
 from tests.interop.realtime.stage import Stage
 from websockets.exceptions import InvalidStatus
@@ -13,6 +16,58 @@ from legato.core.audio import AudioFormat
 from legato.testing.scripted_endpoint import MS_PER_CHARACTER, Refuse
 
 QUESTION = "what is three plus four"
+
+
+async def settings(stage: Stage) -> Recording:
+    """All that can be set is shown as it was set; what was not named stays; null clears."""
+    asked = {
+        "instructions": "Be brief.",
+        "output_modalities": ["text"],
+        "tools": [WEATHER],
+        "tool_choice": {"type": "function", "name": "get_weather"},
+        "parallel_tool_calls": False,
+        "max_output_tokens": 300,
+        "reasoning": {"effort": "low"},
+        "truncation": {"type": "retention_ratio", "retention_ratio": 0.5},
+        "tracing": {"workflow_name": "eggs"},
+        "include": ["item.input_audio_transcription.logprobs"],
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcma"},
+                "noise_reduction": {"type": "near_field"},
+                "transcription": {"model": "any", "language": "en", "prompt": "eggs"},
+                "turn_detection": {"type": "semantic_vad", "eagerness": "high"},
+            },
+            "output": {"format": {"type": "audio/pcma"}, "voice": "slt", "speed": 1.25},
+        },
+    }
+    async with calling(stage, asked) as talk:
+        await talk.connection.session.update(
+            session={
+                "type": "realtime",
+                "audio": {"input": {"turn_detection": None, "noise_reduction": None}},
+            }
+        )
+        await talk.until("session.updated")
+    before, after = (event["session"] for event in talk.of("session.updated"))
+    assert_within(asked, before)
+    assert (after["audio"]["input"]["turn_detection"], after["audio"]["input"]["noise_reduction"]) == (
+        None,
+        None,
+    )
+    asked["audio"]["input"] |= {"turn_detection": None, "noise_reduction": None}
+    assert_within(asked, after)
+    talk.check()
+    return talk
+
+
+def assert_within(part: dict[str, Any], whole: dict[str, Any], path: str = "session") -> None:
+    """Every member of `part` is in `whole`, however deep."""
+    for name, value in part.items():
+        if isinstance(value, dict) and isinstance(whole[name], dict):
+            assert_within(value, whole[name], f"{path}.{name}")
+        else:
+            assert whole[name] == value, f"{path}.{name}"
 
 
 async def transcription(stage: Stage) -> Recording:
@@ -134,4 +189,4 @@ async def stranger(stage: Stage) -> Recording:
     return Recording()
 
 
-SESSIONS = (transcription, unheard, telephone, secret, sideband, stranger)
+SESSIONS = (settings, transcription, unheard, telephone, secret, sideband, stranger)

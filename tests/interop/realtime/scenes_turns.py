@@ -51,6 +51,19 @@ async def spoken_turn(stage: Stage) -> Recording:
     return talk
 
 
+async def thoughtful_turn(stage: Stage) -> Recording:
+    """A turn ends when the words sound complete."""
+    stage.script(["One hundred and forty four."])
+    detection = {"type": "semantic_vad", "eagerness": "high"}
+    async with calling(stage, {"audio": {"input": {"turn_detection": detection}}}) as talk:
+        await talk.append(spoken(QUESTION, after_ms=5000))
+        await talk.until("response.done")
+    assert talk.the("conversation.item.input_audio_transcription.completed")["transcript"] == QUESTION
+    assert stage.chats[0]["messages"][-1]["content"] == QUESTION
+    talk.check()
+    return talk
+
+
 async def manual_turn(stage: Stage) -> Recording:
     """Push to talk: what was cleared is never heard, what is committed is."""
     stage.script(["Hello to you."])
@@ -165,6 +178,7 @@ async def idle_turn(stage: Stage) -> Recording:
 TURNS = (
     text_turn,
     spoken_turn,
+    thoughtful_turn,
     manual_turn,
     cancelled_turn,
     truncated_turn,
