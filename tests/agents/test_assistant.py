@@ -12,6 +12,7 @@ from legato.agents.base import ToolCall
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages.stt_pocketsphinx import build as build_recognition
 from legato.agents.turns import NO_ANSWER, NOT_HEARD
+from legato.audio.resample import Resampler
 from legato.core.audio import AudioFormat
 from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.dialects.realtime.turn_detection import ServerVad
@@ -245,17 +246,18 @@ def turns(detection: dict | None) -> dict:
     return {"audio": {"input": {"turn_detection": detection}}}
 
 
-@pytest.mark.parametrize("silence_ms", [200, 500, 730])
-async def test_the_end_of_speech_is_told_at_once(speak, silence_ms: int) -> None:
-    """At most one frame after the audio that completes the silence has been heard."""
-    said = QUIET + speak("stop", "awb") + QUIET
-    async with talking(OFFLINE, turns({"type": "server_vad", "silence_duration_ms": silence_ms})) as call:
-        for start in range(0, len(said), 640):
-            call.hear_pcm(said[start : start + 640])
+@pytest.mark.parametrize(("rate", "silence_ms"), [(16_000, 200), (24_000, 500), (48_000, 730)])
+async def test_the_end_of_speech_is_told_at_once(speak, rate: int, silence_ms: int) -> None:
+    """At most one frame after the audio that completes the silence has been heard, whatever the rate."""
+    said = Resampler(16_000, rate).process(QUIET + speak("stop", "awb") + QUIET)
+    session = turns({"type": "server_vad", "silence_duration_ms": silence_ms})
+    async with talking(OFFLINE, session, input_format=AudioFormat("pcm16", rate)) as call:
+        for frame in range(0, len(said), 2 * rate // 50):
+            call.hear_pcm(said[frame : frame + 2 * rate // 50])
             await call.heard_all()
             await asyncio.sleep(0)
             if stopped := call.sent_of("input_audio_buffer.speech_stopped"):
-                assert 0 <= (start + 640) / 32 - stopped[0]["audio_end_ms"] <= 20
+                assert 0 <= (frame + 2 * rate // 50) * 500 / rate - stopped[0]["audio_end_ms"] <= 20
                 break
         else:
             raise AssertionError("the end was not found")

@@ -9,10 +9,12 @@ that they are recognised while the person goes on.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from legato.agents.base import Call
@@ -29,6 +31,7 @@ from legato.agents.stages.base import (
 )
 from legato.agents.stretch import Stretch
 from legato.audio.convert import IncomingAudio
+from legato.audio.resample import Resampler
 from legato.core.audio import AudioFrame, AudioGap
 from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.dialects.realtime.turn_detection import SemanticVad, ServerVad, TurnDetection
@@ -126,6 +129,7 @@ class Listener:
         self._call = call
         self._settings = settings
         self._turns: TurnDetection | None = call.dialogue.settings.turn_detection
+        self._lag_ms = 0  # by which audio comes out of the resampler later than it went in
         self._detection = self._detection_for(self._turns)
         self._detector = activity.open(self._detection)
         self._tell = on_heard
@@ -146,8 +150,8 @@ class Listener:
         more."""
         try:
             async for item in self._call.audio:
-                if self._incoming is None:  # until then the format may change
-                    self._incoming = IncomingAudio(self._call.input_format, HEARING_RATE)
+                if self._incoming is None:
+                    self._incoming = self._opened()
                 if isinstance(item, AudioGap):
                     await self._miss(self._incoming, item)
                 else:
@@ -162,12 +166,21 @@ class Listener:
             if unfinished:
                 await asyncio.wait(unfinished)
 
+    def _opened(self) -> IncomingAudio:
+        """What decodes the call's audio, whose format is fixed with the first of it.
+
+        Speech must not be heard to end a frame late because its last sample is still in the resampler.
+        """
+        form = self._call.input_format
+        self._lag_ms = _lag_ms(form.rate)
+        self._follow_rules()
+        return IncomingAudio(form, HEARING_RATE)
+
     def adjust(self, turns: TurnDetection | None) -> None:
         """End speech by these rules from here on."""
         if turns != self._turns:
             self._turns = turns
-            self._detection = self._detection_for(turns)
-            self._detector.adjust(self._detection)
+            self._follow_rules()
             self._consider_pause()
 
     def cut(self, position: int, forget: bool = False) -> None:
@@ -176,13 +189,23 @@ class Listener:
         self._cuts.append((position, forget))
         self._cut()
 
+    def _follow_rules(self) -> None:
+        self._detection = self._detection_for(self._turns)
+        self._detector.adjust(self._detection)
+
     def _detection_for(self, turns: TurnDetection | None) -> Detection:
         settings = self._settings
+        threshold, prefix = settings.vad_threshold, settings.prefix_ms
         if isinstance(turns, ServerVad):
-            silence, prefix = turns.silence_duration_ms, turns.prefix_padding_ms
-            return Detection(turns.threshold, settings.min_speech_ms, silence, prefix)
-        silence = SETTLED_MS if isinstance(turns, SemanticVad) else settings.silence_ms
-        return Detection(settings.vad_threshold, settings.min_speech_ms, silence, settings.prefix_ms)
+            threshold, prefix = turns.threshold, turns.prefix_padding_ms
+        silence = max(0, self._silence_ms(turns) - self._lag_ms)
+        return Detection(threshold, settings.min_speech_ms, silence, prefix)
+
+    def _silence_ms(self, turns: TurnDetection | None) -> int:
+        """The silence that separates stretches."""
+        if isinstance(turns, ServerVad):
+            return turns.silence_duration_ms
+        return SETTLED_MS if isinstance(turns, SemanticVad) else self._settings.silence_ms
 
     @property
     def _end_position(self) -> int:
@@ -246,7 +269,7 @@ class Listener:
 
     @property
     def _silence(self) -> int:
-        return self._detection.silence_ms * _PER_MS
+        return self._silence_ms(self._turns) * _PER_MS
 
     def _consider_pause(self) -> None:
         """End speech if the silence so far is long enough for what was said."""
@@ -259,7 +282,8 @@ class Listener:
             wait = (waiting_ms(stretch.words, longest) if understood else longest) * _PER_MS
         else:  # the rules have changed in the pause
             wait = self._silence
-        if max(self._end_position, self._detector.position) - self._pause >= wait:
+        so_far = max(self._end_position, self._detector.position) + self._lag_ms * _PER_MS - self._pause
+        if so_far >= wait:
             self._end(self._pause + _TAIL_MS * _PER_MS, self._pause + wait)
 
     def _begin(self, position: int) -> None:
@@ -324,6 +348,13 @@ class Listener:
             self._tell(Recognised(stretch.number, "", stretch.seconds, error))
         finally:
             await recogniser.close()
+
+
+@lru_cache
+def _lag_ms(rate: int) -> int:
+    """How much later audio comes out of a resampler than it went in, rounded up; measured on silence."""
+    ready = Resampler(rate, HEARING_RATE).process(bytes(2 * rate))
+    return math.ceil((HEARING_RATE - len(ready) // 2) / _PER_MS)
 
 
 def hints_of(settings: SessionSettings) -> Hints:
