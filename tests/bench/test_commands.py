@@ -1,4 +1,4 @@
-"""The three commands, at their smallest, as processes: they measure, they print, they leave nothing behind.
+"""The commands, at their smallest, as processes: they measure, they print, they leave nothing behind.
 
 Figures depend on the machine, so only what must hold anywhere is looked at.
 """
@@ -49,6 +49,19 @@ def test_stream_delivers_every_byte() -> None:
     assert report["reply_bytes"] == 20_000_000
     assert report["mb_per_server_cpu_second"] > 0
     assert report["baseline"] is None
+
+
+def test_realtime_loses_no_frame_and_hears_turns_end() -> None:
+    report = bench("realtime", "--sessions", "3", "--seconds", "3")
+    assert report["frames_sent"] == report["frames_echoed"] == 3 * 3 * 125
+    assert report["frames_lost"] == 0
+    assert report["server_cpu_us_per_frame"] > 0
+    assert report["baseline"]["server_cpu_us_per_frame"] > 0
+    assert report["cpu_ratio_to_baseline"] > 0
+    turns = report["speech_stopped"]
+    assert turns["turns"] == 12
+    assert turns["silence_ms"] == 500
+    assert 0 < turns["delay_ms"]["p50"] < 400
 
 
 def test_a_wrong_flag_is_a_usage_error() -> None:
