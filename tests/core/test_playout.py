@@ -107,7 +107,6 @@ def test_after_a_flush_only_the_last_report_counts() -> None:
     assert ledger.lead_us(0) == 100 * 1_000_000 // 16_000
     ledger.report(a_report(played=30, state="stopped"))
     assert (lines[0].state, ledger.heard(1, 0)) == (ReplyState.SETTLED, 30)
-    assert [line.generation for line in ledger.positions()] == [3]
 
 
 def test_without_reports_playing_keeps_real_time() -> None:
@@ -136,15 +135,6 @@ def test_the_ledger_forgets_the_oldest_that_takes_no_audio() -> None:
     assert ledger.get(2) is None
     ledger.begin(66, "item_66", 0, 16_000)
     assert ledger.get(3) is lines[2]
-
-
-def test_positions_tell_how_far_each_reply_got() -> None:
-    ledger, lines = a_ledger(True, 100, 50)
-    lines[0].move(ReplyCause.FINISH)
-    ledger.report(a_report(played=40))
-    first, second = ledger.positions()
-    assert (first.transferred, first.played, first.complete) == (100, 40, True)
-    assert (second.transferred, second.played, second.complete) == (50, 0, False)
 
 
 @given(

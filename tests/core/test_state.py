@@ -2,6 +2,7 @@ import pytest
 
 from legato.core import state
 from legato.core.state import (
+    CONNECTED,
     LIVE,
     REPLY_MOVES,
     SESSION_MOVES,
@@ -34,4 +35,6 @@ def test_illegal_moves() -> None:
 
 
 def test_calls_take_place_between_accept_and_end() -> None:
-    assert {SESSION_MOVES[one, SessionCause.GOING_AWAY] for one in LIVE} == {SessionState.DRAINING}
+    assert {SESSION_MOVES[one, SessionCause.GOING_AWAY] for one in CONNECTED} == {SessionState.DRAINING}
+    assert {SESSION_MOVES[one, SessionCause.LOSE] for one in CONNECTED} == {SessionState.PARKED}
+    assert LIVE - CONNECTED == {SessionState.PARKED}

@@ -10,7 +10,6 @@ in `legato.core.events`, what it asks for in `legato.core.outputs`.
 
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.client_session import ClientSession
-from legato.core.resume import ReplyPosition, ResumeState
 from legato.core.server_session import ServerSession
 from legato.core.state import SessionState
 from legato.core.terms import Terms
@@ -38,9 +37,7 @@ __all__ = [
     "Limits",
     "Playback",
     "ReplyHeader",
-    "ReplyPosition",
     "ResumeRequest",
-    "ResumeState",
     "ServerSession",
     "SessionCode",
     "SessionState",

@@ -4,21 +4,17 @@ Owns what a client does with streams, messages and time. Must not know the playe
 the transport. See `session.py` for the contract of inputs, outputs and events; rules: wire/SPEC.md.
 """
 
-from legato.core.downlink_receiver import DownlinkReceiver, ReplyRegister
+from legato.core.client_replies import ClientReplies
 from legato.core.errors import RemoteProtocolError
-from legato.core.events import Event, Flushed, ReplyAudio, ReplyEnded, ReplyStarted, Welcomed
-from legato.core.outputs import OpenStream, Send, Stop
-from legato.core.resume import ResumeState
-from legato.core.session import OpeningStream, Session
-from legato.core.state import SessionCause, SessionState, session_after
+from legato.core.events import Flushed, Welcomed
+from legato.core.outputs import OpenStream, Send
+from legato.core.state import LIVE, SessionCause, SessionState, session_after
 from legato.core.uplink_sender import UplinkSender, UplinkSettings
 from legato.core.wire import varint
 from legato.core.wire.codes import (
     DOWNLINK_STREAMS_MAX,
-    OVERHEAD_BYTES,
     Priority,
     SessionCode,
-    StreamCode,
     StreamType,
 )
 from legato.core.wire.event_json import read_server_event
@@ -26,11 +22,13 @@ from legato.core.wire.messages import (
     AudioAck,
     AudioLost,
     Bye,
+    EventAck,
     Flush,
     GoingAway,
     Hello,
     Limits,
     Playback,
+    ResumeRequest,
     Welcome,
 )
 
@@ -40,14 +38,16 @@ CLIENT_LIMITS = Limits(hello_ms=10_000)
 _BYE_PATIENCE_US = 1_000_000
 
 
-class ClientSession(Session):
+class ClientSession(ClientReplies):
     """A client's half of one call. Its first outputs open the control stream and say hello.
 
     Audio and events may be sent at once, before the welcome. `limits.hello_ms` is how long it waits for
-    that. Replies are reported after `Welcomed`, whatever the order of arrival.
-    """
+    that. Replies are looked at after the welcome, whatever the order of arrival.
 
-    _audio_type = StreamType.DOWNLINK_AUDIO
+    With `continues` it goes on with that session's call, whose `resume_request` its hello must carry. Until
+    `Welcomed` the owner keeps to the old session, connected or not; then that one has ended, and what was
+    said to it and has not arrived is said again here.
+    """
 
     def __init__(
         self,
@@ -55,15 +55,15 @@ class ClientSession(Session):
         now: int,
         settings: UplinkSettings | None = None,
         limits: Limits | None = None,
+        continues: "ClientSession | None" = None,
     ) -> None:
         super().__init__(limits or CLIENT_LIMITS, now)
         self.hello = hello
-        self._audio: dict[int, DownlinkReceiver] = {}
-        self._early: list[Event] = []
-        self._early_bytes = 0
-        self._replies = ReplyRegister()
+        self.welcome: Welcome | None = None
+        self.settings = settings or UplinkSettings()
+        self._old = continues
         self._start = hello.resume.uplink_offset if hello.resume is not None else 0
-        self._uplink = UplinkSender(hello.input, settings or UplinkSettings(), self._start, self)
+        self._uplink = UplinkSender(hello.input, self.settings, self._start, self)
         self._control_key = self._take_key()
         self._outputs.append(OpenStream(self._control_key, True, Priority.CONTROL))
         self._say_message(hello)
@@ -79,7 +79,7 @@ class ClientSession(Session):
             elif stream == self._control_key:
                 self._receive_control(data, fin, now)
             else:
-                self._receive_opening(stream, data, fin, now, ready=True)
+                self._receive_opening(stream, data, fin, now, ready=self._state in LIVE)
         except RemoteProtocolError as violation:
             self._end_locally(violation.code, violation.reason)
 
@@ -111,15 +111,6 @@ class ClientSession(Session):
         self._replies.report(report)
         self._say_message(report)
 
-    def cancel_reply(self, generation: int, now: int) -> None:
-        """Ask the server to stop sending one reply; without effect if it is complete or unknown."""
-        for stream, reply in self._audio.items():
-            if reply.header is not None and reply.header.generation == generation:
-                self._outputs.append(Stop(stream, StreamCode.CANCELLED))
-                del self._audio[stream]
-                self._report(ReplyEnded(generation, reply.header.item_id, reply.received, complete=False))
-                return
-
     def bye(self, now: int) -> None:
         """Hang up: the server ends the session, or this side does after a second."""
         if self._require_live("bye", "use close before the welcome"):
@@ -136,13 +127,15 @@ class ClientSession(Session):
         """Position up to which the server has handed audio to the agent."""
         return self._uplink.acked
 
-    def resume_state(self) -> ResumeState:
-        """What another session would have to know to continue this call."""
-        return ResumeState(
+    def resume_request(self) -> ResumeRequest | None:
+        """What the hello of a session that continues this call must say; None if the server allows none."""
+        if self.welcome is None or self.welcome.resume_ticket is None:
+            return None
+        return ResumeRequest(
+            ticket=self.welcome.resume_ticket,
             uplink_offset=self._uplink.oldest,
-            generation=self._replies.generation,
-            flushed=self._replies.flushed,
-            replies=self._replies.positions(),
+            downlink=self._replies.hello(),
+            events=self._log.taken,
         )
 
     # What the uplink sender needs (UplinkStreams)
@@ -172,20 +165,8 @@ class ClientSession(Session):
         self._admit_stream(stream, len(self._audio), DOWNLINK_STREAMS_MAX)
 
     def _stream_reset(self, stream: int, code: int) -> None:
-        opening = self._opening.get(stream)
-        if opening is not None:
-            opening.reset = True
-            self._decide(stream, 0)
-            return
-        reply = self._audio.pop(stream, None)
-        if reply is None or reply.header is None:
-            return
-        header = reply.header
-        if code == StreamCode.FLUSHED:
-            # The event that says so is on its way; nothing is gained by playing until it is here.
-            self._take_flush(header.generation, header.generation)
-        else:
-            self._report(ReplyEnded(header.generation, header.item_id, reply.received, complete=False))
+        if not self._reset_opening(stream, ready=self._state in LIVE):
+            self._reset_reply(stream, code)
 
     def _stream_stopped(self, stream: int, code: int) -> None:
         raise RemoteProtocolError(
@@ -203,19 +184,22 @@ class ClientSession(Session):
     def _event(self, payload: bytes, now: int) -> None:
         message = read_server_event(payload)
         if self._state is SessionState.CONNECTING:
-            self._take_welcome(message)
+            self._take_welcome(message, now)
         elif isinstance(message, dict):
-            self._report_event(message)
+            self._report_event(message, len(payload))
         elif isinstance(message, AudioAck):
             self._uplink.acknowledge(message.offset)
+        elif isinstance(message, EventAck):
+            self._log.acknowledge(message.count)
         elif isinstance(message, Flush):
             self._take_flush(message.first, message.generation)
+            self._take_counted(len(payload))
         elif isinstance(message, GoingAway):
             self._drain(message.in_ms)
         else:
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "legato.welcome was said twice")
 
-    def _take_welcome(self, message: object) -> None:
+    def _take_welcome(self, message: object, now: int) -> None:
         if not isinstance(message, Welcome):
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "the first event is not legato.welcome")
         if message.input != self.hello.input or message.output not in self.hello.output:
@@ -226,68 +210,54 @@ class ClientSession(Session):
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "welcome to a call nobody resumed")
         self._state = session_after(self._state, SessionCause.WELCOME)
         self._phase_deadline = None
+        self.welcome = message
         self._control_limit = message.limits.control_record_bytes
-        self._uplink.set_limits(message.limits)
+        if message.resume_ticket is None:
+            self._log.keep_nothing()
+        else:
+            self._resume_us = self.settings.resume_us
+        old, self._old = self._old, None
+        if old is None:
+            self._uplink.set_limits(message.limits)
+            self._events.append(Welcomed(message))
+            self._uplink.start_from(message.uplink_offset)
+        else:
+            self._continue(old, message, now)
         self._uplink.keep_for(message.resume_ttl_ms)
-        self._events.append(Welcomed(message))
-        self._events.extend(self._early)
-        self._early.clear()
-        self._uplink.start_from(message.uplink_offset)
+        self._decide_all(now)
 
-    def _take_flush(self, first: int, last: int) -> None:
-        if not self._replies.flush(first, last):
-            return
-        for stream, reply in list(self._audio.items()):
-            if reply.header is not None and first <= reply.header.generation <= last:
-                self._outputs.append(Stop(stream, StreamCode.CANCELLED))
-                del self._audio[stream]
-        self._report(Flushed(last, first))
-
-    def _start_audio(self, stream: int, data: bytes, opening: OpeningStream, now: int) -> None:
-        reply = DownlinkReceiver(self.limits, self._report)
-        self._audio[stream] = reply
-        self._feed(stream, reply, data, opening.fin, now)
-
-    def _feed(self, stream: int, reply: DownlinkReceiver, data: bytes, fin: bool, now: int) -> None:
-        if reply.header is not None:
-            reply.feed(data, now)
-        elif not self._begin(stream, reply, data, fin, now):
-            return
-        if fin:
-            self._finish(stream, reply)
-
-    def _begin(self, stream: int, reply: DownlinkReceiver, data: bytes, fin: bool, now: int) -> bool:
-        """Take the header of a reply; returns False if it is stale and was turned away."""
-        rest = reply.read_header(data)
-        if reply.header is None or rest is None:
-            return True
-        if not self._replies.admit(reply.header, reply):
-            del self._audio[stream]
-            if not fin:
-                self._outputs.append(Stop(stream, StreamCode.CANCELLED))
-            return False
-        self._report(ReplyStarted(reply.header))
-        reply.feed(rest, now)
-        return True
-
-    def _finish(self, stream: int, reply: DownlinkReceiver) -> None:
-        del self._audio[stream]
-        header = reply.header
-        if header is None or reply.within_record:
-            raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "a reply ended within a record")
-        self._replies.complete(header.generation)
-        self._report(ReplyEnded(header.generation, header.item_id, reply.received))
-
-    def _report(self, event: Event) -> None:
-        """Report what happens to replies, behind the welcome."""
-        if self._state is not SessionState.CONNECTING:
-            self._events.append(event)
-            return
-        self._early.append(event)
-        self._early_bytes += OVERHEAD_BYTES + (len(event.payload) if isinstance(event, ReplyAudio) else 0)
-        if self._early_bytes > self.limits.window_bytes:
-            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio before the welcome")
+    def _continue(self, old: "ClientSession", welcome: Welcome, now: int) -> None:
+        """Take over from the session before: the ring and, if the server goes on, all that is unfinished."""
+        uplink = old._uplink
+        offset = welcome.uplink_offset
+        if not (uplink.acked if welcome.resumed else 0) <= offset <= uplink.captured:
+            raise RemoteProtocolError(
+                SessionCode.PROTOCOL_VIOLATION, f"welcome wants audio from {offset}, which is not to be had"
+            )
+        if welcome.resumed:
+            unsaid = old._log.after(welcome.events)
+            self._log = old._log
+            self._replies = old._replies
+        else:
+            unsaid = []
+            if old._replies.generation:
+                self._events.append(Flushed(old._replies.generation))
+        lost = max(0, uplink.oldest - (offset if welcome.resumed else uplink.acked))
+        self._uplink = uplink
+        self._events.append(Welcomed(welcome, lost))
+        old.hand_over(now)
+        if welcome.resumed:
+            self._say_message(EventAck(self._log.tell()))
+        for payload in unsaid:
+            self._say(payload)
+        for report in self._replies.attach():
+            self._say_message(report)
+        uplink.set_limits(welcome.limits)
+        uplink.attach(self, offset)
 
     def _release(self) -> None:
         self._audio.clear()
-        self._early.clear()
+
+    def _detach(self) -> None:
+        self._audio.clear()
+        self._uplink.detach()

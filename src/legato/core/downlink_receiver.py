@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 from legato.core.errors import RemoteProtocolError
 from legato.core.events import Event, ReplyAudio
-from legato.core.resume import ReplyPosition
 from legato.core.wire import varint
 from legato.core.wire.codes import POSITION_MAX, REPLY_HEADER_MAX_BYTES, SessionCode
 from legato.core.wire.event_json import read_reply_header
-from legato.core.wire.messages import Limits, Playback, ReplyHeader
+from legato.core.wire.messages import Limits, Playback, PlaybackState, ReceivedReply, ReplyHeader
 from legato.core.wire.records import AudioReader
 
 _REMEMBERED = 64
+_FINAL = ("stopped", "done")
 
 
 class DownlinkReceiver:
@@ -25,6 +25,8 @@ class DownlinkReceiver:
     def __init__(self, limits: Limits, emit: Callable[[Event], None]) -> None:
         self.header: ReplyHeader | None = None
         self.received = 0
+        self.again = False
+        """Whether this goes on with a reply whose first part came over another connection."""
         self._emit = emit
         self._head = bytearray()
         self._reader = AudioReader(limits.audio_record_bytes, timed=False, deliver=self._audio)
@@ -64,48 +66,82 @@ class DownlinkReceiver:
         if not samples:
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio record without audio")
         if offset < self.received or offset > POSITION_MAX:
-            raise RemoteProtocolError(
-                SessionCode.PROTOCOL_VIOLATION, f"reply audio at {offset}, expected {self.received}"
-            )
+            surplus = self.received - offset
+            if self.again and surplus >= samples:
+                return
+            size = header.format.bytes_per_sample
+            if not self.again or surplus < 0 or size is None:
+                raise RemoteProtocolError(
+                    SessionCode.PROTOCOL_VIOLATION, f"reply audio at {offset}, expected {self.received}"
+                )
+            offset, samples, payload = self.received, samples - surplus, payload[surplus * size :]
         self.received = offset + samples
         self._emit(ReplyAudio(header.generation, header.item_id, offset, payload))
 
 
 class _Known:
-    """A reply the player may still be busy with."""
+    """A reply the player may still be busy with, or has done with not long ago."""
 
-    __slots__ = ("complete", "header", "played", "stream")
+    __slots__ = ("attached", "complete", "header", "last", "played", "state", "stream")
 
     def __init__(self, header: ReplyHeader, stream: DownlinkReceiver) -> None:
         self.header = header
         self.stream = stream
+        self.attached = True
+        """Whether its stream came over this connection."""
         self.played = 0
+        self.state: PlaybackState = "playing"
+        self.last: Playback | None = None
+        """The latest report, until a hello has told it."""
         self.complete = False
+
+    def name(self) -> ReceivedReply:
+        header = self.header
+        return ReceivedReply(
+            generation=header.generation,
+            item_id=header.item_id,
+            content_index=header.content_index,
+            received=self.stream.received,
+            played=self.played,
+            complete=self.complete,
+            state=self.state,
+        )
 
 
 class ReplyRegister:
-    """The replies of a call that are neither flushed nor played to the end; the latest ones if too many.
+    """The replies of a call that were not flushed, whether or not they were played; the latest ones.
 
-    `generation` is the highest one seen; everything up to `flushed` is stale. Single later generations that
-    are stale are remembered too, the last ones of them.
+    Everything up to `flushed` is stale. Single later generations that are stale are remembered too, the last
+    ones of them.
     """
 
     def __init__(self) -> None:
         self.generation = 0
+        """The highest one seen."""
         self.flushed = 0
         self._known: dict[int, _Known] = {}
         self._stale: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
 
     def admit(self, header: ReplyHeader, stream: DownlinkReceiver) -> bool:
-        """Enter a reply that begins; returns False if it is stale already."""
-        if self._is_stale(header.generation):
+        """Enter a reply that begins or goes on; returns False if it is not wanted (any more)."""
+        generation = header.generation
+        if self._is_stale(generation):
             return False
-        if header.generation in self._known:
+        known = self._known.get(generation)
+        if known is None:
+            self._known[generation] = _Known(header, stream)
+            self.generation = max(self.generation, generation)
+            if len(self._known) > _REMEMBERED:
+                del self._known[min(self._known)]
+        elif known.attached:
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "two streams have one generation")
-        self.generation = max(self.generation, header.generation)
-        self._known[header.generation] = _Known(header, stream)
-        if len(self._known) > _REMEMBERED:
-            del self._known[min(self._known)]
+        elif known.complete or known.state in _FINAL:
+            return False
+        else:
+            stream.received = known.stream.received
+            stream.again = True
+            known.stream = stream
+            known.attached = True
         return True
 
     def complete(self, generation: int) -> None:
@@ -114,13 +150,19 @@ class ReplyRegister:
         if known is not None:
             known.complete = True
 
+    def refuse(self, generation: int) -> None:
+        """No more of this reply is wanted."""
+        known = self._known.get(generation)
+        if known is not None:
+            known.state = "stopped"
+
     def report(self, report: Playback) -> None:
         """Note what the player did with a reply."""
         known = self._known.get(report.generation)
         if known is not None:
             known.played = report.played
-            if report.state in ("stopped", "done"):
-                del self._known[report.generation]
+            known.state = report.state
+            known.last = report
 
     def flush(self, first: int, last: int) -> bool:
         """Forget these generations for good; returns False if that is nothing new."""
@@ -133,21 +175,23 @@ class ReplyRegister:
         self._known = {one: known for one, known in self._known.items() if not first <= one <= last}
         return True
 
+    def received(self) -> tuple[ReceivedReply, ...]:
+        """What is held and was played of each reply."""
+        return tuple(known.name() for known in self._known.values())
+
+    def hello(self) -> tuple[ReceivedReply, ...]:
+        """The same for a hello, which tells all that was reported so far."""
+        for known in self._known.values():
+            known.last = None
+        return self.received()
+
+    def attach(self) -> list[Playback]:
+        """Go on over another connection; returns what was reported since its hello."""
+        for known in self._known.values():
+            known.attached = False
+        return [known.last for known in self._known.values() if known.last is not None]
+
     def _is_stale(self, generation: int) -> bool:
         if generation <= self.flushed:
             return True
         return any(first <= generation <= last for first, last in self._stale)
-
-    def positions(self) -> tuple[ReplyPosition, ...]:
-        """What is held and was played of each reply."""
-        return tuple(
-            ReplyPosition(
-                generation=known.header.generation,
-                item_id=known.header.item_id,
-                content_index=known.header.content_index,
-                transferred=known.stream.received,
-                played=known.played,
-                complete=known.complete,
-            )
-            for known in self._known.values()
-        )

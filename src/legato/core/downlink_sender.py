@@ -1,10 +1,12 @@
 """Replies as a server sends them: one stream each, generations, and the flush that makes them stale.
 
-Owns the streams of open replies and keeps the playback ledger true. Must not know the control stream or
-who speaks. Rules: wire/SPEC.md, "Downlink audio" and "Flush and generations".
+Owns the streams of open replies, keeps the playback ledger true, and remembers what was not played yet for a
+client that loses its connection. Must not know the control stream or who speaks. Rules: wire/SPEC.md,
+"Downlink audio", "Flush and generations" and "Resume".
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 
 from legato.core.audio import AudioFormat
 from legato.core.errors import LocalProtocolError
@@ -13,28 +15,34 @@ from legato.core.outputs import OpenStream, Output, Reset, Send
 from legato.core.playout import PlayoutLedger, ReplyProgress
 from legato.core.state import ReplyCause, ReplyState
 from legato.core.wire import varint
-from legato.core.wire.codes import Priority, StreamCode, StreamType
+from legato.core.wire.codes import KEPT_REPLY_BYTES, OVERHEAD_BYTES, Priority, StreamCode, StreamType
 from legato.core.wire.event_json import encode_message
-from legato.core.wire.messages import Flush, Playback, ReplyHeader
+from legato.core.wire.messages import Flush, Playback, ReceivedReply, ReplyHeader
 from legato.core.wire.records import downlink_record
 
 _MAX_OPEN = 32
+# Complete replies that a client may not have whole; more than its owner lets go unheard.
+_MAX_ENDED = 64
 # Room for the offset inside the size limit of a record.
 _HEAD_BYTES = 8
 
 
-class _OpenReply:
-    __slots__ = ("format", "key", "progress", "sample_bytes")
+class _Reply:
+    """A reply that is being sent, or may have to be sent again. `kept` are (start, stop, payload)."""
 
-    def __init__(self, key: int, progress: ReplyProgress, form: AudioFormat) -> None:
+    __slots__ = ("format", "kept", "key", "preface", "progress", "sample_bytes")
+
+    def __init__(self, key: int, progress: ReplyProgress, form: AudioFormat, preface: bytes) -> None:
         self.key = key
         self.progress = progress
         self.format = form
         self.sample_bytes = form.bytes_per_sample
+        self.preface = preface
+        self.kept: deque[tuple[int, int, bytes]] = deque()
 
 
 class DownlinkSender:
-    """All replies of one session."""
+    """All replies of one call."""
 
     def __init__(
         self,
@@ -47,11 +55,20 @@ class DownlinkSender:
         self.ledger = ledger
         self.generation = 0
         self.flushed = 0
+        self.keeps = False
+        """Whether audio is kept until it was played, for another connection."""
         self._room = record_limit - _HEAD_BYTES
         self._emit = emit
         self._take_key = take_key
         self._tell = tell
-        self._open: dict[int, _OpenReply] = {}
+        self._open: dict[int, _Reply] = {}
+        self._ended: dict[int, _Reply] = {}
+        self._kept_bytes = 0
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory held by audio that was not played yet, overhead included."""
+        return self._kept_bytes
 
     def begin(self, response_id: str, item_id: str, form: AudioFormat, content_index: int) -> int:
         """Open a stream for a reply; returns its generation. See `ServerSession.begin_reply`."""
@@ -68,11 +85,10 @@ class DownlinkSender:
             )
         )
         progress = self.ledger.begin(self.generation, item_id, content_index, form.rate)
-        key = self._take_key()
-        self._open[self.generation] = _OpenReply(key, progress, form)
-        self._emit(OpenStream(key, False, Priority.AUDIO))
         preface = varint.encode(StreamType.DOWNLINK_AUDIO) + varint.encode(len(header)) + header
-        self._emit(Send(key, preface, False))
+        reply = self._open[self.generation] = _Reply(self._take_key(), progress, form, preface)
+        self._emit(OpenStream(reply.key, False, Priority.AUDIO))
+        self._emit(Send(reply.key, preface, False))
         return self.generation
 
     def send(self, generation: int, payload: bytes, samples: int, now: int) -> bool:
@@ -89,6 +105,8 @@ class DownlinkSender:
         if len(payload) <= self._room:
             self._emit(Send(reply.key, downlink_record(progress.sent, payload), False))
             progress.sent += samples
+            if self.keeps:
+                self._keep(reply, samples, payload)
             return True
         if size is None:
             raise LocalProtocolError(
@@ -99,6 +117,8 @@ class DownlinkSender:
             part = payload[at : at + step]
             self._emit(Send(reply.key, downlink_record(progress.sent, part), False))
             progress.sent += len(part) // size
+            if self.keeps:
+                self._keep(reply, len(part) // size, part)
         return True
 
     def end(self, generation: int) -> None:
@@ -109,12 +129,16 @@ class DownlinkSender:
             return
         reply.progress.move(ReplyCause.FINISH)
         self._emit(Send(reply.key, b"", True))
+        if self.keeps:
+            self._ended[generation] = reply
+            if len(self._ended) > _MAX_ENDED:
+                self._forget(self._ended.pop(min(self._ended)))
 
     def flush(self, now: int) -> None:
         """Make everything sent so far stale, and tell the client if anything is new."""
         for reply in self._open.values():
             self._emit(Reset(reply.key, StreamCode.FLUSHED))
-        self._open.clear()
+        self.release()
         if self.generation > self.flushed:
             self.ledger.flush(1, self.generation, now)
             self.flushed = self.generation
@@ -127,6 +151,7 @@ class DownlinkSender:
         reply = self._open.pop(generation, None)
         if reply is not None:
             self._emit(Reset(reply.key, StreamCode.FLUSHED))
+        self._forget(reply or self._ended.pop(generation, None))
         line = self.ledger.get(generation)
         if line is not None and line.audible:
             self.ledger.flush(generation, generation, now)
@@ -137,6 +162,8 @@ class DownlinkSender:
         line = self.ledger.report(report)
         if line is None:
             return None
+        if self.keeps:
+            self._trim(line)
         return PlaybackReported(
             line.item_id,
             line.content_index,
@@ -152,14 +179,77 @@ class DownlinkSender:
         for generation, reply in self._open.items():
             if reply.key == key:
                 del self._open[generation]
+                self._forget(reply)
                 reply.progress.move(ReplyCause.CANCEL)
                 self._emit(Reset(key, StreamCode.CANCELLED))
                 return generation
         return None
 
+    def detach(self) -> None:
+        """The connection is lost: what is said is remembered and goes nowhere."""
+        self._emit = _nowhere
+
+    def attach(
+        self,
+        emit: Callable[[Output], None],
+        take_key: Callable[[], int],
+        tell: Callable[[Flush], None],
+        received: Iterable[ReceivedReply],
+    ) -> list[PlaybackReported]:
+        """Go on over another session, for a client that has `received` so much: what it lacks is sent.
+        Returns what its player did meanwhile."""
+        self._emit, self._take_key, self._tell = emit, take_key, tell
+        known = {reply.generation: reply for reply in received}
+        reports = [self.report(_report(reply)) for reply in known.values()]
+        for generation, reply in sorted((self._ended | self._open).items()):
+            there = known.get(generation)
+            ended = generation in self._ended
+            if ended and there is not None and there.complete:
+                continue
+            reply.key = take_key()
+            emit(OpenStream(reply.key, False, Priority.AUDIO))
+            emit(Send(reply.key, reply.preface, False))
+            self._send_again(reply, there.received if there is not None else 0)
+            if ended:
+                emit(Send(reply.key, b"", True))
+        return [report for report in reports if report is not None]
+
     def release(self) -> None:
-        """The session has ended: nothing is open any more."""
+        """Nothing is open or kept any more."""
         self._open.clear()
+        self._ended.clear()
+        self._kept_bytes = 0
+
+    def _keep(self, reply: _Reply, samples: int, payload: bytes) -> None:
+        stop = reply.progress.sent
+        reply.kept.append((stop - samples, stop, payload))
+        self._kept_bytes += OVERHEAD_BYTES + len(payload)
+        while self._kept_bytes > KEPT_REPLY_BYTES:
+            # The oldest reply is the one whose beginning was played, or never will be.
+            oldest = min((self._ended | self._open).items(), key=lambda item: (not item[1].kept, item[0]))[1]
+            self._kept_bytes -= OVERHEAD_BYTES + len(oldest.kept.popleft()[2])
+
+    def _trim(self, line: ReplyProgress) -> None:
+        """Let go of what was played of a reply, and of one that will not go on."""
+        generation = line.generation
+        if line.state is ReplyState.SETTLED:
+            self._forget(self._ended.pop(generation, None))
+        reply = self._open.get(generation) or self._ended.get(generation)
+        while reply is not None and reply.kept and reply.kept[0][1] <= line.played:
+            self._kept_bytes -= OVERHEAD_BYTES + len(reply.kept.popleft()[2])
+
+    def _forget(self, reply: _Reply | None) -> None:
+        if reply is not None:
+            self._kept_bytes -= sum(OVERHEAD_BYTES + len(payload) for _, _, payload in reply.kept)
+            reply.kept.clear()
+
+    def _send_again(self, reply: _Reply, received: int) -> None:
+        for start, stop, payload in reply.kept:
+            if start < received < stop and reply.sample_bytes is not None:
+                rest = payload[(received - start) * reply.sample_bytes :]
+                self._emit(Send(reply.key, downlink_record(received, rest), False))
+            elif start >= received:
+                self._emit(Send(reply.key, downlink_record(start, payload), False))
 
     def _too_late(self, generation: int) -> bool:
         """False for a reply that was flushed or cancelled under its speaker; raises for a mistake."""
@@ -169,3 +259,18 @@ class DownlinkSender:
         if progress is not None and progress.state is ReplyState.SENT:
             raise LocalProtocolError(f"reply {generation} has been ended; begin another one")
         return False
+
+
+def _report(reply: ReceivedReply) -> Playback:
+    return Playback(
+        item_id=reply.item_id,
+        content_index=reply.content_index,
+        generation=reply.generation,
+        played=reply.played,
+        buffered=max(0, reply.received - reply.played),
+        state=reply.state,
+    )
+
+
+def _nowhere(_output: Output) -> None:
+    """Where outputs go while there is no connection."""

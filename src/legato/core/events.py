@@ -18,9 +18,11 @@ class HelloReceived(msgspec.Struct, frozen=True):
 
 
 class Welcomed(msgspec.Struct, frozen=True):
-    """Client: the server takes the call on these terms."""
+    """Client: the server takes the call on these terms, or goes on with one; `lost` captured samples can
+    never be sent any more."""
 
     welcome: Welcome
+    lost: int = 0
 
 
 class AudioReceived(msgspec.Struct, frozen=True, gc=False):
@@ -103,6 +105,14 @@ class Draining(msgspec.Struct, frozen=True, gc=False):
     in_ms: int
 
 
+class ConnectionLost(msgspec.Struct, frozen=True, gc=False):
+    """Both: the call goes on without a connection, until another session continues it or patience ends."""
+
+    by: Party
+    code: int
+    reason: str
+
+
 class SessionEnded(msgspec.Struct, frozen=True, gc=False):
     """Both: the session is over; always the last event and reported exactly once."""
 
@@ -125,5 +135,6 @@ Event = (
     | Flushed
     | HeartbeatReturned
     | Draining
+    | ConnectionLost
     | SessionEnded
 )

@@ -5,7 +5,6 @@ never trusted beyond what was sent: impossible figures are clamped and counted a
 streams, JSON or text. All figures are samples of the reply's own rate unless they say otherwise.
 """
 
-from legato.core.resume import ReplyPosition
 from legato.core.state import ReplyCause, ReplyState, reply_after
 from legato.core.wire.messages import Playback, PlaybackState
 
@@ -142,21 +141,6 @@ class PlayoutLedger:
             if progress.audible:
                 lead += (progress.sent - self._heard(progress, now)) * 1_000_000 // progress.rate
         return lead
-
-    def positions(self) -> tuple[ReplyPosition, ...]:
-        """The replies of which something may still have to be sent or played."""
-        return tuple(
-            ReplyPosition(
-                generation=line.generation,
-                item_id=line.item_id,
-                content_index=line.content_index,
-                transferred=line.sent,
-                played=line.played,
-                complete=line.state is ReplyState.SENT,
-            )
-            for line in self._replies.values()
-            if line.audible
-        )
 
     def _heard(self, progress: ReplyProgress, now: int) -> int:
         if self._reports or progress.started_us is None or not progress.audible:

@@ -5,14 +5,14 @@ call is authorised: `HelloReceived` asks the owner, `accept` or `refuse` answers
 contract of inputs, outputs and events; rules: wire/SPEC.md.
 """
 
-from legato.core.audio import AudioFormat
-from legato.core.downlink_sender import DownlinkSender
+import msgspec
+
 from legato.core.errors import LocalProtocolError, RemoteProtocolError
+from legato.core.event_log import EventLog
 from legato.core.events import HelloReceived, ReplyCancelled
+from legato.core.opening_streams import OpeningStream
 from legato.core.outputs import CloseSession, Pause, Reset, Resume, Stop
-from legato.core.playout import PlayoutLedger
-from legato.core.resume import ResumeState
-from legato.core.session import OpeningStream, Session
+from legato.core.server_replies import ServerReplies
 from legato.core.state import LIVE, SessionCause, SessionState, session_after
 from legato.core.terms import Terms
 from legato.core.uplink_receiver import ACK_PATIENCE_US, UplinkReceiver
@@ -22,16 +22,18 @@ from legato.core.wire.messages import (
     AudioAck,
     AudioLost,
     Bye,
+    EventAck,
     GoingAway,
     Hello,
     JsonObject,
     Limits,
     Playback,
+    Welcome,
 )
 from legato.core.wire.records import AudioReader
 
 
-class ServerSession(Session):
+class ServerSession(ServerReplies):
     """A server's half of one call, from the first byte of the control stream to the end."""
 
     _audio_type = StreamType.UPLINK_AUDIO
@@ -42,9 +44,9 @@ class ServerSession(Session):
         self._early: list[bytes] = []
         self._early_bytes = 0
         self._hello: Hello | None = None
-        self._terms: Terms | None = None
         self._uplink: UplinkReceiver | None = None
-        self._downlink = self._new_downlink(reports=False)
+        self.confirmed = False
+        """Whether the client has shown that it read the welcome, and so has the ticket in it."""
 
     # Inputs
 
@@ -76,8 +78,27 @@ class ServerSession(Session):
 
     # Operations on the session
 
-    def accept(self, terms: Terms, now: int) -> None:
-        """Take the call: answer the hello, then take in what the client sent behind it."""
+    def can_continue(self, hello: Hello, now: int) -> bool:
+        """Whether the call of this session, connected or not, can go on with a client that says `hello`: it
+        speaks and plays what it did, and nothing that it lacks has been given up."""
+        mine, request, uplink, terms = self._hello, hello.resume, self._uplink, self._terms
+        if mine is None or request is None or uplink is None or terms is None or self._state not in LIVE:
+            return False
+        return (
+            self._log.keeps
+            and hello.input == mine.input
+            and terms.output in hello.output
+            and hello.capabilities.playback_reports
+            and self._log.has_all_after(request.events)
+            and (request.uplink_offset <= uplink.expected or uplink.can_have(request.uplink_offset, now))
+        )
+
+    def accept(self, terms: Terms, now: int, continues: "ServerSession | None" = None) -> None:
+        """Take the call: answer the hello, then take in what the client sent behind it.
+
+        With `continues` go on with that session's call, which `can_continue` with this hello; that session
+        ends. From here on the owner keeps to this one.
+        """
         hello = self._hello
         if self._state is SessionState.CLOSED:
             return
@@ -87,15 +108,36 @@ class ServerSession(Session):
             raise LocalProtocolError("the session is accepted already; call accept once")
         self.limits = terms.limits or self.limits
         welcome = terms.welcome(hello, self.limits, now)
+        if continues is not None:
+            welcome = continues.welcome_back(welcome)
         self._control.narrow(self.limits.control_record_bytes)
         self._state = session_after(self._state, SessionCause.ACCEPT)
         self._terms = terms
         self._say_message(welcome)
-        self._downlink = self._new_downlink(hello.capabilities.playback_reports)
-        self._uplink = UplinkReceiver(
-            hello.input, self.limits, welcome.uplink_offset, self._events.append, self._press
-        )
+        reports = hello.capabilities.playback_reports
+        if continues is not None:
+            self._guarded(self._continue, continues, hello, now)
+        else:
+            self._downlink = self._new_downlink(reports)
+            self._uplink = UplinkReceiver(
+                hello.input, self.limits, welcome.uplink_offset, self._events.append, self._press
+            )
+        if terms.resume_ticket is not None and reports:
+            self._resume_us = terms.resume_ttl_ms * 1_000
+            self._downlink.keeps = True
+        else:
+            self._log.keep_nothing()
         self._guarded(self._take_early, now)
+
+    def welcome_back(self, welcome: Welcome) -> Welcome:
+        """`welcome` as it is said to a client that continues the call of this session."""
+        expected = self._uplink.expected if self._uplink is not None else 0
+        return msgspec.structs.replace(
+            welcome,
+            resumed=True,
+            uplink_offset=max(expected, welcome.uplink_offset),
+            events=self._log.taken,
+        )
 
     def refuse(self, code: int, reason: str, now: int) -> None:
         """Turn the client away before the call begins."""
@@ -110,7 +152,7 @@ class ServerSession(Session):
 
     def going_away(self, in_ms: int, now: int) -> None:
         """Announce that the session will be ended in `in_ms`; it is ended then."""
-        if self._require_live("going_away", "use refuse before that"):
+        if self._require_live("going_away", "use refuse before that") and self._loss is None:
             self._say_message(GoingAway(in_ms))
             self._phase_deadline = now + in_ms * 1_000
             self._drain(in_ms)
@@ -120,67 +162,6 @@ class ServerSession(Session):
         this call the session stops reading audio after `unread_ms` or `unread_bytes`. Returns whether it
         reads on now: outputs say so."""
         return self._uplink is not None and self._uplink.consumed(samples, size)
-
-    # Operations on replies
-
-    def begin_reply(
-        self, response_id: str, item_id: str, form: AudioFormat, now: int, content_index: int = 0
-    ) -> int:
-        """Open the stream of one part of a reply; returns its generation, higher than all before. They are
-        played one after the other, in their order."""
-        if self._require_live("begin_reply", "accept the hello first"):
-            return self._downlink.begin(response_id, item_id, form, content_index)
-        return 0
-
-    def send_audio(self, generation: int, payload: bytes, samples: int, now: int) -> bool:
-        """Send the next `samples` of a reply, as soon as they exist; long PCM is cut into records.
-
-        Returns False, and sends nothing, if the reply was flushed or cancelled or the session has ended:
-        these overtake a speaker and are no mistake. `credit` tells how much the client wants to hold.
-        """
-        if self._state is SessionState.CLOSED:
-            return False
-        return self._downlink.send(generation, payload, samples, now)
-
-    def end_reply(self, generation: int, now: int) -> None:
-        """The reply is complete; without effect if it was flushed or cancelled."""
-        if self._state is not SessionState.CLOSED:
-            self._downlink.end(generation)
-
-    def flush(self, now: int) -> int:
-        """Make every reply begun so far stale: nothing of it is sent or played any more.
-
-        Returns the last generation that is stale (0 if there was no reply yet). The client's final reports
-        follow as `PlaybackReported` with state "stopped".
-        """
-        if self._require_live("flush", "accept the hello first"):
-            self._downlink.flush(now)
-        return self._downlink.flushed
-
-    def flush_reply(self, generation: int, now: int) -> None:
-        """Make one reply stale and leave the others; without effect if it was played or flushed."""
-        if self._require_live("flush_reply", "accept the hello first"):
-            self._downlink.flush_reply(generation, now)
-
-    def credit_us(self, now: int) -> int:
-        """How much more audio the client should be sent now, in microseconds; 0 means wait for a report."""
-        if self._terms is None:
-            return 0
-        return max(0, self._terms.lead_ms * 1_000 - self.ledger.lead_us(now))
-
-    @property
-    def ledger(self) -> PlayoutLedger:
-        """The playback ledger, for reading: `heard`, `lead_us`, the lines of single replies."""
-        return self._downlink.ledger
-
-    def resume_state(self) -> ResumeState:
-        """What another session would have to know to continue this call."""
-        return ResumeState(
-            uplink_offset=self._uplink.expected if self._uplink is not None else 0,
-            generation=self._downlink.generation,
-            flushed=self._downlink.flushed,
-            replies=self._downlink.ledger.positions(),
-        )
 
     # What the peer does
 
@@ -194,12 +175,8 @@ class ServerSession(Session):
             self._outputs.append(Reset(stream, StreamCode.UNKNOWN_STREAM))
 
     def _stream_reset(self, stream: int, code: int) -> None:
-        opening = self._opening.get(stream)
-        if opening is not None:
-            opening.reset = True
-            if self._state in LIVE:
-                self._decide(stream, 0)
-        elif self._audio.pop(stream, None) is not None:
+        if not self._reset_opening(stream, ready=self._state in LIVE) and stream in self._audio:
+            del self._audio[stream]
             self._abandoned()
 
     def _stream_stopped(self, stream: int, code: int) -> None:
@@ -240,7 +217,10 @@ class ServerSession(Session):
             if reported is not None:
                 self._events.append(reported)
         elif isinstance(message, dict):
-            self._report_event(message)
+            self._report_event(message, len(payload))
+        elif isinstance(message, EventAck):
+            self.confirmed = True
+            self._log.acknowledge(message.count)
         elif isinstance(message, AudioLost):
             assert self._uplink is not None
             self._uplink.gap(message.start, message.stop, now)
@@ -254,8 +234,25 @@ class ServerSession(Session):
         early, self._early = self._early, []
         for payload in early:
             self._control_record(0, payload, now)
-        for stream in list(self._opening):
-            self._decide(stream, now)
+        self._decide_all(now)
+
+    def _continue(self, old: "ServerSession", hello: Hello, now: int) -> None:
+        """Take over from the session before, and send what the client lacks."""
+        request, uplink = hello.resume, old._uplink
+        assert request is not None
+        assert uplink is not None
+        self._uplink, self._downlink, self._log = uplink, old._downlink, old._log
+        old._uplink, old._downlink, old._log = None, old._new_downlink(reports=False), EventLog()
+        old.hand_over(now)
+        self._log.tell()
+        for payload in self._log.after(request.events):
+            self._say(payload)
+        self._events += self._downlink.attach(
+            self._outputs.append, self._take_key, self._say_flush, request.downlink
+        )
+        uplink.attach(self._events.append, self._press)
+        if request.uplink_offset > uplink.expected:
+            uplink.gap(uplink.expected, request.uplink_offset, now)
 
     def _start_audio(self, stream: int, data: bytes, opening: OpeningStream, now: int) -> None:
         uplink = self._uplink
@@ -287,9 +284,10 @@ class ServerSession(Session):
         for stream in self._audio:
             self._outputs.append(Pause(stream) if pressed else Resume(stream))
 
-    def _new_downlink(self, reports: bool) -> DownlinkSender:
-        ledger, limit = PlayoutLedger(reports), self.limits.audio_record_bytes
-        return DownlinkSender(ledger, limit, self._outputs.append, self._take_key, self._say_message)
+    def _detach(self) -> None:
+        self._audio.clear()
+        self._downlink.detach()
+        self._acknowledge()
 
     def _release(self) -> None:
         self._audio.clear()

@@ -17,18 +17,27 @@ the last event, and every later input and operation has no effect. An operation 
 ended) does nothing.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sized
 from typing import ParamSpec
 
 from legato.core.errors import LocalProtocolError, Party, RemoteProtocolError
-from legato.core.events import Draining, Event, EventReceived, HeartbeatReturned, SessionEnded
-from legato.core.outputs import CloseSession, Output, Pause, Resume, Send, SendDatagram, Stop
-from legato.core.state import LIVE, SessionCause, SessionState, session_after
+from legato.core.event_log import EventLog
+from legato.core.events import (
+    ConnectionLost,
+    Draining,
+    Event,
+    EventReceived,
+    HeartbeatReturned,
+    SessionEnded,
+)
+from legato.core.opening_streams import OpeningStreams
+from legato.core.outputs import CloseSession, Output, Pause, Resume, Send, SendDatagram
+from legato.core.state import CONNECTED, LIVE, SessionCause, SessionState, session_after
 from legato.core.wire import varint
-from legato.core.wire.codes import DATAGRAM_MAX_BYTES, DatagramType, RecordType, SessionCode, StreamCode
+from legato.core.wire.codes import DATAGRAM_MAX_BYTES, DatagramType, RecordType, SessionCode
 from legato.core.wire.event_json import encode_event, encode_message
-from legato.core.wire.messages import ClientMessage, JsonObject, Limits, ServerMessage
+from legato.core.wire.messages import ClientMessage, EventAck, JsonObject, Limits, ServerMessage
 from legato.core.wire.records import ControlReader, control_record
 
 # A close reason fits the WebTransport close capsule (draft-ietf-webtrans-http3, CLOSE_WEBTRANSPORT_SESSION).
@@ -37,27 +46,12 @@ _REASON_MAX_BYTES = 1_024
 _Arguments = ParamSpec("_Arguments")
 
 
-class OpeningStream:
-    """A peer's stream of which the session has not decided what it is."""
-
-    __slots__ = ("data", "fin", "reset")
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.fin = False
-        self.reset = False
-
-
-class Session(ABC):
+class Session(OpeningStreams):
     """One end of a session; see the module's first lines for its contract."""
 
-    _audio_type: int
-    """The stream type that the peer uses for audio."""
-
     def __init__(self, limits: Limits, now: int) -> None:
-        self.limits = limits
+        super().__init__(limits)
         self._state = SessionState.CONNECTING
-        self._outputs: list[Output] = []
         self._events: list[Event] = []
         self.undone: Sized = self._outputs
         """What `outputs()` would return; here to be asked for its length."""
@@ -66,9 +60,10 @@ class Session(ABC):
         self._control_key: int | None = None
         self._control = ControlReader(limits.control_record_bytes, self._control_record)
         self._control_limit = limits.control_record_bytes
-        self._opening: dict[int, OpeningStream] = {}
-        self._opening_bytes = 0
         self._next_key = -1
+        self._log = EventLog()
+        self._loss: ConnectionLost | None = None
+        self._resume_us = 0
         self._phase_deadline: int | None = now + limits.hello_ms * 1_000
 
     @property
@@ -124,18 +119,33 @@ class Session(ABC):
             self._events.append(HeartbeatReturned(sequence[0]))
 
     def closed(self, by: Party, code: int, reason: str, now: int) -> None:
-        """The transport session is over."""
-        self._end(by, code, reason)
+        """The transport session is over. So is the call, unless another session may continue it: then it
+        waits for that. Said of a call that waits, it is over."""
+        lost = by == "transport" or code == SessionCode.REPLACED
+        if not (lost and self._resume_us) or self._state not in CONNECTED:
+            self._end(by, code, reason)
+            return
+        self._state = session_after(self._state, SessionCause.LOSE)
+        self._loss = ConnectionLost(by, code, reason)
+        self._events.append(self._loss)
+        self._phase_deadline = now + self._resume_us
+        self._control_key = None
+        self._forget_openings()
+        self._detach()
+        self._outputs.clear()
 
     def on_deadline(self, now: int) -> None:
         """Time has passed; harmless if nothing is due."""
-        self._guarded(self._time_passed, now)
+        if self._loss is None:
+            self._guarded(self._time_passed, now)
+        elif self._phase_deadline is not None and now >= self._phase_deadline:
+            self._end(self._loss.by, self._loss.code, self._loss.reason)
 
     # Operations
 
     def send_event(self, event: JsonObject, now: int) -> None:
         """Say an event of the dialect: a dictionary of plain values with a "type"."""
-        self._say(encode_event(event, self._control_limit))
+        self._say_counted(encode_event(event, self._control_limit))
 
     def send_heartbeat(self, sequence: int, now: int) -> None:
         """Send a heartbeat datagram; `HeartbeatReturned` with the same number shows that the path works."""
@@ -150,6 +160,10 @@ class Session(ABC):
     def close(self, code: int, reason: str, now: int) -> None:
         """End the session at once; unsent data may be lost."""
         self._end_locally(code, reason)
+
+    def hand_over(self, now: int) -> None:
+        """Another session continues the call: this one ends."""
+        self._end_locally(SessionCode.REPLACED, "another connection continues the call")
 
     # For the two roles
 
@@ -170,12 +184,12 @@ class Session(ABC):
         """Take one event from the control stream."""
 
     @abstractmethod
-    def _start_audio(self, stream: int, data: bytes, opening: OpeningStream, now: int) -> None:
-        """Take over a stream that turned out to carry audio; `data` follows its type."""
-
-    @abstractmethod
     def _release(self) -> None:
         """Forget the streams of the role: the session has ended."""
+
+    @abstractmethod
+    def _detach(self) -> None:
+        """Forget the connection, not the call."""
 
     def _guarded(
         self,
@@ -207,37 +221,6 @@ class Session(ABC):
         if kind == RecordType.EVENT and self._state is not SessionState.CLOSED:
             self._event(payload, now)
 
-    def _admit_stream(self, stream: int, open_streams: int, limit: int) -> None:
-        """Wait for the type of a unidirectional stream, unless too many are open."""
-        if open_streams + len(self._opening) >= limit:
-            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too many audio streams are open")
-        self._opening[stream] = OpeningStream()
-
-    def _receive_opening(self, stream: int, data: bytes, fin: bool, now: int, ready: bool) -> None:
-        """Collect the beginning of a stream; once `ready`, decide what it is."""
-        opening = self._opening.get(stream)
-        if opening is None:
-            return
-        opening.data += data
-        opening.fin = fin
-        self._opening_bytes += len(data)
-        if ready:
-            self._decide(stream, now)
-        elif self._opening_bytes > self.limits.window_bytes:
-            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio before the welcome")
-
-    def _decide(self, stream: int, now: int) -> None:
-        opening = self._opening[stream]
-        kind = varint.decode(opening.data, 0)
-        if kind is None and not (opening.fin or opening.reset):
-            return
-        del self._opening[stream]
-        self._opening_bytes -= len(opening.data)
-        if kind is not None and kind[0] == self._audio_type:
-            self._start_audio(stream, bytes(opening.data[kind[1] :]), opening, now)
-        elif not (opening.fin or opening.reset):
-            self._outputs.append(Stop(stream, StreamCode.UNKNOWN_STREAM))
-
     def _take_key(self) -> int:
         key = self._next_key
         self._next_key -= 1
@@ -246,6 +229,17 @@ class Session(ABC):
     def _say_message(self, message: ClientMessage | ServerMessage) -> None:
         self._say(encode_message(message))
 
+    def _say_counted(self, payload: bytes) -> None:
+        """Say an event that arrives whatever becomes of this connection."""
+        if self._state is not SessionState.CLOSED:
+            self._log.say(payload)
+            self._say(payload)
+
+    def _take_counted(self, size: int) -> None:
+        """Count an event of the peer's, of so many bytes."""
+        if self._log.take(size) and self._log.keeps:
+            self._say_message(EventAck(self._log.tell()))
+
     def _say(self, payload: bytes) -> None:
         if self._state is not SessionState.CLOSED and self._control_key is not None:
             self._outputs.append(Send(self._control_key, control_record(payload), False))
@@ -253,8 +247,9 @@ class Session(ABC):
     def _send_datagram(self, kind: DatagramType, sequence: int) -> None:
         self._outputs.append(SendDatagram(varint.encode(kind) + varint.encode(sequence)))
 
-    def _report_event(self, event: JsonObject) -> None:
+    def _report_event(self, event: JsonObject, size: int) -> None:
         self._events.append(EventReceived(event))
+        self._take_counted(size)
 
     def _drain(self, in_ms: int) -> None:
         self._state = session_after(self._state, SessionCause.GOING_AWAY)
@@ -279,6 +274,6 @@ class Session(ABC):
             return
         self._state = session_after(self._state, SessionCause.END)
         self._events.append(SessionEnded(by, code, reason))
-        self._opening.clear()
+        self._forget_openings()
         self._phase_deadline = None
         self._release()

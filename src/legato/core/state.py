@@ -7,11 +7,12 @@ better sentence than this file could give.
 
 Session. A server starts CONNECTING until a hello arrives, is DECIDING until its owner accepts or refuses,
 and is then ACTIVE. A client has said hello already; CONNECTING means that the welcome is due. DRAINING is
-ACTIVE with an announced end. Every state can be ended, and CLOSED swallows everything: a closed session
+ACTIVE with an announced end. PARKED has lost its connection and remembers what its owner does for the
+session that continues the call. Every state can be ended, and CLOSED swallows everything: a closed session
 takes any input without effect, because bytes keep arriving for a while after the decision.
 
     CONNECTING ──hello──► DECIDING ──accept──► ACTIVE ──going away──► DRAINING
-         └────────────────welcome───────────────►┘                       │
+         └────────────────welcome───────────────►├──lose──► PARKED ◄──lose──┘
          (any) ───────────────────────end───────────────────────────► CLOSED
 
 Reply, on the server. OPEN takes audio; SENT is complete but not played to the end; FLUSHED and CANCELLED
@@ -34,6 +35,7 @@ class SessionState(Enum):
     DECIDING = auto()
     ACTIVE = auto()
     DRAINING = auto()
+    PARKED = auto()
     CLOSED = auto()
 
 
@@ -44,6 +46,7 @@ class SessionCause(Enum):
     WELCOME = auto()
     ACCEPT = auto()
     GOING_AWAY = auto()
+    LOSE = auto()
     END = auto()
 
 
@@ -76,6 +79,9 @@ SESSION_MOVES: dict[tuple[SessionState, SessionCause], SessionState] = {
     (SessionState.ACTIVE, SessionCause.END): SessionState.CLOSED,
     (SessionState.DRAINING, SessionCause.GOING_AWAY): SessionState.DRAINING,
     (SessionState.DRAINING, SessionCause.END): SessionState.CLOSED,
+    (SessionState.ACTIVE, SessionCause.LOSE): SessionState.PARKED,
+    (SessionState.DRAINING, SessionCause.LOSE): SessionState.PARKED,
+    (SessionState.PARKED, SessionCause.END): SessionState.CLOSED,
 }
 
 REPLY_MOVES: dict[tuple[ReplyState, ReplyCause], ReplyState] = {
@@ -89,8 +95,10 @@ REPLY_MOVES: dict[tuple[ReplyState, ReplyCause], ReplyState] = {
     (ReplyState.CANCELLED, ReplyCause.FLUSH): ReplyState.FLUSHED,
 }
 
-LIVE = frozenset({SessionState.ACTIVE, SessionState.DRAINING})
+LIVE = frozenset({SessionState.ACTIVE, SessionState.DRAINING, SessionState.PARKED})
 """The states in which a call takes place."""
+
+CONNECTED = LIVE - {SessionState.PARKED}
 
 
 def session_after(state: SessionState, cause: SessionCause) -> SessionState:

@@ -25,7 +25,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     def welcome(self, hello: Hello, limits: Limits, now: int) -> Welcome:
         """The answer to `hello`; raises LocalProtocolError if the client cannot play `output`.
 
-        No call is resumed: positions go on where the client says that its audio begins.
+        Positions go on where the client says that its audio begins. A ticket is of use only to a client whose
+        player reports: of another one nobody knows what it has heard.
         """
         if self.lead_ms < 1:
             raise LocalProtocolError("replies need some lead; set lead_ms to at least 1")
@@ -39,7 +40,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             lead_ms=self.lead_ms,
             server_time_us=now,
             limits=limits,
-            resume_ticket=self.resume_ticket,
-            resume_ttl_ms=self.resume_ttl_ms,
+            resume_ticket=self.resume_ticket if hello.capabilities.playback_reports else None,
+            resume_ttl_ms=self.resume_ttl_ms if hello.capabilities.playback_reports else 0,
             uplink_offset=hello.resume.uplink_offset if hello.resume is not None else 0,
         )

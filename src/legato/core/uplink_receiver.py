@@ -103,13 +103,24 @@ class UplinkReceiver:
         """Take the client's word that these samples are lost; raises RemoteProtocolError if it is absurd."""
         if stop <= start:
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "a gap ends where it starts or before")
-        elapsed = 0 if self._born is None else max(0, now - self._born)
-        if (stop - self._start) * 1_000_000 > self._burst + elapsed * self._rate:
+        if not self.can_have(stop, now):
             raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "a gap ends later than audio can be")
         self._keep(start, _Waiting(stop, 0, None))
         self._follow()
         if self.ack_due is None and self.expected != self._acked:
             self.ack_due = now + ACK_INTERVAL_US
+
+    def can_have(self, stop: int, now: int) -> bool:
+        """Whether audio may have come as far as `stop` by now, at the fastest that is allowed."""
+        elapsed = 0 if self._born is None else max(0, now - self._born)
+        return (stop - self._start) * 1_000_000 <= self._burst + elapsed * self._rate
+
+    def attach(self, emit: Callable[[Event], None], pressure: Callable[[bool], None]) -> None:
+        """Go on for another session, which has what is before `expected` acknowledged by its welcome."""
+        self._emit = emit
+        self._pressure = pressure
+        self.ack_due = None
+        self._acked = self.expected
 
     def take_ack(self) -> int | None:
         """The offset to acknowledge now, or None if nothing is new; disarms `ack_due`."""

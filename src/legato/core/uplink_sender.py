@@ -31,12 +31,14 @@ _HEAD_BYTES = 16
 class UplinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a client sends and keeps its audio.
 
-    `group_us`: how much audio shares a stream; `ring_us`: how much is kept for a resume at least, longer if
+    `group_us`: how much audio shares a stream; `resume_us`: how long a call without connection waits for
+    another one, 0 not at all; `ring_us`: how much is kept for a resume at least, longer if
     the server's resume time is longer but at most `ring_max_us`; `ring_bytes`: the memory bound; `assumed`:
     what the server is taken to accept until its welcome tells.
     """
 
     group_us: int = 10_000_000
+    resume_us: int = 60_000_000
     ring_us: int = 60_000_000
     ring_max_us: int = 300_000_000
     ring_bytes: int = 32 << 20
@@ -84,6 +86,7 @@ class UplinkSender:
         self._group_samples = settings.group_us * form.rate // 1_000_000
         self._group: int | None = None
         self._group_start = start
+        self._attached = True
         self._group_ends: set[int] = set()
         self._unacked_groups: deque[int] = deque()
         self.set_limits(settings.assumed)
@@ -177,9 +180,29 @@ class UplinkSender:
         self.acknowledge(offset)
         self.pump()
 
+    def detach(self) -> None:
+        """The connection is lost: what is captured waits."""
+        self._attached = False
+        self._group = None
+
+    def attach(self, streams: UplinkStreams, offset: int) -> None:
+        """Go on over another session, whose server has everything before `offset` and nothing behind it."""
+        self._streams = streams
+        self._unsent.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self._flying.clear()
+        self._flying_bytes = 0
+        self._group = None
+        self._unacked_groups.clear()
+        while self._unsent and self._unsent[0].stop <= offset:
+            self._bytes -= _cost(self._unsent.popleft())
+        self.acked = self.sent = offset
+        self._attached = True
+        self.pump()
+
     def pump(self) -> None:
         """Send what the window has room for."""
-        while self._unsent:
+        while self._unsent and self._attached:
             piece = self._unsent[0]
             if self.sent > self.acked and not self._has_room(piece):
                 return

@@ -23,6 +23,16 @@ OVERHEAD_BYTES = 64
 ACK_INTERVAL_US = 200_000
 PLAYBACK_INTERVAL_US = 200_000
 
+EVENT_ACK_EVENTS = 32
+EVENT_ACK_BYTES = 65_536
+"""Counted events taken, by number and by payload, after which they are acknowledged."""
+
+KEPT_EVENT_BYTES = 2 << 20
+"""What counted events that wait for their acknowledgement may weigh."""
+
+KEPT_REPLY_BYTES = 8 << 20
+"""What reply audio that was not played yet may weigh, all replies of a call together."""
+
 
 class SessionCode(IntEnum):
     """Why a session ended (wire/SPEC.md, "Session close codes")."""
@@ -38,6 +48,7 @@ class SessionCode(IntEnum):
     OVERLOADED = 8
     INTERNAL_ERROR = 9
     AGENT_ERROR = 10
+    REPLACED = 11
 
 
 class StreamCode(IntEnum):

@@ -17,6 +17,7 @@ from legato.core.wire.messages import (
     AudioLost,
     Bye,
     ClientMessage,
+    EventAck,
     Flush,
     GoingAway,
     Hello,
@@ -47,17 +48,20 @@ _encoder = msgspec.json.Encoder()
 
 _client: dict[str, msgspec.json.Decoder[Any]] = {
     "legato.audio_gap": msgspec.json.Decoder(AudioLost),
+    "legato.event_ack": msgspec.json.Decoder(EventAck),
     "legato.playback": msgspec.json.Decoder(Playback),
     "legato.bye": msgspec.json.Decoder(Bye),
 }
 _server: dict[str, msgspec.json.Decoder[Any]] = {
     "legato.welcome": msgspec.json.Decoder(Welcome),
     "legato.audio_ack": msgspec.json.Decoder(AudioAck),
+    "legato.event_ack": msgspec.json.Decoder(EventAck),
     "legato.flush": msgspec.json.Decoder(Flush),
     "legato.going_away": msgspec.json.Decoder(GoingAway),
 }
-_CLIENT_TYPES = frozenset(_client) | {"legato.hello"}
-_SERVER_TYPES = frozenset(_server)
+_BOTH = frozenset(_client) & frozenset(_server)
+_CLIENT_TYPES = frozenset(_client) - _BOTH | {"legato.hello"}
+_SERVER_TYPES = frozenset(_server) - _BOTH
 
 
 def read_client_event(payload: bytes) -> ClientMessage | JsonObject:

@@ -54,25 +54,30 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReceivedReply(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of one reply a resuming client holds: samples `received` and `played`."""
+    """How much of one reply a resuming client holds: samples `received` and `played`, whether that is all
+    there is, and what its player does with it."""
 
     generation: Position
     item_id: str
     content_index: Count = 0
     received: Position = 0
     played: Position = 0
+    complete: bool = False
+    state: PlaybackState = "playing"
 
 
 class ResumeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a client carries into a resumed call.
 
     `ticket` is opaque and came with an earlier welcome; `uplink_offset` is the oldest captured sample the
-    client can still send; `downlink` says what it has of each unfinished reply.
+    client can still send; `downlink` says what it has of each reply that it remembers; `events` is how many
+    counted events it has taken.
     """
 
     ticket: str
     uplink_offset: Position = 0
     downlink: tuple[ReceivedReply, ...] = ()
+    events: Position = 0
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="legato.hello"):
@@ -98,7 +103,8 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="legato.welcome"):
     """Answer of a server that takes the call.
 
     `lead_ms` is how far replies run ahead of playback; `uplink_offset` is the first sample it wants;
-    `resume_ticket` may be null (no resume) and is good for `resume_ttl_ms` after the connection is lost.
+    `resume_ticket` may be null (no resume) and is good for `resume_ttl_ms` after the connection is lost;
+    `events` is how many counted events of a resumed call the server has taken.
     """
 
     session_id: str
@@ -112,12 +118,19 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="legato.welcome"):
     resume_ttl_ms: Count = 0
     resumed: bool = False
     uplink_offset: Position = 0
+    events: Position = 0
 
 
 class AudioAck(msgspec.Struct, frozen=True, tag="legato.audio_ack"):
     """All captured samples before `offset` were handed to the agent, or were declared lost."""
 
     offset: Position
+
+
+class EventAck(msgspec.Struct, frozen=True, tag="legato.event_ack"):
+    """The first `count` counted events of the other side were taken."""
+
+    count: Position
 
 
 class AudioLost(msgspec.Struct, frozen=True, tag="legato.audio_gap"):
@@ -166,5 +179,5 @@ class ReplyHeader(msgspec.Struct, frozen=True, kw_only=True):
     format: AudioFormat
 
 
-ClientMessage = Hello | AudioLost | Playback | Bye
-ServerMessage = Welcome | AudioAck | Flush | GoingAway
+ClientMessage = Hello | AudioLost | EventAck | Playback | Bye
+ServerMessage = Welcome | AudioAck | EventAck | Flush | GoingAway
