@@ -35,7 +35,7 @@ class Recognition:
         self.gate = asyncio.Event()
         self.gate.set()
         self.at_work = self.most_at_work = 0
-        self.error: AgentError | None = None
+        self.error: Exception | None = None
 
     def open(self, caller: str = "", hints: Hints = NO_HINTS) -> "Recognition":
         return self
@@ -290,9 +290,12 @@ async def test_items_with_audio_are_understood_one_after_the_other_and_not_witho
     assert len(scene.completed()) == 9
 
 
-async def test_an_item_whose_audio_cannot_be_understood() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"), [(AgentError("deaf"), "deaf"), (ValueError("a bug"), "speech recognition failed")]
+)
+async def test_an_item_whose_audio_cannot_be_understood(error: Exception, told: str) -> None:
     scene = Scene()
-    scene.recognition.error = AgentError("deaf")
+    scene.recognition.error = error
     await scene.hearing.give(await scene.asks(given(bytes(4_800))))
-    assert scene.call.sent_of(f"{TRANSCRIPTION}.failed")[0]["error"]["message"] == "deaf"
+    assert scene.call.sent_of(f"{TRANSCRIPTION}.failed")[0]["error"]["message"] == told
     assert not scene.hearing.busy

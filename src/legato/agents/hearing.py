@@ -19,6 +19,7 @@ from legato.agents.listener import (
     Recognised,
     SpeechStarted,
     SpeechStopped,
+    as_agent_error,
     hints_of,
 )
 from legato.agents.stages.base import HEARING_RATE, SpeechToText
@@ -171,8 +172,8 @@ class Hearing:
                 raise AgentError("too many items with audio wait to be understood; send them one by one")
             async with self._giving:
                 stretch.text = await self._recognised(item, event)
-        except AgentError as error:
-            stretch.error = error
+        except Exception as error:
+            stretch.error = as_agent_error(error)
         finally:
             self._given -= 1
         stretch.recognised = True
