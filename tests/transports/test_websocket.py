@@ -597,3 +597,13 @@ class TestKeepAlive:
             async with asyncio.timeout(ANSWER_S):
                 await owner.ended.wait()
             assert owner.ends == [("transport", 1006, "the peer is gone: it does not answer pings")]
+
+    async def test_a_peer_that_left_is_noticed_while_nobody_reads(self, owner: Owner) -> None:
+        limits = MessageLimits(keep_alive_s=0.05)
+        async with place(accepting(owner), limits) as server:
+            async with raw(server.port) as caller:
+                owner.connection.pause()
+                caller.writer.transport.abort()
+            async with asyncio.timeout(ANSWER_S):
+                await owner.ended.wait()
+            assert owner.ends[0][:2] == ("transport", 1006)

@@ -352,8 +352,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _look(self) -> None:
         """Ping a silent peer; end a connection on which nothing moves."""
-        verdict = self._liveness.look(self._sent - self.buffered, self._congested)
-        self._liveness.heard = not self._reading
+        verdict = self._liveness.look(self._sent - self.buffered, self._congested, not self._reading)
         if verdict == "stalled":
             self._fail(POLICY_VIOLATION, "nothing of what was sent was read for too long")
         elif verdict == "gone":
