@@ -21,6 +21,7 @@ from tests.interop.realtime.stage import Stage
 
 from agents import function_tool
 from legato.agents.base import ToolCall
+from legato.testing.scripted_endpoint import Hold
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +127,22 @@ async def test_a_tool(server: Stage) -> None:
     assert (used.tool.name, used.output) == ("get_weather", "It rains in Riga.")
     assert server.chats[1]["messages"][-1]["content"] == "It rains in Riga."
     assert run.of("response.output_audio_transcript.done")[-1]["transcript"] == "It rains there."
+
+
+async def test_an_interruption_by_hand(server: Stage) -> None:
+    """The application stops an answer that is still being made."""
+    hold = Hold()
+    server.script([LONG + " ", hold, "And so on."])
+    async with running(server, RealtimeAgent(name="clerk")) as run:
+        await run.session.send_message("tell me everything")
+        await run.until(lambda: run.of("response.output_audio.delta"))
+        item = run.of("response.output_audio.delta")[0]["item_id"]
+        run.player.on_play_ms(item, 0, 100)
+        await run.session.interrupt()
+        await run.until(lambda: run.of("response.done") and run.of("conversation.item.truncated"))
+        server.model.release(hold)
+    assert run.the("response.done")["response"]["status"] == "cancelled"
+    assert run.the("conversation.item.truncated")["audio_end_ms"] == 100
 
 
 async def test_an_interruption(server: Stage) -> None:

@@ -114,3 +114,5 @@ def test_a_secret(server: Stage) -> None:
     ):
         talk = Blocking(connection)
         assert talk.until("session.created").session.instructions == "Sell."
+        talk.until("conversation.created")
+    talk.check()
