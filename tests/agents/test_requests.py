@@ -366,3 +366,25 @@ async def test_a_cancelled_response_stops_the_model_and_leaves_the_next_alone() 
         assert scene.model.stopped == 1
         assert (await asked(scene, done=2))["status"] == "completed"
         json.dumps(scene.call.sent)
+
+
+async def test_a_timer_rings_in_writing_once_the_pen_is_free(monkeypatch) -> None:
+    up = asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        await up.wait()
+
+    async with conversation(TEXT) as scene:
+        monkeypatch.setattr(scene.turns._timers, "_sleep", sleep)
+        scene.model.script += [[ToolCall("t", "set_timer", '{"seconds": 5}')], ["It runs."]]
+        await asked(scene, says("set a timer"))
+        scene.model.script.append(["Once ", gate := asyncio.Event(), "upon a time."])
+        scene.call.receive(says("a story"))
+        scene.call.receive({"type": "response.create"})
+        await scene.settled()
+        up.set()
+        await scene.settled()
+        assert len(scene.call.utterances) == 2
+        gate.set()
+        ring = (await scene.call.event("response.done", 3))["response"]
+        assert ring["output"][0]["content"][0]["text"] == "Your timer for 5 seconds is up."
