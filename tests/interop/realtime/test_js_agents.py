@@ -45,7 +45,7 @@ async def converse(stage: Stage, scene: str, *sentences: str) -> Conversation:
     """Let the program hold a conversation in which these sentences are said."""
     parameters = {
         "scene": scene,
-        "url": stage.url.replace("https", "wss") + "/realtime?model=legato",
+        "url": stage.url.replace("https", "wss") + "/realtime",
         "key": stage.key,
         "questions": [base64.b64encode(spoken(sentence)).decode() for sentence in sentences],
     }

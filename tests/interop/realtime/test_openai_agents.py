@@ -15,6 +15,7 @@ from agents.realtime import (
     RealtimeRunner,
     RealtimeSession,
 )
+from agents.realtime.openai_realtime import DEFAULT_REALTIME_MODEL
 from tests.interop.realtime.recording import LIMIT_S, Recording
 from tests.interop.realtime.speech import BYTES_PER_MS, spoken
 from tests.interop.realtime.stage import Stage
@@ -78,25 +79,25 @@ class Run(Recording):
 
 
 @asynccontextmanager
-async def running(stage: Stage, agent: RealtimeAgent[Any], **settings: Any) -> AsyncIterator[Run]:
-    """An agent in conversation."""
-    run, model = Run(), OpenAIRealtimeWebSocketModel()
-    runner = RealtimeRunner(agent, model=model)
+async def running(stage: Stage, agent: RealtimeAgent[Any], model: str = "") -> AsyncIterator[Run]:
+    """An agent in conversation. The package names a model of its own unless it is told another."""
+    run, transport = Run(), OpenAIRealtimeWebSocketModel()
+    runner = RealtimeRunner(agent, model=transport)
     run.session = await runner.run(
         model_config={
-            "url": stage.url.replace("https", "wss") + "/realtime?model=legato",
-            "initial_model_settings": {"model_name": "legato", **settings},
+            "url": stage.url.replace("https", "wss") + (f"/realtime?model={model}" if model else "/realtime"),
+            "initial_model_settings": {"model_name": model} if model else {},
             "playback_tracker": run.player,
         }
     )
     async with run.session:
-        send = model._websocket.send
+        send = transport._websocket.send
 
         async def tapped(data: str) -> None:
             run.sent.append(json.loads(data))
             await send(data)
 
-        model._websocket.send = tapped
+        transport._websocket.send = tapped
         watching = asyncio.create_task(run.watch())
         await run.until(lambda: run.of("session.updated"))
         yield run
@@ -115,15 +116,17 @@ async def test_a_spoken_turn(server: Stage) -> None:
     assert b"".join(event.audio.data for event in run.seen_of("audio")) == run.audio
     assert len(run.audio) > 1000 * BYTES_PER_MS
     assert "You sell eggs." in server.chats[0]["messages"][0]["content"]
+    assert run.of("session.updated")[-1]["session"]["model"] == DEFAULT_REALTIME_MODEL
 
 
 async def test_a_tool(server: Stage) -> None:
     """The model asks, the package runs the function by itself, the model speaks of the result."""
     server.script([ToolCall("call_1", "get_weather", '{"city": "Riga"}')], ["It rains there."])
-    async with running(server, RealtimeAgent(name="clerk", tools=[get_weather])) as run:
+    async with running(server, RealtimeAgent(name="clerk", tools=[get_weather]), "mine") as run:
         await run.speak("how is the weather")
         await run.until(lambda: len(run.of("response.done")) == 2)
     (used,) = run.seen_of("tool_end")
+    assert run.of("session.updated")[-1]["session"]["model"] == "mine"
     assert (used.tool.name, used.output) == ("get_weather", "It rains in Riga.")
     assert server.chats[1]["messages"][-1]["content"] == "It rains in Riga."
     assert run.of("response.output_audio_transcript.done")[-1]["transcript"] == "It rains there."

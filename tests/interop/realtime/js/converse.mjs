@@ -38,7 +38,7 @@ const agent = new RealtimeAgent({ name: 'clerk', instructions: 'You sell eggs.',
 const transport = new OpenAIRealtimeWebSocket(
   scene === 'spoken' ? { url } : { url, createWebSocket: async (options) => browserLike(options) },
 );
-const session = new RealtimeSession(agent, { transport, model: 'legato' });
+const session = new RealtimeSession(agent, { transport });
 const interruptions = [];
 session.on('transport_event', (event) => {
   events.push(event);
