@@ -388,3 +388,24 @@ async def test_a_timer_rings_in_writing_once_the_pen_is_free(monkeypatch) -> Non
         gate.set()
         ring = (await scene.call.event("response.done", 3))["response"]
         assert ring["output"][0]["content"][0]["text"] == "Your timer for 5 seconds is up."
+
+
+async def test_whoever_goes_on_while_their_answer_waits_is_answered_once() -> None:
+    async with conversation(server_vad(interrupt_response=False)) as scene:
+        scene.model.script += [["One. ", gate := asyncio.Event(), "Two."], ["All."]]
+        await scene.say("first")
+        await scene.say("second")
+        stretch = scene.begins()
+        gate.set()
+        await (await scene.answer(1)).finished
+        await scene.settled()
+        assert len(scene.model.asked) == 1
+        scene.ends(stretch, "third")
+        assert (await scene.answer(2)).text == "All."
+        await scene.settled()
+        assert [said for said in scene.model.asked[1] if said[0] == "user"] == [
+            ("user", "first"),
+            ("user", "second"),
+            ("user", "third"),
+        ]
+        assert len(scene.model.asked) == 2
