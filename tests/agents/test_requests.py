@@ -9,6 +9,7 @@ from tests.agents.scenes import TRANSCRIPTION, Scene
 
 from legato.agents.base import Outcome, ToolCall
 from legato.agents.composing import SILENT
+from legato.agents.listener import Recognised, SpeechStopped
 from legato.agents.stages.base import Delivery, Message, ReplyOptions
 from legato.agents.turns import NO_ANSWER
 from legato.core.dialects.realtime.usage import Usage
@@ -76,6 +77,25 @@ async def test_text_is_answered_aloud() -> None:
             {"type": "output_audio", "transcript": "Hello. How are you?"}
         ]
         assert len(scene.call.utterances[0].pcm) == 2 * 2 * 16_000
+
+
+@pytest.mark.parametrize("understood", [True, False])
+async def test_what_a_client_asks_for_answers_the_turn_before_it(understood: bool) -> None:
+    async with conversation(plays=False) as scene:
+        scene.model.script.append(["Five."])
+        stretch, end = scene.begins(), scene.now
+        scene.tell(SpeechStopped(stretch, end))
+        if understood:
+            scene.tell(Recognised(stretch, "two plus three", 1.0))
+        scene.call.receive({"type": "response.create"})
+        await scene.settled()
+        if not understood:
+            scene.tell(Recognised(stretch, "two plus three", 1.0))
+        await scene.answer(1)
+        scene.call.play(1_000)
+        await scene.settled()
+        assert scene.model.asked == [[("user", "two plus three")]]
+        assert len(scene.call.sent_of("response.created")) == 1
 
 
 async def test_instructions_are_those_of_the_response() -> None:

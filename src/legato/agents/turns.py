@@ -172,6 +172,8 @@ class Turns:
     def _follow(self, event: DialogueEvent) -> None:
         hearing = self._heard
         if isinstance(event, ResponseWanted):
+            if event.response.request.conversation == "auto":
+                self._forget_turns()
             self._respond(event.response)
         elif isinstance(event, TurnEnded):
             self._ended.add(event.item_id)
@@ -185,6 +187,13 @@ class Turns:
             hearing.clear(event)
         elif isinstance(event, AudioItemCreated):
             self._start(hearing.give(event))
+
+    def _forget_turns(self) -> None:
+        """Answer no turn that has ended so far by itself: what the client asked for answers it."""
+        self._ended.clear()
+        self._to_answer = self._cut_off = False
+        if self._replying is not None:
+            self._replying.cancel()
 
     # Answering
 
