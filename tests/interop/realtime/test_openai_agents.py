@@ -42,7 +42,6 @@ class Run(Recording):
         super().__init__()
         self.session: RealtimeSession
         self.seen: list[Any] = []
-        self.player = RealtimePlaybackTracker()
         self._changed = asyncio.Event()
 
     async def watch(self) -> None:
@@ -79,15 +78,21 @@ class Run(Recording):
 
 
 @asynccontextmanager
-async def running(stage: Stage, agent: RealtimeAgent[Any], model: str = "") -> AsyncIterator[Run]:
-    """An agent in conversation. The package names a model of its own unless it is told another."""
+async def running(
+    stage: Stage,
+    agent: RealtimeAgent[Any],
+    model: str = "",
+    player: RealtimePlaybackTracker | None = None,
+) -> AsyncIterator[Run]:
+    """An agent in conversation. Unless told otherwise the package names a model of its own, and takes it that
+    audio is played as it comes."""
     run, transport = Run(), OpenAIRealtimeWebSocketModel()
     runner = RealtimeRunner(agent, model=transport)
     run.session = await runner.run(
         model_config={
             "url": stage.url.replace("https", "wss") + (f"/realtime?model={model}" if model else "/realtime"),
             "initial_model_settings": {"model_name": model} if model else {},
-            "playback_tracker": run.player,
+            **({"playback_tracker": player} if player is not None else {}),
         }
     )
     async with run.session:
@@ -136,11 +141,12 @@ async def test_an_interruption_by_hand(server: Stage) -> None:
     """The application stops an answer that is still being made."""
     hold = Hold()
     server.script([LONG + " ", hold, "And so on."])
-    async with running(server, RealtimeAgent(name="clerk")) as run:
+    player = RealtimePlaybackTracker()
+    async with running(server, RealtimeAgent(name="clerk"), player=player) as run:
         await run.session.send_message("tell me everything")
         await run.until(lambda: run.of("response.output_audio.delta"))
         item = run.of("response.output_audio.delta")[0]["item_id"]
-        run.player.on_play_ms(item, 0, 100)
+        player.on_play_ms(item, 0, 100)
         await run.session.interrupt()
         await run.until(lambda: run.of("response.done") and run.of("conversation.item.truncated"))
         server.model.release(hold)
@@ -150,13 +156,13 @@ async def test_an_interruption_by_hand(server: Stage) -> None:
 
 async def test_an_interruption(server: Stage) -> None:
     """The player had played 1200 ms: there the package truncates, and the server remembers just that."""
-    played_ms = 1200
+    played_ms, player = 1200, RealtimePlaybackTracker()
     server.script([LONG], ["Fine."])
-    async with running(server, RealtimeAgent(name="clerk")) as run:
+    async with running(server, RealtimeAgent(name="clerk"), player=player) as run:
         await run.speak("what is twelve times twelve")
         await run.until(lambda: run.of("response.done"))
         item = run.the("response.done")["response"]["output"][0]["id"]
-        run.player.on_play_ms(item, 0, played_ms)
+        player.on_play_ms(item, 0, played_ms)
         await run.speak("stop it please")
         await run.until(lambda: len(run.of("response.done")) == 2)
         await run.until(lambda: len(run.of("conversation.item.retrieved")) >= 2)
@@ -172,3 +178,25 @@ async def test_an_interruption(server: Stage) -> None:
     assert LONG.startswith(remembered)
     assert remembered == part["transcript"]
     assert 0 < len(remembered) < len(LONG) / 2
+
+
+async def test_an_interruption_in_the_making(server: Stage) -> None:
+    """The model still writes, and the package counts by its clock: the server cuts where it says."""
+    hold = Hold()
+    server.script([LONG + " ", hold, "And so on."], ["Fine."])
+    async with running(server, RealtimeAgent(name="clerk")) as run:
+        await run.session.send_message("tell me everything")
+        await run.until(lambda: run.of("response.output_audio.delta"))
+        await run.speak("stop it please")
+        await run.until(lambda: len(run.of("response.done")) == 2)
+        await run.until(lambda: run.of("conversation.item.retrieved"))
+        server.model.release(hold)
+    first = run.of("response.done")[0]["response"]
+    assert (first["status"], first["status_details"]["reason"]) == ("cancelled", "turn_detected")
+    (asked,) = (event for event in run.sent if event["type"] == "conversation.item.truncate")
+    cut = run.the("conversation.item.truncated")
+    assert asked["item_id"] == cut["item_id"] == first["output"][0]["id"]
+    assert asked["audio_end_ms"] == cut["audio_end_ms"]
+    kept = [event["item"] for event in run.of("conversation.item.retrieved")]
+    (part,) = next(item["content"] for item in kept if item["id"] == cut["item_id"])
+    assert len(base64.b64decode(part["audio"] or "")) == cut["audio_end_ms"] * BYTES_PER_MS
