@@ -42,8 +42,9 @@ class Inbox(Generic[T]):
         items = self._items
         if not self._closed:
             items.append(item)
-            if self._waiter is not None:
-                self._wake()
+            waiter = self._waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
         return len(items)
 
     def drop_oldest(self) -> None:
@@ -53,7 +54,8 @@ class Inbox(Generic[T]):
     def close(self) -> None:
         """Let iteration end after what is already here. Idempotent."""
         self._closed = True
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def __aiter__(self) -> Inbox[T]:
         """Return itself: there is one reader."""
@@ -78,7 +80,3 @@ class Inbox(Generic[T]):
         if self._on_take is not None:
             self._on_take(item)
         return item
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

@@ -82,7 +82,7 @@ class Remembers:
     capabilities = SpeechToTextCapabilities(partials=True)
     heard: list[bytearray] = field(default_factory=list)
     closed: int = 0
-    error: AgentError | None = None
+    error: Exception | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     partial: str = "so far"
 
@@ -205,6 +205,31 @@ async def test_a_slow_recogniser_does_not_stop_the_listening() -> None:
     await scene.until(Recognised, 3)
     assert {heard.text for heard in scene.of(Recognised)} == {"text 1", "text 2", "text 3"}
     assert len({heard.stretch for heard in scene.of(Recognised)}) == 3
+    await scene.end()
+
+
+async def test_a_caller_does_not_outrun_recognition_without_end() -> None:
+    scene = Scene()
+    scene.recognition.gate.clear()
+    scene.call.hear_pcm((voice(400) + silence(600)) * 20)
+    await scene.until(SpeechStarted, 9)
+    await scene.settled()
+    assert len(scene.recognition.heard) <= 9
+    assert scene.call.unread > 0
+    scene.recognition.gate.set()
+    await scene.until(Recognised, 20)
+    await scene.end()
+
+
+async def test_a_recogniser_that_breaks_costs_one_stretch(caplog) -> None:
+    scene = Scene()
+    scene.recognition.error = ValueError("a bug")
+    scene.call.hear_pcm(voice(400) + silence(500))
+    await scene.until(Recognised)
+    error = scene.of(Recognised)[0].error
+    assert isinstance(error, AgentError)
+    assert "a bug" not in str(error)
+    assert "a bug" in caplog.text
     await scene.end()
 
 

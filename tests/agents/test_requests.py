@@ -9,6 +9,7 @@ from tests.agents.scenes import TRANSCRIPTION, Scene
 
 from legato.agents.base import Outcome, ToolCall
 from legato.agents.composing import SILENT
+from legato.agents.listener import Recognised, SpeechStopped
 from legato.agents.stages.base import Delivery, Message, ReplyOptions
 from legato.agents.turns import NO_ANSWER
 from legato.core.dialects.realtime.usage import Usage
@@ -76,6 +77,25 @@ async def test_text_is_answered_aloud() -> None:
             {"type": "output_audio", "transcript": "Hello. How are you?"}
         ]
         assert len(scene.call.utterances[0].pcm) == 2 * 2 * 16_000
+
+
+@pytest.mark.parametrize("understood", [True, False])
+async def test_what_a_client_asks_for_answers_the_turn_before_it(understood: bool) -> None:
+    async with conversation(plays=False) as scene:
+        scene.model.script.append(["Five."])
+        stretch, end = scene.begins(), scene.now
+        scene.tell(SpeechStopped(stretch, end))
+        if understood:
+            scene.tell(Recognised(stretch, "two plus three", 1.0))
+        scene.call.receive({"type": "response.create"})
+        await scene.settled()
+        if not understood:
+            scene.tell(Recognised(stretch, "two plus three", 1.0))
+        await scene.answer(1)
+        scene.call.play(1_000)
+        await scene.settled()
+        assert scene.model.asked == [[("user", "two plus three")]]
+        assert len(scene.call.sent_of("response.created")) == 1
 
 
 async def test_instructions_are_those_of_the_response() -> None:
@@ -366,3 +386,46 @@ async def test_a_cancelled_response_stops_the_model_and_leaves_the_next_alone() 
         assert scene.model.stopped == 1
         assert (await asked(scene, done=2))["status"] == "completed"
         json.dumps(scene.call.sent)
+
+
+async def test_a_timer_rings_in_writing_once_the_pen_is_free(monkeypatch) -> None:
+    up = asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        await up.wait()
+
+    async with conversation(TEXT) as scene:
+        monkeypatch.setattr(scene.turns._timers, "_sleep", sleep)
+        scene.model.script += [[ToolCall("t", "set_timer", '{"seconds": 5}')], ["It runs."]]
+        await asked(scene, says("set a timer"))
+        scene.model.script.append(["Once ", gate := asyncio.Event(), "upon a time."])
+        scene.call.receive(says("a story"))
+        scene.call.receive({"type": "response.create"})
+        await scene.settled()
+        up.set()
+        await scene.settled()
+        assert len(scene.call.utterances) == 2
+        gate.set()
+        ring = (await scene.call.event("response.done", 3))["response"]
+        assert ring["output"][0]["content"][0]["text"] == "Your timer for 5 seconds is up."
+
+
+async def test_whoever_goes_on_while_their_answer_waits_is_answered_once() -> None:
+    async with conversation(server_vad(interrupt_response=False)) as scene:
+        scene.model.script += [["One. ", gate := asyncio.Event(), "Two."], ["All."]]
+        await scene.say("first")
+        await scene.say("second")
+        stretch = scene.begins()
+        gate.set()
+        await (await scene.answer(1)).finished
+        await scene.settled()
+        assert len(scene.model.asked) == 1
+        scene.ends(stretch, "third")
+        assert (await scene.answer(2)).text == "All."
+        await scene.settled()
+        assert [said for said in scene.model.asked[1] if said[0] == "user"] == [
+            ("user", "first"),
+            ("user", "second"),
+            ("user", "third"),
+        ]
+        assert len(scene.model.asked) == 2

@@ -95,6 +95,21 @@ async def test_a_false_start_lets_the_answer_go_on_where_it_was_cut(scene: Scene
     ]
 
 
+async def test_two_false_starts_in_a_row_take_the_answer_up_once(scene: Scene) -> None:
+    scene.model.script += [["Apples bounce. Cats dance. Eggs fall."]]
+    await scene.say("question")
+    await scene.answer(1)
+    scene.call.play(1_500)
+    scene.ends(scene.begins(), "")
+    again = scene.begins()
+    await scene.settled()
+    assert len(scene.call.utterances) == 1
+    scene.ends(again, "")
+    assert (await scene.answer(2)).text == "Cats dance. Eggs fall."
+    await scene.settled()
+    assert len(scene.call.utterances) == 2
+
+
 async def test_a_false_start_while_the_model_is_thinking_asks_it_again(scene: Scene) -> None:
     scene.model.script += [[asyncio.Event()], ["Here it is."]]
     await scene.say("question")

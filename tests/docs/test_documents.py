@@ -24,7 +24,7 @@ DOCUMENTS = [
     if "reference" not in path.parts
 ]
 RUNNABLE = [path for path in DOCUMENTS if any(block.language in ("sh", "python") for block in blocks(path))]
-ADDRESS = "https://localhost:4433"
+ADDRESS = "//localhost:4433"
 LIMIT_S = 30
 
 
@@ -46,10 +46,14 @@ class Reader:
         if block.name is not None:
             (self.folder / block.name).write_text(block.text)
         elif block.language == "python":
-            self.run([sys.executable, "-c", block.text.replace(ADDRESS, self.server)])
+            self.run([sys.executable, "-c", self.at_the_server(block.text)])
         elif block.language == "sh":
             for line in block.text.splitlines():
                 self.type(shlex.split(line))
+
+    def at_the_server(self, text: str) -> str:
+        """Put the server's address in the place of the one that documents give."""
+        return text.replace(ADDRESS, self.server.removeprefix("https:"))
 
     def type(self, words: list[str]) -> None:
         """Do what one command line says."""
@@ -59,7 +63,7 @@ class Reader:
             case ["flite", *_]:
                 self.run(words, silent=True)
             case ["curl", "--insecure", url]:
-                assert httpx.get(url.replace(ADDRESS, self.server), verify=False).is_success
+                assert httpx.get(self.at_the_server(url), verify=False).is_success
             case ["legato", "serve", *flags]:
                 self.serve(flags)
             case ["legato", "talk", *flags]:

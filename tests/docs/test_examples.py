@@ -45,6 +45,30 @@ def test_ask_prints_both_sides_and_keeps_the_answer(server: str, state: Path, tm
     assert read_wav(answer).seconds > 0.5
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_realtime_openai_prints_both_sides_and_keeps_the_answer(
+    server: str, state: Path, tmp_path: Path
+) -> None:
+    question, answer = tmp_path / "question.wav", tmp_path / "answer.wav"
+    subprocess.run(["flite", "-voice", "rms", "-t", "what is three plus four", "-o", question], check=True)
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "realtime_openai.py", question, answer, f"{server}/v1"],
+        env={
+            **os.environ,
+            "OPENAI_API_KEY": (state / "legato" / "development-key").read_text().strip(),
+            "SSL_CERT_FILE": str(state / "legato" / "development-certificate.pem"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=45,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "asked:    what is three plus four" in done.stdout
+    assert "answered: That is 7." in done.stdout
+    assert read_wav(answer).seconds > 0.5
+
+
 async def test_hotel_is_a_language_model() -> None:
     hotel = load("hotel")
     settings = AssistantSettings.model_validate({})

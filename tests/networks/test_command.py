@@ -50,7 +50,9 @@ def test_a_client_meets_the_server_and_the_report_says_how(tmp_path: Path) -> No
     assert done.stdout == "hello\n"
     assert "clean: A good line" in done.stderr
     seen = json.loads(report.read_text())
-    assert seen["up"]["delivered"] > 3 < seen["down"]["delivered"]
+    # The handshake, the question and the answer at least.
+    assert seen["up"]["delivered"] >= 3
+    assert seen["down"]["delivered"] >= 2
 
 
 def test_the_exit_code_is_the_commands() -> None:

@@ -35,3 +35,11 @@ def test_progress_of_a_full_buffer_is_a_sign_of_life() -> None:
     liveness = Liveness()
     assert [liveness.look(sent, congested=True) for sent in (100, 200, 300)] == ["alive"] * 3
     assert liveness.look(300, congested=True) == "stalled"
+
+
+def test_who_does_not_read_asks_without_waiting_for_an_answer() -> None:
+    liveness = Liveness()
+    assert [liveness.look(0, congested=False, deaf=True) for _ in range(3)] == ["ping"] * 3
+    assert liveness.look(0, congested=False) == "ping"
+    liveness.look(0, congested=True, deaf=True)
+    assert liveness.look(0, congested=True, deaf=True) == "stalled"

@@ -241,6 +241,17 @@ class TestUpgrade:
                     pass
             assert refused.value.response.status_code == 500
 
+    async def test_an_owner_that_fails_behind_its_answer_ends_the_connection(self) -> None:
+        def answer(incoming: IncomingWebSocket) -> None:
+            def bind(connection: WebSocketConnection) -> Owner:
+                raise ValueError("a mistake")
+
+            incoming.accept(bind)
+
+        async with place(answer) as server, raw(server.port) as caller:
+            caller.frame(Opcode.TEXT, b"hello")
+            assert await caller.closed_with() == (1011, "an internal error")
+
     async def test_the_answer_may_come_later(self, owner: Owner) -> None:
         asked: list[IncomingWebSocket] = []
         here = asyncio.Event()
@@ -496,6 +507,20 @@ class TestEnd:
                     assert await caller.reader.read() == b""
                 await server.open.none.wait()
 
+    async def test_what_a_peer_says_before_it_answers_a_close_is_dropped(self, owner: Owner) -> None:
+        async with place(accepting(owner)) as server, raw(server.port) as caller:
+            owner.connection.close(1000)
+            owner.connection.pause()
+            owner.connection.resume()
+            assert await caller.closed_with() == (1000, "")
+            text, fragment = (Frame(Opcode.TEXT, b"late", fin).serialize(mask=True) for fin in (True, False))
+            close = Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True)
+            caller.writer.write(text * 3 + fragment + close)
+            async with asyncio.timeout(1):
+                assert await caller.reader.read() == b""
+            assert owner.messages == []
+            assert len(server.made[0]._items) == 0
+
     async def test_the_http_server_stops(self, owner: Owner) -> None:
         async with place(accepting(owner)) as server, client(server.url) as caller:
             server.made[0].shutdown()
@@ -597,3 +622,13 @@ class TestKeepAlive:
             async with asyncio.timeout(ANSWER_S):
                 await owner.ended.wait()
             assert owner.ends == [("transport", 1006, "the peer is gone: it does not answer pings")]
+
+    async def test_a_peer_that_left_is_noticed_while_nobody_reads(self, owner: Owner) -> None:
+        limits = MessageLimits(keep_alive_s=0.05)
+        async with place(accepting(owner), limits) as server:
+            async with raw(server.port) as caller:
+                owner.connection.pause()
+                caller.writer.transport.abort()
+            async with asyncio.timeout(ANSWER_S):
+                await owner.ended.wait()
+            assert owner.ends[0][:2] == ("transport", 1006)

@@ -188,16 +188,19 @@ fn spawn(
     } else {
         "legato-client"
     };
-    let run = move || {
-        let reason = match catch_unwind(AssertUnwindSafe(|| reactor.run())) {
-            Ok(Ok(())) => "the endpoint has been shut down".to_owned(),
-            Ok(Err(error)) => format!("the engine's thread failed: {error}"),
-            Err(_) => "the engine's thread panicked; this is a bug".to_owned(),
-        };
-        shared.stop(&reason);
-        readiness.set();
-    };
+    let run = move || watched(&shared, &readiness, || reactor.run());
     std::thread::Builder::new().name(name.into()).spawn(run)
+}
+
+/// Do the thread's work; however it ends, even in a panic, the caller is told.
+fn watched(shared: &Shared, readiness: &Readiness, work: impl FnOnce() -> std::io::Result<()>) {
+    let reason = match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => "the endpoint has been shut down".to_owned(),
+        Ok(Err(error)) => format!("the engine's thread failed: {error}"),
+        Err(_) => "the engine's thread panicked; this is a bug".to_owned(),
+    };
+    shared.stop(&reason);
+    readiness.set();
 }
 
 /// Endpoint-wide parts of QUIC: connection IDs and the key of stateless resets.
@@ -230,4 +233,17 @@ pub(crate) fn endpoint_config(
         config.rng_seed(Some(bytes));
     }
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_leaves_word_and_wakes_the_caller() {
+        let (shared, readiness) = (Shared::default(), Readiness::new().unwrap());
+        watched(&shared, &readiness, || panic!("injected"));
+        assert!(shared.stopped().unwrap().contains("panicked"));
+        assert!(readiness.clear(), "the descriptor was readable");
+    }
 }

@@ -266,3 +266,99 @@ impl Inline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ClosedBy, Event, EventKind};
+    use crate::settings::ConnectTarget;
+
+    /// An outlet on which every send is a bug of ours.
+    struct Broken;
+
+    impl Outlet for Broken {
+        fn max_segments(&self, _via: Via) -> usize {
+            1
+        }
+
+        fn is_blocked(&self, _via: Via) -> bool {
+            false
+        }
+
+        fn send(&mut self, _: Via, _: Option<IpAddr>, _: &Transmit, _: &[u8]) -> Sent {
+            panic!("injected");
+        }
+    }
+
+    /// Let both sides talk until they have nothing more to say; returns what the server and the client report.
+    fn talk(server: &mut Inline, client: &mut Inline, now: u64) -> [Vec<Event>; 2] {
+        loop {
+            let there = client.poll_transmit(now);
+            let back = server.poll_transmit(now);
+            if there.is_empty() && back.is_empty() {
+                return [server, client].map(|side| side.front().drain().unwrap());
+            }
+            for datagram in there {
+                server.handle_datagram(now, &datagram);
+            }
+            for datagram in back {
+                client.handle_datagram(now, &datagram);
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_one_connection_and_leaves_the_others() {
+        let key = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let der = key.cert.der().to_vec();
+        let hash = crate::fingerprint(&der);
+        let identity = Identity {
+            certificate_chain: vec![der],
+            private_key: key.signing_key.serialize_der(),
+        };
+        let address = SocketAddr::from(([10, 0, 0, 1], 4433));
+        let keys = EndpointKeys::default();
+        let mut server =
+            Inline::server(&[address], &identity, Settings::default(), &keys, 1).unwrap();
+        let mut client = Inline::client(Settings::default(), 2).unwrap();
+        let target = ConnectTarget {
+            addresses: vec![address],
+            server_name: "localhost".into(),
+            authority: "localhost".into(),
+            path: "/".into(),
+            certificate_hashes: vec![hash],
+            ..ConnectTarget::default()
+        };
+        let mut sessions = Vec::new();
+        for _ in 0..2 {
+            client.front().connect(target.clone()).unwrap();
+            let [asked, _] = talk(&mut server, &mut client, 0);
+            sessions.push(asked[0].session);
+            server.front().accept(asked[0].session, Vec::new()).unwrap();
+            talk(&mut server, &mut client, 0);
+        }
+
+        let [doomed, other] = sessions[..] else {
+            panic!("two sessions");
+        };
+        server.front().drain_session(doomed).unwrap();
+        server.shared.commands.take(&mut server.commands);
+        for command in std::mem::take(&mut server.commands) {
+            server.driver.apply(server.base, command);
+        }
+        server.driver.flush(server.base, &mut Broken);
+
+        let told = server.front().drain().unwrap();
+        assert!(
+            matches!(&told[..], [Event { session, kind: EventKind::SessionClosed(ClosedBy::Transport, 0, reason), .. }]
+                if *session == doomed && reason.contains("bug")),
+            "{told:?}"
+        );
+        let stream = server.front().open_stream(other, false).unwrap();
+        server.front().send(stream, "alive".into(), true).unwrap();
+        let [_, heard] = talk(&mut server, &mut client, 1);
+        assert!(heard.iter().any(
+            |event| matches!(&event.kind, EventKind::StreamData(chunks) if chunks.concat() == b"alive")
+        ));
+    }
+}

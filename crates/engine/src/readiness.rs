@@ -26,9 +26,9 @@ impl Readiness {
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
-    pub(crate) fn clear(&self) {
+    /// Make it unreadable; returns whether it was readable.
+    pub(crate) fn clear(&self) -> bool {
         let mut count = [0; 8];
-        // Fails only if nothing was there.
-        let _ = rustix::io::read(&self.0, &mut count);
+        rustix::io::read(&self.0, &mut count).is_ok()
     }
 }

@@ -62,13 +62,9 @@ impl Peer {
             self.sessions[position].id = id.into();
             self.sessions[position].progress = Progress::Requested;
             if let Err(misuse) = self.http.connect(id.into(), request.clone()) {
-                let handle = self.sessions[position].handle;
-                self.fail_session(
-                    handle,
-                    &format!("the request cannot be sent: {misuse}"),
-                    ctx,
-                );
-                return;
+                let reason = format!("the request cannot be sent: {misuse}");
+                let news = EventKind::ConnectFailed(reason, FailureKind::Protocol);
+                return self.remove_session(position, ClosedBy::Transport, Some(news), ctx);
             }
         }
         self.drain_http(ctx);
@@ -105,21 +101,28 @@ impl Peer {
     }
 
     fn reject(&mut self, handle: u64, status: u16, headers: &[TextField], ctx: &mut Context) {
-        let Some(position) = self
-            .sessions
-            .iter()
-            .position(|session| session.handle == handle)
-        else {
-            return;
-        };
-        if self.sessions[position].progress != Progress::Requested || self.role != web::Role::Server
-        {
-            return;
+        if let Some(position) = self.position(handle).filter(|&at| self.is_asked(at)) {
+            self.turn_down(position, status, headers, None, ctx);
         }
-        let session = self.sessions.swap_remove(position);
+    }
+
+    /// Whether the session at `position` was asked for by the peer and waits for our answer.
+    fn is_asked(&self, position: usize) -> bool {
+        self.role == web::Role::Server && self.sessions[position].progress == Progress::Requested
+    }
+
+    fn turn_down(
+        &mut self,
+        position: usize,
+        status: u16,
+        headers: &[TextField],
+        news: Option<EventKind>,
+        ctx: &mut Context,
+    ) {
         // The front has checked status and fields; a session that ended meanwhile needs no answer.
-        let _ = self.http.reject(session.id, status, &fields(headers));
-        self.drop_session(&session, ctx);
+        let id = self.sessions[position].id;
+        let _ = self.http.reject(id, status, &fields(headers));
+        self.remove_session(position, ClosedBy::Transport, news, ctx);
         self.drain_http(ctx);
     }
 
@@ -132,27 +135,18 @@ impl Peer {
         reason: &str,
         ctx: &mut Context,
     ) {
-        let Some(session) = self
-            .sessions
-            .iter()
-            .find(|session| session.handle == handle)
-        else {
+        let Some(position) = self.position(handle) else {
             return;
         };
-        let (id, progress) = (session.id, session.progress);
-        if progress == Progress::Requested && self.role == web::Role::Server {
-            self.reject(handle, 503, &[], ctx);
-            ctx.emit(
-                handle,
-                0,
-                EventKind::SessionClosed(ClosedBy::Local, code, reason.to_owned()),
-            );
-            return;
+        let news = EventKind::SessionClosed(ClosedBy::Local, code, reason.to_owned());
+        if self.is_asked(position) {
+            return self.turn_down(position, 503, &[], Some(news), ctx);
         }
-        if progress != Progress::Connecting {
-            let _ = self.http.close(id, code, reason);
+        let session = &self.sessions[position];
+        if session.progress != Progress::Connecting {
+            let _ = self.http.close(session.id, code, reason);
         }
-        self.end_session(handle, ClosedBy::Local, code, reason, ctx);
+        self.remove_session(position, ClosedBy::Local, Some(news), ctx);
         self.drain_http(ctx);
     }
 
@@ -176,51 +170,34 @@ impl Peer {
         reason: &str,
         ctx: &mut Context,
     ) {
-        let Some(position) = self
-            .sessions
-            .iter()
-            .position(|session| session.handle == handle)
-        else {
-            return;
-        };
+        if let Some(position) = self.position(handle) {
+            let news = EventKind::SessionClosed(by, code, reason.to_owned());
+            self.remove_session(position, by, Some(news), ctx);
+        }
+    }
+
+    fn position(&self, handle: u64) -> Option<usize> {
+        let mut sessions = self.sessions.iter();
+        sessions.position(|session| session.handle == handle)
+    }
+
+    /// Take a session out, tell the caller the `news` if there are any, and clean up behind it.
+    fn remove_session(
+        &mut self,
+        position: usize,
+        by: ClosedBy,
+        news: Option<EventKind>,
+        ctx: &mut Context,
+    ) {
         let session = self.sessions.swap_remove(position);
         self.end_streams(&session, by, ctx);
-        ctx.emit(
-            handle,
-            0,
-            EventKind::SessionClosed(by, code, reason.to_owned()),
-        );
-        ctx.index.sessions.remove(&handle);
-        if self.sessions.is_empty() {
-            self.on_last_session_gone(
-                ctx.now,
-                by == ClosedBy::Local && session.progress != Progress::Connecting,
-            );
+        if let Some(news) = news {
+            ctx.emit(session.handle, 0, news);
         }
-    }
-
-    fn fail_session(&mut self, handle: u64, reason: &str, ctx: &mut Context) {
-        if let Some(position) = self
-            .sessions
-            .iter()
-            .position(|session| session.handle == handle)
-        {
-            let session = self.sessions.swap_remove(position);
-            ctx.emit(
-                handle,
-                0,
-                EventKind::ConnectFailed(reason.to_owned(), FailureKind::Protocol),
-            );
-            self.drop_session(&session, ctx);
-        }
-    }
-
-    /// Clean up behind a session that the caller needs no word about.
-    fn drop_session(&mut self, session: &Session, ctx: &mut Context) {
-        self.end_streams(session, ClosedBy::Transport, ctx);
         ctx.index.sessions.remove(&session.handle);
         if self.sessions.is_empty() {
-            self.on_last_session_gone(ctx.now, false);
+            let said_goodbye = by == ClosedBy::Local && session.progress != Progress::Connecting;
+            self.on_last_session_gone(ctx.now, said_goodbye);
         }
     }
 
@@ -247,32 +224,27 @@ impl Peer {
 
     /// Tell everybody that the connection is gone.
     pub(crate) fn on_lost(&mut self, error: &ConnectionError, ctx: &mut Context) {
+        let (reason, kind) = failure(error);
+        let (by, told) = loss(error);
+        let failed = EventKind::ConnectFailed(reason, kind);
+        self.end_all(&failed, &EventKind::SessionClosed(by, 0, told), ctx);
+    }
+
+    /// Tell everybody, in words of our own, why the connection ends or why there will be none.
+    pub(crate) fn fail_all(&mut self, reason: &str, kind: FailureKind, ctx: &mut Context) {
+        let failed = EventKind::ConnectFailed(reason.to_owned(), kind);
+        let closed = EventKind::SessionClosed(ClosedBy::Transport, 0, reason.to_owned());
+        self.end_all(&failed, &closed, ctx);
+    }
+
+    /// End every session: one that a client waits for has `failed`, any other is `closed`.
+    fn end_all(&mut self, failed: &EventKind, closed: &EventKind, ctx: &mut Context) {
         for session in std::mem::take(&mut self.sessions) {
             self.end_streams(&session, ClosedBy::Transport, ctx);
             ctx.index.sessions.remove(&session.handle);
             let waiting = self.is_client() && session.progress != Progress::Open;
-            let kind = if waiting {
-                let (reason, kind) = failure(error);
-                EventKind::ConnectFailed(reason, kind)
-            } else {
-                let (by, reason) = loss(error);
-                EventKind::SessionClosed(by, 0, reason)
-            };
-            ctx.emit(session.handle, 0, kind);
-        }
-    }
-
-    /// Tell clients that wait for a connection why there will be none, in words of our own.
-    pub(crate) fn fail_all(&mut self, reason: &str, kind: FailureKind, ctx: &mut Context) {
-        for session in std::mem::take(&mut self.sessions) {
-            self.end_streams(&session, ClosedBy::Transport, ctx);
-            ctx.index.sessions.remove(&session.handle);
-            let event = if self.is_client() && session.progress != Progress::Open {
-                EventKind::ConnectFailed(reason.to_owned(), kind)
-            } else {
-                EventKind::SessionClosed(ClosedBy::Transport, 0, reason.to_owned())
-            };
-            ctx.emit(session.handle, 0, event);
+            let news = if waiting { failed } else { closed };
+            ctx.emit(session.handle, 0, news.clone());
         }
     }
 
@@ -379,10 +351,8 @@ impl Peer {
 
     fn on_refused(&mut self, session: u64, status: u16, headers: &[web::Field], ctx: &mut Context) {
         if let Some(position) = self.sessions.iter().position(|owner| owner.id == session) {
-            let owner = self.sessions.swap_remove(position);
-            let kind = EventKind::SessionRefused(status, texts(headers));
-            ctx.emit(owner.handle, 0, kind);
-            self.drop_session(&owner, ctx);
+            let news = EventKind::SessionRefused(status, texts(headers));
+            self.remove_session(position, ClosedBy::Transport, Some(news), ctx);
         }
     }
 

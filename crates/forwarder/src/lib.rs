@@ -41,6 +41,8 @@ mod judge;
 mod key;
 mod maglev;
 mod network;
+#[cfg(target_os = "linux")]
+mod plane;
 mod reason;
 mod tunnel;
 mod view;
@@ -51,6 +53,8 @@ pub use judge::{Arrival, Target, Verdict};
 pub use key::SipKey;
 pub use maglev::{MAX_MEMBERS, PLACES};
 pub use network::{Network, NetworkError};
+#[cfg(target_os = "linux")]
+pub use plane::{Plane, Statistics, Totals, Traffic};
 pub use reason::{Reason, Route};
 pub use tunnel::{Declined, Tunnel};
 pub use view::{Backend, Micros, State, View, ViewSettings, DEFAULT_GRACE, DEFAULT_MAX_PAYLOAD};

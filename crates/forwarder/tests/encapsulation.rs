@@ -53,7 +53,12 @@ fn datagrams_are_sealed_and_opened_as_fixed() {
         let header = TagKeys::new(key(&vectors, with)).header(direction(&case), client(&case));
         let payload = octets(&case["payload"]);
         let datagram = octets(&case["datagram"]);
-        assert_eq!([&header[..], &payload].concat(), datagram, "{}", case["name"]);
+        assert_eq!(
+            [&header[..], &payload].concat(),
+            datagram,
+            "{}",
+            case["name"]
+        );
         let expected = Opened {
             direction: direction(&case),
             client: client(&case),
@@ -69,7 +74,12 @@ fn what_is_not_genuine_is_refused_for_the_reason_fixed() {
     let keys = TagKeys::new(key(&vectors, "key"));
     for case in cases(&vectors, "refused") {
         let refused = keys.open(&octets(&case["datagram"])).unwrap_err();
-        assert_eq!(refused.to_string(), case["reason"].as_str().unwrap(), "{}", case["name"]);
+        assert_eq!(
+            refused.to_string(),
+            case["reason"].as_str().unwrap(),
+            "{}",
+            case["name"]
+        );
     }
 }
 
@@ -77,7 +87,10 @@ fn what_is_not_genuine_is_refused_for_the_reason_fixed() {
 fn clients_in_ipv6_notation_of_ipv4_are_written_as_ipv4() {
     let keys = TagKeys::new(SipKey::new([1; 16]));
     let plain = keys.header(Direction::Request, "192.0.2.7:4433".parse().unwrap());
-    let mapped = keys.header(Direction::Request, "[::ffff:192.0.2.7]:4433".parse().unwrap());
+    let mapped = keys.header(
+        Direction::Request,
+        "[::ffff:192.0.2.7]:4433".parse().unwrap(),
+    );
     assert_eq!(plain, mapped);
 }
 
@@ -115,7 +128,10 @@ fn a_server_believes_balancers_with_the_key_and_nobody_else() {
     };
     let request = sealed(&keys, Direction::Request);
     let payload = [0x40; 21];
-    assert_eq!(tunnel.receive(&request, balancer), Ok((client, &payload[..])));
+    assert_eq!(
+        tunnel.receive(&request, balancer),
+        Ok((client, &payload[..]))
+    );
     let mapped = "[::ffff:10.0.0.1]:443".parse().unwrap();
     assert!(tunnel.receive(&request, mapped).is_ok());
     let stranger = "10.0.1.1:443".parse().unwrap();

@@ -108,6 +108,9 @@ impl Carrier {
             else {
                 break;
             };
+            if is_housekeeping(&self.buffer[..length]) {
+                continue;
+            }
             let now_us = now_us();
             let mut packet = self.buffer[..length].to_vec();
             if direction == Direction::Up {
@@ -204,6 +207,13 @@ impl Carrier {
         let [up, down] = accounts;
         say(&report::done(&[up?, down?]))
     }
+}
+
+/// Whether the kernel sent this by itself, to announce its multicast groups: nobody's traffic, and no draw of the link.
+fn is_housekeeping(packet: &[u8]) -> bool {
+    let ip = |end| ip::endpoint(packet, end).map(|found| found.ip);
+    let from_nowhere = ip(End::Source).is_some_and(|source| source.is_unspecified());
+    from_nowhere || ip(End::Destination).is_some_and(|destination| destination.is_multicast())
 }
 
 fn sender(places: &mut Places, direction: Direction) -> &mut Place {

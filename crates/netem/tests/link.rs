@@ -117,6 +117,27 @@ fn random_loss_has_its_rate_and_no_memory() {
 }
 
 #[test]
+fn seeds_scatter_as_chance_does() {
+    let counts: Vec<f64> = (0..1_000)
+        .map(|seed| {
+            let mut link = link("[both]\nloss_percent = 5", seed);
+            (0..2_000)
+                .filter(|n| link.push(*n, Direction::Up, 100, *n) == Verdict::Lost)
+                .count() as f64
+        })
+        .collect();
+    let mean = counts.iter().sum::<f64>() / 1_000.0;
+    let variance = counts
+        .iter()
+        .map(|count| (count - mean).powi(2))
+        .sum::<f64>()
+        / 1_000.0;
+    // Binomial: mean 100, variance 95; limits are four standard deviations of a thousand seeds.
+    assert!((98.8..101.2).contains(&mean), "{mean}");
+    assert!((78.0..112.0).contains(&variance), "{variance}");
+}
+
+#[test]
 fn a_burst_takes_both_directions_at_once() {
     let mut link = link("[both]\nburst = { good_ms = 1900, bad_ms = 100 }", 4);
     let (mut both, mut one) = (0, 0);

@@ -19,6 +19,7 @@ from legato.agents.listener import (
     Recognised,
     SpeechStarted,
     SpeechStopped,
+    as_agent_error,
     hints_of,
 )
 from legato.agents.stages.base import HEARING_RATE, SpeechToText
@@ -33,8 +34,6 @@ __all__ = ["Hearing"]
 
 _MOST_LOOSE = 200
 """Stretches kept for a commit that may never come; beyond that the oldest are forgotten."""
-_MOST_GIVEN = 8
-"""Items with audio of their own that wait to be recognised."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +97,6 @@ class Hearing:
         self._loose: list[_Stretch] = []
         self._items: dict[str, _Item] = {}
         self._cuts: deque[_Cut] = deque()
-        self._given = 0
         self._giving = asyncio.Lock()
         self._news = asyncio.Event()
 
@@ -161,20 +159,16 @@ class Hearing:
         self._cut(_Cut(event.position, None))
 
     async def give(self, event: AudioItemCreated) -> None:
-        """Understand an item that came with its audio; one after the other."""
+        """Understand an item that came with its audio; one after the other. The dialogue bounds how much
+        waits."""
         item = self._items[event.item_id] = _Item(event.item_id, committed=True, closed=True)
         stretch = _Stretch(0, item)
         item.stretches.append(stretch)
-        self._given += 1
         try:
-            if self._given > _MOST_GIVEN:
-                raise AgentError("too many items with audio wait to be understood; send them one by one")
             async with self._giving:
                 stretch.text = await self._recognised(item, event)
-        except AgentError as error:
-            stretch.error = error
-        finally:
-            self._given -= 1
+        except Exception as error:
+            stretch.error = as_agent_error(error)
         stretch.recognised = True
         self._finish_if_done(item)
 

@@ -9,6 +9,7 @@ that they are recognised while the person goes on.
 """
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -46,8 +47,11 @@ __all__ = [
     "Recognised",
     "SpeechStarted",
     "SpeechStopped",
+    "as_agent_error",
     "hints_of",
 ]
+
+log = logging.getLogger(__name__)
 
 _PER_MS = HEARING_RATE // 1000
 _BYTES_PER_MS = 2 * _PER_MS
@@ -57,6 +61,9 @@ _INLINE_BYTES = 96 * _BYTES_PER_MS
 """Audio judged on the event loop at once (about a millisecond of work); more goes to a thread."""
 _SLICE = HEARING_RATE
 """Samples decoded and judged in one go: a second."""
+_MOST_AT_ONCE = 8
+"""Stretches that wait to be understood before no more audio is read: a caller who sends speech faster than it
+can be recognised has to wait, and does not fill the memory."""
 _LONGEST_SILENCE_MS = 1_000
 """How much of a gap is heard as silence; the rest is skipped."""
 
@@ -159,6 +166,8 @@ class Listener:
                 self._consumed += item.samples
                 self._cut()
                 await asyncio.sleep(0)  # a burst of frames must not keep other calls waiting
+                while len(self._recognising) > _MOST_AT_ONCE:
+                    await asyncio.wait(self._recognising.values(), return_when=asyncio.FIRST_COMPLETED)
         finally:
             unfinished = list(self._recognising.values())
             for task in unfinished:
@@ -344,10 +353,18 @@ class Listener:
                     self._consider_pause()
             text = await recogniser.finish()
             self._tell(Recognised(stretch.number, text, stretch.seconds))
-        except AgentError as error:
-            self._tell(Recognised(stretch.number, "", stretch.seconds, error))
+        except Exception as error:
+            self._tell(Recognised(stretch.number, "", stretch.seconds, as_agent_error(error)))
         finally:
             await recogniser.close()
+
+
+def as_agent_error(error: Exception) -> AgentError:
+    """What a recogniser raised; nothing but `AgentError` is meant to leave one."""
+    if isinstance(error, AgentError):
+        return error
+    log.error("a recogniser broke", exc_info=error)
+    return AgentError("speech recognition failed")
 
 
 @lru_cache

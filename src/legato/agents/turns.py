@@ -86,9 +86,7 @@ class Turns:
         self._quiet = asyncio.Event()  # nobody speaks
         self._quiet.set()
         self._ended: set[str] = set()  # items that end a turn and are not understood yet
-        self._outcomes: dict[
-            str, str | AgentError
-        ] = {}  # what was understood of items that ended no turn yet
+        self._outcomes: dict[str, str | AgentError] = {}  # what became of items that ended no turn (yet)
         self._to_answer = False
         self._answer: _Answer | None = None  # the last one
         self._replying: asyncio.Task[None] | None = None  # until its response has begun
@@ -174,6 +172,8 @@ class Turns:
     def _follow(self, event: DialogueEvent) -> None:
         hearing = self._heard
         if isinstance(event, ResponseWanted):
+            if event.response.request.conversation == "auto":
+                self._forget_turns()
             self._respond(event.response)
         elif isinstance(event, TurnEnded):
             self._ended.add(event.item_id)
@@ -187,6 +187,13 @@ class Turns:
             hearing.clear(event)
         elif isinstance(event, AudioItemCreated):
             self._start(hearing.give(event))
+
+    def _forget_turns(self) -> None:
+        """Answer no turn that has ended so far by itself: what the client asked for answers it."""
+        self._ended.clear()
+        self._to_answer = self._cut_off = False
+        if self._replying is not None:
+            self._replying.cancel()
 
     # Answering
 
@@ -265,7 +272,8 @@ class Turns:
             self._see_through(utterance, answer, None)
 
     def _say(self, sentences: list[str]) -> Utterance | None:
-        """Say, or in a session of text write, sentences that nobody asked for."""
+        """Say, or in a session of text write, sentences that nobody asked for; None if that is not possible
+        now."""
         settings = self._dialogue.settings
         if settings.type == "transcription":
             return None
@@ -313,7 +321,9 @@ class Turns:
     async def _announce(self, text: str) -> None:
         """Say something as soon as nobody speaks."""
         await self._quiet.wait()
-        if (utterance := self._say([text])) is not None:
+        while (utterance := self._say([text])) is None and self._saying:
+            await asyncio.wait(self._saying, return_when=asyncio.FIRST_COMPLETED)
+        if utterance is not None:
             await self._listen_to(utterance)
 
     # The call

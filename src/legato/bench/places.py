@@ -34,8 +34,6 @@ LISTEN_TIMEOUT_S = 20.0
 MISUSED = 2
 UNAVAILABLE = 69
 """Exit codes of `legato-netem`: a wrong network or flag, and a machine or user that may not do it."""
-FIRST = -15
-"""Niceness of the program that carries packets, where the system allows it: its delay is the link's error."""
 
 
 class LinkUnavailableError(BenchError):
@@ -135,8 +133,11 @@ def join(network: str, *, seed: int = 1, wire: Wire | None = None) -> Iterator[L
     if not line:
         _, errors = process.communicate()
         raise _ERRORS.get(process.returncode, BenchError)(_sentence(errors))
+    # It sleeps nearly always and what it is late by is the link's error: it comes before other work, where
+    # that is allowed. What it starts itself does not.
     with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, FIRST)
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(process.pid, policy, os.sched_param(1))
     link = Link(process, program, json.loads(line))
     try:
         yield link

@@ -19,7 +19,10 @@ async def check_agent(make: Callable[[], Agent], speech: bytes) -> None:
     """
     agent = make()
     before = asyncio.all_tasks()
-    for scene in (_ends_at_once, _silence_and_gaps, _ends_in_mid_speech, _is_cancelled, _slow_caller):
+    scenes = [_ends_at_once, _silence_and_gaps, _ends_in_mid_speech, _is_cancelled, _slow_caller]
+    if getattr(agent, "takes_requests", False):
+        scenes += [_is_asked, _ends_while_it_is_asked]
+    for scene in scenes:
         call = MemoryCall(AudioFormat("pcm16", 16_000), plays=scene is not _slow_caller)
         await scene(agent, call, speech)
         left = asyncio.all_tasks() - before
@@ -84,3 +87,47 @@ async def _slow_caller(agent: Agent, call: MemoryCall, speech: bytes) -> None:
     await call.heard_all()
     call.end()
     await running
+
+
+_QUESTION = {
+    "type": "conversation.item.create",
+    "item": {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]},
+}
+
+
+def _ask(call: MemoryCall) -> None:
+    """A client's requests of every kind: in the conversation, beside it, cancelled, by its own commit."""
+    call.receive(_QUESTION)
+    call.receive({"type": "response.create"})
+    call.receive({"type": "response.create", "response": {"conversation": "none", "input": []}})
+    call.receive({"type": "response.cancel"})
+    call.receive({"type": "input_audio_buffer.commit"})
+    session = {"output_modalities": ["text"], "audio": {"input": {"turn_detection": None}}}
+    call.receive({"type": "session.update", "session": {"type": "realtime", **session}})
+    call.receive({"type": "response.create"})
+    call.receive({"type": "input_audio_buffer.clear"})
+
+
+async def _is_asked(agent: Agent, call: MemoryCall, speech: bytes) -> None:
+    """Each response that was begun is ended; what the caller committed gets a transcript."""
+    running = asyncio.create_task(_finished(agent, call))
+    call.hear_pcm(speech)
+    _ask(call)
+    await call.until(lambda: len(call.sent_of("response.done")) == len(call.sent_of("response.created")) == 3)
+    await call.until(lambda: _transcripts(call) == len(call.sent_of("input_audio_buffer.committed")))
+    assert not call.sent_of("error"), call.sent_of("error")
+    call.end()
+    await running
+
+
+async def _ends_while_it_is_asked(agent: Agent, call: MemoryCall, speech: bytes) -> None:
+    running = asyncio.create_task(_finished(agent, call))
+    call.hear_pcm(speech)
+    _ask(call)
+    call.end()
+    await running
+
+
+def _transcripts(call: MemoryCall) -> int:
+    prefix = "conversation.item.input_audio_transcription"
+    return sum(len(call.sent_of(f"{prefix}.{how}")) for how in ("completed", "failed"))

@@ -18,6 +18,7 @@ from legato.agents.stages.base import (
     USUAL,
     Delivery,
     Detection,
+    Hints,
     Image,
     LanguageModel,
     Message,
@@ -140,7 +141,7 @@ async def check_speech_to_text(make: Callable[[], SpeechToText], speech: bytes, 
     await unused.close()
     assert await _recognised(recognition, b"") == ""
 
-    recogniser = recognition.open("someone")
+    recogniser = recognition.open("someone", Hints("en", words))
     partials = []
     for start in range(0, len(speech), 6_400):
         partials.append(await recogniser.feed(speech[start : start + 6_400]))

@@ -22,19 +22,24 @@ class Liveness:
     def __init__(self) -> None:
         """Begin with a peer that was just heard."""
         self.heard = True
-        """Set whenever bytes of the peer arrive, or cannot arrive because nobody reads."""
+        """Set whenever bytes of the peer arrive."""
         self._taken = 0
         self._pinged = False
 
-    def look(self, taken: int, congested: bool) -> Verdict:
+    def look(self, taken: int, congested: bool, deaf: bool = False) -> Verdict:
         """Judge the interval that ends now: `taken` bytes left by now, and if `congested` more wait.
 
-        What waits leaves only when the peer acknowledges, so that progress is as good as hearing it.
+        What waits leaves only when the peer acknowledges, so that progress is as good as hearing it. Who is
+        `deaf`, because nobody reads, cannot hear an answer: they ask all the same, since the kernel notices
+        when nothing that is sent is acknowledged.
         """
         before, self._taken = self._taken, taken
         heard, self.heard = self.heard, False
         if congested and taken <= before:
             return "stalled"
+        if deaf:
+            self._pinged = False
+            return "ping"
         if heard or congested:
             self._pinged = False
             return "alive"

@@ -15,12 +15,18 @@ UNSENT_IN_KERNEL_BYTES = 16 * 1024
 """What the kernel takes beyond what the network takes now: what it has can no longer be held back."""
 
 
+UNACKNOWLEDGED_MS = 60_000
+"""How long what was sent may go without any acknowledgement before the kernel gives the connection up."""
+
+
 def tune(transport: asyncio.BaseTransport) -> None:
-    """Send small messages at once, and leave what the network does not take yet with the sender."""
+    """Send small messages at once, leave what the network does not take yet with the sender, and notice a
+    peer that is gone."""
     tcp = transport.get_extra_info("socket")
     with contextlib.suppress(OSError, AttributeError):  # not a TCP socket, or not on this system
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_IN_KERNEL_BYTES)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
 
 
 def end_text(transport: asyncio.BaseTransport, which: str) -> str:

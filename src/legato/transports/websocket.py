@@ -109,14 +109,16 @@ class WebSocketConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Deliver no more messages until `resume`; flow control then pushes back on the peer."""
-        self._paused = True
-        self._read_or_not()
+        if not self._over:
+            self._paused = True
+            self._read_or_not()
 
     def resume(self) -> None:
         """Deliver messages again."""
-        self._paused = False
-        self._read_or_not()
-        asyncio.get_running_loop().call_soon(self._deliver)
+        if not self._over:
+            self._paused = False
+            self._read_or_not()
+            asyncio.get_running_loop().call_soon(self._deliver)
 
     def close(self, code: int, reason: str = "") -> None:
         """Say what is buffered, then close; the peer's answer is not waited for longer than `close_s`."""
@@ -212,7 +214,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _take(self, items: list[Item]) -> None:
         """Queue what has come and deliver it, once what it makes the protocol say was said."""
-        self._items.extend(items)
+        if not self._over:
+            self._items.extend(items)
         if self._codec.speaks:
             self._flush()
         self._deliver()
@@ -232,6 +235,8 @@ class WebSocketConnection(asyncio.Protocol):
         except Exception as error:
             log.error("an upgrade was not dealt with", exc_info=error)
             incoming.reject(HTTPStatus.INTERNAL_SERVER_ERROR)
+            if self._codec.open:
+                self._fail(SERVER_ERROR, "an internal error")
         self._read_or_not()
 
     def _refuse(self, response: Response) -> None:
@@ -352,8 +357,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _look(self) -> None:
         """Ping a silent peer; end a connection on which nothing moves."""
-        verdict = self._liveness.look(self._sent - self.buffered, self._congested)
-        self._liveness.heard = not self._reading
+        verdict = self._liveness.look(self._sent - self.buffered, self._congested, not self._reading)
         if verdict == "stalled":
             self._fail(POLICY_VIOLATION, "nothing of what was sent was read for too long")
         elif verdict == "gone":

@@ -16,11 +16,11 @@ from websockets.server import ServerProtocol
 
 from legato.transports.base import CloseSource
 from legato.transports.messages import INVALID_TEXT, NO_STATUS
-from legato.transports.websocket_frames import FrameCutter
+from legato.transports.websocket_frames import OTHER, FrameCutter
 
 __all__ = ["Ended", "Item", "WebSocketCodec"]
 
-_TEXT, _BINARY = int(Opcode.TEXT), int(Opcode.BINARY)
+_TEXT = int(Opcode.TEXT)
 
 REASON_BYTES = 123
 """Longest reason that fits a close frame (RFC 6455 §5.5)."""
@@ -69,14 +69,14 @@ class WebSocketCodec:
             return self._opening(data)
         items: list[Item] = []
         for opcode, payload in self._cutter.cut(data):
-            if opcode == _TEXT:
-                self._text(items, payload)
-            elif opcode == _BINARY:
-                items.append(payload)
-            else:
+            if opcode == OTHER:
                 self._other(items, payload)
-            if not self.open:
-                break
+            elif not self.open:
+                continue  # the end has been told; only the peer's close is still of interest
+            elif opcode == _TEXT:
+                self._text(items, payload)
+            else:
+                items.append(payload)
         return items
 
     def eof(self) -> None:
@@ -155,7 +155,6 @@ class WebSocketCodec:
             items.append(payload.decode())
         except UnicodeDecodeError as error:
             reason = f"a text message is not UTF-8 (byte {error.start})"
-            if self.open:
-                self.open = False
-                self._protocol.fail(INVALID_TEXT, reason)
-                items.append(Ended("local", INVALID_TEXT, reason))
+            self.open = False
+            self._protocol.fail(INVALID_TEXT, reason)
+            items.append(Ended("local", INVALID_TEXT, reason))

@@ -92,6 +92,44 @@ async def function_call(stage: Stage) -> Recording:
     return talk
 
 
+async def two_functions(stage: Stage) -> Recording:
+    """Two calls in one response, answered in any order."""
+    calls = [ToolCall(f"call_{city}", "get_weather", json.dumps({"city": city})) for city in ("Riga", "Oslo")]
+    stage.script(calls, ["Rain, and snow."])
+    async with calling(stage, TEXT | {"tools": [WEATHER]}) as talk:
+        asked = (await ask(talk, "how is the weather in Riga and Oslo")).output
+        for call, output in zip(reversed(asked), ("snow", "rain"), strict=True):
+            await talk.connection.conversation.item.create(
+                item={"type": "function_call_output", "call_id": call.call_id, "output": output}
+            )
+        await talk.connection.response.create()
+        answer = (await talk.until("response.done")).response
+    assert [json.loads(call.arguments)["city"] for call in asked] == ["Riga", "Oslo"]
+    results = {
+        one["tool_call_id"]: one["content"] for one in stage.chats[1]["messages"] if one["role"] == "tool"
+    }
+    assert results == {asked[0].call_id: "rain", asked[1].call_id: "snow"}
+    assert answer.output[0].content[0].text == "Rain, and snow."
+    talk.check()
+    return talk
+
+
+async def picture(stage: Stage) -> Recording:
+    """This server's model sees none, and is told that there was one."""
+    stage.script(["I cannot see it."])
+    image = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+    async with calling(stage, TEXT) as talk:
+        item = message("what is this")
+        await talk.connection.conversation.item.create(item={**item, "content": [*item["content"], image]})
+        await talk.connection.response.create()
+        await talk.until("response.done")
+    content = stage.chats[0]["messages"][-1]["content"]
+    assert content.startswith("what is this")
+    assert "image" in content
+    talk.check()
+    return talk
+
+
 async def beside(stage: Stage) -> Recording:
     """An answer out of band has its own input, is marked by its metadata, and leaves no trace."""
     stage.script(["Greeting."], ["Hello."])
@@ -156,4 +194,4 @@ async def refusals(stage: Stage) -> Recording:
     return talk
 
 
-ITEMS = (items, spoken_item, function_call, beside, refusals)
+ITEMS = (items, spoken_item, function_call, two_functions, picture, beside, refusals)

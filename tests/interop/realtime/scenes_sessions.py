@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from legato.audio.codecs import codec_for
 from legato.core.audio import AudioFormat
+from legato.testing.realtime import check_server_events
 from legato.testing.scripted_endpoint import MS_PER_CHARACTER, Refuse
 
 QUESTION = "what is three plus four"
@@ -173,6 +174,7 @@ async def sideband(stage: Stage) -> Recording:
             seen = (await watch.until("response.done")).response
     assert seen.id == answer.id
     assert "Talk like a pirate." in stage.chats[0]["messages"][0]["content"]
+    check_server_events(watch.events, from_start=False)
     watched = [event["type"] for event in watch.events]
     assert watched[-3:] == [event["type"] for event in talk.events][-3:]
     talk.check()

@@ -15,6 +15,7 @@ from tests.interop.realtime.speech import BYTES_PER_MS, spoken
 from tests.interop.realtime.stage import Stage
 
 from legato.agents.base import ToolCall
+from legato.testing.scripted_endpoint import Hold
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,7 @@ async def converse(stage: Stage, scene: str, *sentences: str) -> Conversation:
     """Let the program hold a conversation in which these sentences are said."""
     parameters = {
         "scene": scene,
-        "url": stage.url.replace("https", "wss") + "/realtime?model=legato",
+        "url": stage.url.replace("https", "wss") + "/realtime",
         "key": stage.key,
         "questions": [base64.b64encode(spoken(sentence)).decode() for sentence in sentences],
     }
@@ -89,6 +90,19 @@ async def test_a_tool(server: Stage) -> None:
     assert (output["type"], output["output"]) == ("function_call_output", "It rains in Riga.")
     assert server.chats[1]["messages"][-1]["content"] == "It rains in Riga."
     assert held.of("response.output_audio_transcript.done")[-1]["transcript"] == "It rains there."
+
+
+async def test_an_interruption_by_hand(server: Stage) -> None:
+    """The application stops an answer that is still being made."""
+    hold = Hold()
+    server.script([LONG + " ", hold, "And so on."])
+    held = await converse(server, "stop", "what is twelve times twelve")
+    server.model.release(hold)
+    done = held.the("response.done")["response"]
+    assert (done["status"], done["status_details"]["reason"]) == ("cancelled", "client_cancelled")
+    (asked,) = (event for event in held.sent if event["type"] == "conversation.item.truncate")
+    assert held.the("conversation.item.truncated")["audio_end_ms"] == asked["audio_end_ms"]
+    assert held.seen["interruptions"]
 
 
 async def test_an_interruption(server: Stage) -> None:

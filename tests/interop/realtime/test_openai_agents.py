@@ -15,12 +15,14 @@ from agents.realtime import (
     RealtimeRunner,
     RealtimeSession,
 )
+from agents.realtime.openai_realtime import DEFAULT_REALTIME_MODEL
 from tests.interop.realtime.recording import LIMIT_S, Recording
 from tests.interop.realtime.speech import BYTES_PER_MS, spoken
 from tests.interop.realtime.stage import Stage
 
 from agents import function_tool
 from legato.agents.base import ToolCall
+from legato.testing.scripted_endpoint import Hold
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +42,6 @@ class Run(Recording):
         super().__init__()
         self.session: RealtimeSession
         self.seen: list[Any] = []
-        self.player = RealtimePlaybackTracker()
         self._changed = asyncio.Event()
 
     async def watch(self) -> None:
@@ -77,25 +78,31 @@ class Run(Recording):
 
 
 @asynccontextmanager
-async def running(stage: Stage, agent: RealtimeAgent[Any], **settings: Any) -> AsyncIterator[Run]:
-    """An agent in conversation."""
-    run, model = Run(), OpenAIRealtimeWebSocketModel()
-    runner = RealtimeRunner(agent, model=model)
+async def running(
+    stage: Stage,
+    agent: RealtimeAgent[Any],
+    model: str = "",
+    player: RealtimePlaybackTracker | None = None,
+) -> AsyncIterator[Run]:
+    """An agent in conversation. Unless told otherwise the package names a model of its own, and takes it that
+    audio is played as it comes."""
+    run, transport = Run(), OpenAIRealtimeWebSocketModel()
+    runner = RealtimeRunner(agent, model=transport)
     run.session = await runner.run(
         model_config={
-            "url": stage.url.replace("https", "wss") + "/realtime?model=legato",
-            "initial_model_settings": {"model_name": "legato", **settings},
-            "playback_tracker": run.player,
+            "url": stage.url.replace("https", "wss") + (f"/realtime?model={model}" if model else "/realtime"),
+            "initial_model_settings": {"model_name": model} if model else {},
+            **({"playback_tracker": player} if player is not None else {}),
         }
     )
     async with run.session:
-        send = model._websocket.send
+        send = transport._websocket.send
 
         async def tapped(data: str) -> None:
             run.sent.append(json.loads(data))
             await send(data)
 
-        model._websocket.send = tapped
+        transport._websocket.send = tapped
         watching = asyncio.create_task(run.watch())
         await run.until(lambda: run.of("session.updated"))
         yield run
@@ -114,29 +121,48 @@ async def test_a_spoken_turn(server: Stage) -> None:
     assert b"".join(event.audio.data for event in run.seen_of("audio")) == run.audio
     assert len(run.audio) > 1000 * BYTES_PER_MS
     assert "You sell eggs." in server.chats[0]["messages"][0]["content"]
+    assert run.of("session.updated")[-1]["session"]["model"] == DEFAULT_REALTIME_MODEL
 
 
 async def test_a_tool(server: Stage) -> None:
     """The model asks, the package runs the function by itself, the model speaks of the result."""
     server.script([ToolCall("call_1", "get_weather", '{"city": "Riga"}')], ["It rains there."])
-    async with running(server, RealtimeAgent(name="clerk", tools=[get_weather])) as run:
+    async with running(server, RealtimeAgent(name="clerk", tools=[get_weather]), "mine") as run:
         await run.speak("how is the weather")
         await run.until(lambda: len(run.of("response.done")) == 2)
     (used,) = run.seen_of("tool_end")
+    assert run.of("session.updated")[-1]["session"]["model"] == "mine"
     assert (used.tool.name, used.output) == ("get_weather", "It rains in Riga.")
     assert server.chats[1]["messages"][-1]["content"] == "It rains in Riga."
     assert run.of("response.output_audio_transcript.done")[-1]["transcript"] == "It rains there."
 
 
+async def test_an_interruption_by_hand(server: Stage) -> None:
+    """The application stops an answer that is still being made."""
+    hold = Hold()
+    server.script([LONG + " ", hold, "And so on."])
+    player = RealtimePlaybackTracker()
+    async with running(server, RealtimeAgent(name="clerk"), player=player) as run:
+        await run.session.send_message("tell me everything")
+        await run.until(lambda: run.of("response.output_audio.delta"))
+        item = run.of("response.output_audio.delta")[0]["item_id"]
+        player.on_play_ms(item, 0, 100)
+        await run.session.interrupt()
+        await run.until(lambda: run.of("response.done") and run.of("conversation.item.truncated"))
+        server.model.release(hold)
+    assert run.the("response.done")["response"]["status"] == "cancelled"
+    assert run.the("conversation.item.truncated")["audio_end_ms"] == 100
+
+
 async def test_an_interruption(server: Stage) -> None:
     """The player had played 1200 ms: there the package truncates, and the server remembers just that."""
-    played_ms = 1200
+    played_ms, player = 1200, RealtimePlaybackTracker()
     server.script([LONG], ["Fine."])
-    async with running(server, RealtimeAgent(name="clerk")) as run:
+    async with running(server, RealtimeAgent(name="clerk"), player=player) as run:
         await run.speak("what is twelve times twelve")
         await run.until(lambda: run.of("response.done"))
         item = run.the("response.done")["response"]["output"][0]["id"]
-        run.player.on_play_ms(item, 0, played_ms)
+        player.on_play_ms(item, 0, played_ms)
         await run.speak("stop it please")
         await run.until(lambda: len(run.of("response.done")) == 2)
         await run.until(lambda: len(run.of("conversation.item.retrieved")) >= 2)
@@ -152,3 +178,25 @@ async def test_an_interruption(server: Stage) -> None:
     assert LONG.startswith(remembered)
     assert remembered == part["transcript"]
     assert 0 < len(remembered) < len(LONG) / 2
+
+
+async def test_an_interruption_in_the_making(server: Stage) -> None:
+    """The model still writes, and the package counts by its clock: the server cuts where it says."""
+    hold = Hold()
+    server.script([LONG + " ", hold, "And so on."], ["Fine."])
+    async with running(server, RealtimeAgent(name="clerk")) as run:
+        await run.session.send_message("tell me everything")
+        await run.until(lambda: run.of("response.output_audio.delta"))
+        await run.speak("stop it please")
+        await run.until(lambda: len(run.of("response.done")) == 2)
+        await run.until(lambda: run.of("conversation.item.retrieved"))
+        server.model.release(hold)
+    first = run.of("response.done")[0]["response"]
+    assert (first["status"], first["status_details"]["reason"]) == ("cancelled", "turn_detected")
+    (asked,) = (event for event in run.sent if event["type"] == "conversation.item.truncate")
+    cut = run.the("conversation.item.truncated")
+    assert asked["item_id"] == cut["item_id"] == first["output"][0]["id"]
+    assert asked["audio_end_ms"] == cut["audio_end_ms"]
+    kept = [event["item"] for event in run.of("conversation.item.retrieved")]
+    (part,) = next(item["content"] for item in kept if item["id"] == cut["item_id"])
+    assert len(base64.b64decode(part["audio"] or "")) == cut["audio_end_ms"] * BYTES_PER_MS

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from openai import OpenAI
+from openai.types.websocket_reconnection import ReconnectingEvent
 from tests.interop.realtime.calling import TEXT, message
 from tests.interop.realtime.recording import Recording, pieces
 from tests.interop.realtime.scenes_items import WEATHER
@@ -14,6 +15,7 @@ from tests.interop.realtime.speech import milliseconds, spoken
 from tests.interop.realtime.stage import Stage
 
 from legato.agents.base import ToolCall
+from legato.bench.processes import child, free_port, module, wait_for_port
 
 pytestmark = pytest.mark.slow
 
@@ -114,3 +116,40 @@ def test_a_secret(server: Stage) -> None:
     ):
         talk = Blocking(connection)
         assert talk.until("session.created").session.instructions == "Sell."
+        talk.until("conversation.created")
+    talk.check()
+
+
+@pytest.mark.timeout(60)
+def test_a_process_that_is_restarted_is_found_again(server: Stage) -> None:
+    """`legato serve` ends on SIGTERM, and another one starts on the same port while the package waits."""
+    port = free_port()
+    command = module("legato", "serve", "--agent", "echo", "--port", str(port), "--drain-seconds", "0")
+    closed: list[int] = []
+    with ExitStack() as processes:
+
+        def serve() -> None:
+            process = processes.enter_context(child("a server", command, XDG_STATE_HOME=str(server.state)))
+            wait_for_port(process, port)
+
+        def reconnecting(event: ReconnectingEvent) -> None:
+            closed.append(event.close_code)
+            serve()
+
+        serve()
+        with (
+            OpenAI(base_url=f"https://localhost:{port}/v1") as client,
+            client.realtime.connect(
+                model="legato", on_reconnecting=reconnecting, initial_delay=0.05
+            ) as connection,
+        ):
+            talk = Blocking(connection)
+            first = talk.until("session.created").session
+            talk.until("conversation.created")
+            processes.pop_all().close()
+            second = talk.until("session.created").session
+            connection.session.update(session={"type": "realtime", "instructions": "Again."})
+            assert talk.until("session.updated").session.instructions == "Again."
+    assert closed == [1001]
+    assert first.id != second.id
+    assert not talk.of("error")

@@ -17,6 +17,7 @@ from legato.core.dialects.realtime.session_settings import (
 from legato.core.dialects.realtime.tools import FunctionTool
 
 SETTINGS = SessionSettings.of()
+NAMED = SessionSettings.of(model="mine")
 TRANSCRIPTION = SessionSettings.of("transcription")
 FUNCTION = {"type": "function", "name": "f", "description": "Does.", "parameters": {"type": "object"}}
 
@@ -186,7 +187,7 @@ def test_null_clears_what_is_to_be_included() -> None:
         (SETTINGS, {"type": "live"}, "invalid_value", "session.type"),
         (SETTINGS, {"type": "transcription"}, "invalid_value", "session.type"),
         (TRANSCRIPTION, {"type": "realtime"}, "invalid_value", "session.type"),
-        (SETTINGS, {"type": "realtime", "model": "other"}, "cannot_update_model", "session.model"),
+        (NAMED, {"type": "realtime", "model": "other"}, "cannot_update_model", "session.model"),
         (SETTINGS, {"type": "realtime", "voice": "x"}, "unknown_parameter", "session.voice"),
         (SETTINGS, {"type": "realtime", "include": ["x"]}, "invalid_value", "session.include[0]"),
         (TRANSCRIPTION, {"type": "transcription", "model": "m"}, "unknown_parameter", "session.model"),
@@ -201,6 +202,18 @@ def test_null_clears_what_is_to_be_included() -> None:
 def test_what_is_refused(settings: SessionSettings, partial: Any, code: str, param: str) -> None:
     refusal = refused(partial, settings)
     assert (refusal.code, refusal.param) == (code, param)
+
+
+def test_a_model_is_named_once() -> None:
+    """Stock agents name theirs in each update, whatever the address says."""
+    assert NAMED.updated({"type": "realtime", "model": "mine"}).model == "mine"
+    named = SETTINGS.updated({"type": "realtime", "model": "theirs"})
+    assert named.as_json("s")["model"] == "theirs"
+    assert named.updated({"type": "realtime", "model": "theirs"}) == named
+    assert refused({"type": "realtime", "model": "other"}, named).code == "cannot_update_model"
+    assert refused({"type": "realtime", "model": ""}).code == "cannot_update_model"
+    later = SETTINGS.updated({"type": "realtime"}).updated({"type": "realtime", "model": "late"})
+    assert later.model == "late"
 
 
 def test_sessions_can_be_described_before_they_exist() -> None:

@@ -38,7 +38,7 @@ const agent = new RealtimeAgent({ name: 'clerk', instructions: 'You sell eggs.',
 const transport = new OpenAIRealtimeWebSocket(
   scene === 'spoken' ? { url } : { url, createWebSocket: async (options) => browserLike(options) },
 );
-const session = new RealtimeSession(agent, { transport, model: 'legato' });
+const session = new RealtimeSession(agent, { transport });
 const interruptions = [];
 session.on('transport_event', (event) => {
   events.push(event);
@@ -66,6 +66,11 @@ function speak(question) {
 await session.connect({ apiKey: key, url });
 await until('session.updated');
 speak(questions[0]);
+if (scene === 'stop') {
+  await until('response.output_audio.delta');
+  session.interrupt();
+  await until('conversation.item.truncated');
+}
 await until('response.done', scene === 'tool' ? 2 : 1);
 if (scene === 'interruption') {
   const retrieved = count('conversation.item.retrieved');

@@ -89,6 +89,8 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     truncation: Truncation = "auto"
     tracing: JsonObject | str | None = None
     include: tuple[Include, ...] | None = None
+    model_named: bool = False
+    """Whether the client named the model; while it did not, the first `session.update` that does may."""
 
     @classmethod
     def of(
@@ -99,7 +101,8 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     ) -> "SessionSettings":
         """The settings a session begins with; `model` as the client named it, if it did."""
         given = defaults or SessionDefaults()
-        return cls(type=type, **{**msgspec.structs.asdict(given), "model": model or given.model})
+        changes = {"model": model or given.model, "model_named": model is not None}
+        return cls(type=type, **{**msgspec.structs.asdict(given), **changes})
 
     @classmethod
     def requested(cls, session: JsonObject, defaults: SessionDefaults | None = None) -> "SessionSettings":
@@ -148,20 +151,25 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
         return changes
 
     def _realtime_changes(self, fields: Fields) -> dict[str, Any]:
-        model = fields.text("model")
+        changes = model_changes(fields)
+        model = fields.text("model", NAME_MAX)
         if model is not None and model != self.model:
+            changes |= self._named(model)
+        changes["tracing"] = read_tracing(fields, self.tracing)
+        truncation = read_truncation(fields)
+        if truncation is not None:
+            changes["truncation"] = truncation
+        return changes
+
+    def _named(self, model: str) -> dict[str, Any]:
+        if self.model_named or not model:
             raise EventRefused(
                 "cannot_update_model",
                 f"The model cannot be changed within a session; this one runs '{self.model}'. Name another "
                 "one when connecting (?model=...).",
                 "session.model",
             )
-        changes = model_changes(fields)
-        changes["tracing"] = read_tracing(fields, self.tracing)
-        truncation = read_truncation(fields)
-        if truncation is not None:
-            changes["truncation"] = truncation
-        return changes
+        return {"model": model, "model_named": True}
 
     def for_response(
         self, partial: JsonObject | None = None, locked: Locked = UNLOCKED

@@ -96,7 +96,7 @@ SERVER_EVENTS: dict[str, Entry] = {
 
 SETTINGS: dict[str, Entry] = {
     "type": Entry("handled", "`realtime` or `transcription`; fixed once the session exists"),
-    "model": Entry("handled", "named when connecting; fixed once the session exists"),
+    "model": Entry("handled", "named when connecting, or by the first update that names one; then fixed"),
     "instructions": Entry("handled", "an empty string clears them"),
     "output_modalities": Entry("handled", "`audio` or `text`, not both"),
     "tools": Entry("handled", "functions that the client runs; MCP tools are refused"),

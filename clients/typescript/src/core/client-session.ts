@@ -1,0 +1,358 @@
+// One call as its client sees it: captured audio into it, replies out of it. Sans-IO: time is passed in.
+//
+// Owns what a client does with streams, messages and time (wire/SPEC.md). Must not know the player, the microphone
+// or the transport.
+//
+// The contract. Inputs tell what happened, operations what the owner wants; both take the time `now` (microseconds of
+// any monotonic clock). After each of them: carry out `outputs()` in order, look at `events()` in order, and call
+// `onDeadline(now)` when `nextDeadline` is reached. Nothing is lost by draining late, only delayed. An input never
+// throws on account of the peer's bytes: a violation becomes "close" as the last output and "sessionEnded" as the last
+// event, and everything later has no effect. An operation that is not allowed throws LocalProtocolError; one that
+// merely comes too late does nothing.
+//
+//     connecting ──welcome──► active ──going away──► draining        (any) ──end──► closed
+
+import { LocalProtocolError, RemoteProtocolError } from "../errors.ts";
+import {
+  DATAGRAM_MAX_BYTES,
+  DatagramType,
+  OVERHEAD_BYTES,
+  REASON_MAX_BYTES,
+  RecordType,
+  SessionCode,
+  StreamType,
+} from "../wire/codes.ts";
+import { equal } from "../wire/formats.ts";
+import * as messages from "../wire/messages.ts";
+import { assembled, ControlReader, controlRecord } from "../wire/records.ts";
+import * as varint from "../wire/varint.ts";
+import { Downlink } from "./downlink.ts";
+import type { Event, Output, Party } from "./outputs.ts";
+import { UPLINK_SETTINGS, UplinkSender, type Piece, type UplinkSettings, type UplinkStreams } from "./uplink-sender.ts";
+
+export type SessionState = "connecting" | "active" | "draining" | "closed";
+
+/** What a client accepts unless told otherwise. */
+export const CLIENT_LIMITS: Readonly<messages.Limits> = { ...messages.DEFAULT_LIMITS, hello_ms: 10_000 };
+
+const BYE_PATIENCE_US = 1_000_000;
+
+export interface ClientSessionOptions {
+  uplink?: UplinkSettings;
+  limits?: messages.Limits;
+  /** Audio captured for an earlier session that the server may not have. */
+  carried?: readonly Piece[];
+}
+
+export class ClientSession implements UplinkStreams {
+  readonly limits: messages.Limits;
+  /** When `onDeadline` is due; null while nothing waits for time. */
+  nextDeadline: number | null;
+  private current: SessionState = "connecting";
+  private undone: Output[] = [];
+  private untold: Event[] = [];
+  private nextKey = -1;
+  private readonly controlKey: number;
+  private readonly control: ControlReader;
+  private controlLimit: number;
+  private early: Event[] = [];
+  private earlyBytes = 0;
+  private readonly downlink: Downlink;
+  private readonly start: number;
+  private readonly uplink: UplinkSender;
+
+  /** The first outputs open the control stream and say hello; audio and events may follow at once. */
+  constructor(
+    readonly hello: messages.Hello,
+    now: number,
+    options: ClientSessionOptions = {},
+  ) {
+    this.limits = options.limits ?? CLIENT_LIMITS;
+    this.nextDeadline = now + this.limits.hello_ms * 1_000;
+    this.controlLimit = this.limits.control_record_bytes;
+    this.control = new ControlReader(this.controlLimit, (type, payload) => {
+      if (type === RecordType.EVENT && !this.ended) this.takeEvent(payload);
+    });
+    this.downlink = new Downlink(
+      this.limits.audio_record_bytes,
+      (event) => this.report(event),
+      (stream, code) => this.undone.push({ kind: "stop", stream, code }),
+    );
+    this.start = hello.resume?.uplink_offset ?? options.carried?.[0]?.start ?? 0;
+    this.controlKey = this.openStream(true);
+    this.say(messages.encodeMessage(hello));
+    const settings = options.uplink ?? UPLINK_SETTINGS;
+    this.uplink = new UplinkSender(hello.input, settings, this.start, this, options.carried);
+    this.uplink.pump();
+  }
+
+  get state(): SessionState {
+    return this.current;
+  }
+
+  /** What to do now, in order; the next call starts anew. */
+  outputs(): Output[] {
+    const drained = this.undone;
+    this.undone = [];
+    return drained;
+  }
+
+  /** What happened, in order; the next call starts anew. */
+  events(): Event[] {
+    const drained = this.untold;
+    this.untold = [];
+    return drained;
+  }
+
+  // Inputs
+
+  /** The peer opened a stream. */
+  streamOpened(stream: number, bidirectional: boolean): void {
+    this.guarded(() => {
+      if (bidirectional) throw violation("a server opens no bidirectional streams");
+      this.downlink.opened(stream);
+    });
+  }
+
+  /** The next bytes of a stream arrived, the last ones if `fin`; unknown streams are ignored. */
+  receive(stream: number, data: Uint8Array, fin: boolean): void {
+    this.guarded(() => {
+      if (stream === this.controlKey) {
+        this.control.feed(data);
+        if (fin && !this.ended) throw violation("the control stream ended before the session");
+      } else {
+        this.downlink.receive(stream, data, fin);
+      }
+    });
+  }
+
+  /** The peer abandoned its direction of a stream. */
+  streamReset(stream: number, code: number): void {
+    this.guarded(() => {
+      if (stream === this.controlKey) throw violation("the control stream was abandoned");
+      this.downlink.reset(stream, code);
+    });
+  }
+
+  /** The peer reads no more of our direction of a stream. */
+  streamStopped(stream: number, _code: number): void {
+    this.guarded(() => {
+      if (stream === this.controlKey) throw violation("the control stream was abandoned");
+      throw violation("the server stopped a stream of this client");
+    });
+  }
+
+  /** A datagram arrived; unknown, malformed and oversized ones are ignored. */
+  datagram(data: Uint8Array): void {
+    const type = varint.decode(data, 0);
+    const sequence = type && varint.decode(data, type.next);
+    if (!type || !sequence || data.length > DATAGRAM_MAX_BYTES || this.ended) return;
+    if (type.value === DatagramType.HEARTBEAT && sequence.value <= Number.MAX_SAFE_INTEGER) {
+      this.undone.push({ kind: "datagram", data: assembled([DatagramType.HEARTBEAT_ECHO, sequence.value]) });
+    } else if (type.value === DatagramType.HEARTBEAT_ECHO) {
+      this.untold.push({ kind: "heartbeatReturned", sequence: sequence.value });
+    }
+  }
+
+  /** The transport session is over. */
+  closed(by: Party, code: number, reason: string): void {
+    this.end(by, code, reason);
+  }
+
+  /** Time has passed; harmless if nothing is due. */
+  onDeadline(now: number): void {
+    if (this.ended || this.nextDeadline === null || now < this.nextDeadline) return;
+    if (this.current === "connecting") this.endLocally(SessionCode.HELLO_TIMEOUT, "no welcome in time");
+    else this.endLocally(SessionCode.NO_ERROR, "bye");
+  }
+
+  // Operations
+
+  /** Send captured audio, whole samples or one packet; returns the position behind it. Nothing is lost. */
+  sendAudio(payload: Uint8Array, capturedUs: number): number {
+    return this.ended ? this.uplink.captured : this.uplink.push(payload, capturedUs);
+  }
+
+  /** Nothing follows for a while: let the server have and acknowledge everything now. */
+  endUtterance(): void {
+    if (!this.ended) this.uplink.endGroup();
+  }
+
+  /** Say an event of the dialect. */
+  sendEvent(event: messages.JsonObject): void {
+    this.say(messages.encodeEvent(event, this.controlLimit));
+  }
+
+  /** Tell what the player did: on every change and every 200 ms while playing. */
+  reportPlayback(report: messages.Playback): void {
+    if (!this.requireLive("reportPlayback", "wait for the welcome")) return;
+    this.downlink.report(report);
+    this.say(messages.encodeMessage(report));
+  }
+
+  /** Ask for proof that the path works; "heartbeatReturned" with the same number is it. */
+  sendHeartbeat(sequence: number): void {
+    if (!this.ended) this.undone.push({ kind: "datagram", data: assembled([DatagramType.HEARTBEAT, sequence]) });
+  }
+
+  /** Hang up: the server ends the session, or this side does after a second. */
+  bye(now: number): void {
+    if (!this.requireLive("bye", "use close before the welcome")) return;
+    this.say(messages.encodeMessage({ type: "legato.bye" }));
+    this.nextDeadline = now + BYE_PATIENCE_US;
+  }
+
+  /** End the session at once; unsent data may be lost. */
+  close(code: number, reason: string): void {
+    this.endLocally(code, reason);
+  }
+
+  /** Position behind the last captured sample. */
+  get captured(): number {
+    return this.uplink.captured;
+  }
+
+  /** Position up to which the server has handed audio to the agent. */
+  get acked(): number {
+    return this.uplink.acked;
+  }
+
+  /** The captured audio that is still held, for a session that takes over. */
+  get carried(): Piece[] {
+    return this.uplink.pieces;
+  }
+
+  /** What another session's hello says to continue this call with the ticket of its welcome. */
+  resumeRequest(ticket: string): messages.ResumeRequest {
+    return { ticket, uplink_offset: this.uplink.oldest, downlink: this.downlink.positions() };
+  }
+
+  // What the uplink sender needs
+
+  openGroup(): number {
+    const key = this.openStream(false);
+    this.undone.push({ kind: "send", key, data: varint.encode(StreamType.UPLINK_AUDIO), fin: false });
+    return key;
+  }
+
+  sendRecord(key: number, data: Uint8Array, fin: boolean): void {
+    this.undone.push({ kind: "send", key, data, fin });
+  }
+
+  declareLost(start: number, stop: number): void {
+    this.say(messages.encodeMessage({ type: "legato.audio_gap", from: start, to: stop }));
+  }
+
+  // What the peer does
+
+  private get ended(): boolean {
+    return this.current === "closed";
+  }
+
+  private takeEvent(payload: Uint8Array): void {
+    const message = messages.readServerEvent(payload);
+    if (this.current === "connecting") this.takeWelcome(message as messages.ServerMessage);
+    else if (message.type === "legato.welcome") throw violation("legato.welcome was said twice");
+    else this.takeMessage(message as messages.ServerMessage);
+  }
+
+  private takeMessage(message: messages.ServerMessage): void {
+    if (message.type === "legato.audio_ack") {
+      this.uplink.acknowledge(message.offset);
+    } else if (message.type === "legato.flush") {
+      this.downlink.flush(message.first, message.generation);
+    } else if (message.type === "legato.going_away") {
+      this.current = "draining";
+      this.untold.push({ kind: "draining", inMs: message.in_ms });
+    } else {
+      this.untold.push({ kind: "eventReceived", event: message as unknown as messages.JsonObject });
+    }
+  }
+
+  private takeWelcome(welcome: messages.ServerMessage): void {
+    if (welcome.type !== "legato.welcome") throw violation("the first event is not legato.welcome");
+    const { input, output, resume } = this.hello;
+    if (!equal(welcome.input, input) || !output.some((one) => equal(welcome.output, one))) {
+      throw new RemoteProtocolError(SessionCode.UNSUPPORTED_FORMAT, "welcome with a format not offered");
+    }
+    if (!welcome.resumed && welcome.uplink_offset !== this.start) throw violation("welcome starts where no call was");
+    if (welcome.resumed && !resume) throw violation("welcome to a call nobody resumed");
+    this.current = "active";
+    this.nextDeadline = null;
+    this.controlLimit = welcome.limits.control_record_bytes;
+    this.uplink.setLimits(welcome.limits);
+    this.uplink.keepFor(welcome.resume_ttl_ms);
+    this.untold.push({ kind: "welcomed", welcome }, ...this.early);
+    this.early = [];
+    this.uplink.startFrom(welcome.uplink_offset);
+  }
+
+  /** Report what happens to replies, behind the welcome. */
+  private report(event: Event): void {
+    if (this.current !== "connecting") {
+      this.untold.push(event);
+      return;
+    }
+    this.early.push(event);
+    this.earlyBytes += OVERHEAD_BYTES + (event.kind === "replyAudio" ? event.payload.length : 0);
+    if (this.earlyBytes > this.limits.window_bytes) {
+      throw new RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio before the welcome");
+    }
+  }
+
+  // What inputs and operations share
+
+  private guarded(take: () => void): void {
+    if (this.ended) return;
+    try {
+      take();
+    } catch (error) {
+      if (!(error instanceof RemoteProtocolError)) throw error;
+      this.endLocally(error.code, error.reason);
+    }
+  }
+
+  private openStream(bidirectional: boolean): number {
+    const key = this.nextKey--;
+    this.undone.push({ kind: "open", key, bidirectional });
+    return key;
+  }
+
+  private say(payload: Uint8Array): void {
+    if (!this.ended) this.undone.push({ kind: "send", key: this.controlKey, data: controlRecord(payload), fin: false });
+  }
+
+  private requireLive(operation: string, instead: string): boolean {
+    if (this.current === "connecting") {
+      throw new LocalProtocolError(`${operation} needs an accepted session; ${instead}`);
+    }
+    return !this.ended;
+  }
+
+  private endLocally(code: number, reason: string): void {
+    if (this.ended) return;
+    const short = cut(reason);
+    this.undone.push({ kind: "close", code, reason: short });
+    this.end("local", code, short);
+  }
+
+  private end(by: Party, code: number, reason: string): void {
+    if (this.ended) return;
+    this.current = "closed";
+    this.nextDeadline = null;
+    this.untold.push({ kind: "sessionEnded", by, code, reason });
+    this.downlink.clear();
+    this.early = [];
+  }
+}
+
+/** `reason` within the bytes that a close may carry. */
+export function cut(reason: string): string {
+  const bytes = new TextEncoder().encode(reason);
+  if (bytes.length <= REASON_MAX_BYTES) return reason;
+  return new TextDecoder().decode(bytes.subarray(0, REASON_MAX_BYTES)).replace(/\uFFFD+$/, "");
+}
+
+function violation(reason: string): RemoteProtocolError {
+  return new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, reason);
+}

@@ -1,0 +1,264 @@
+// Whole sessions of wire/vectors, and what they cannot say: operations of the owner.
+
+import { describe, expect, test } from "vitest";
+
+import { ClientSession } from "../src/core/client-session.ts";
+import { LocalProtocolError } from "../src/errors.ts";
+import type { Hello, Playback } from "../src/wire/messages.ts";
+import { ControlReader, controlRecord } from "../src/wire/records.ts";
+import { bytes, cases, hex, plain, snake, type Case } from "./vectors.ts";
+
+const CLIENTS = cases("sessions.json").filter((one) => one.role === "client");
+const HELLO = CLIENTS[0]!.hello as Hello;
+const PCM_HELLO: Hello = { ...HELLO, input: { codec: "pcm16", rate: 16_000, channels: 1 } };
+const WELCOME = cases("welcome.json")[0]!.event;
+const decoder = new TextDecoder();
+
+const json = (event: object): Uint8Array => controlRecord(new TextEncoder().encode(JSON.stringify(event)));
+
+function welcomed(hello = PCM_HELLO, options = {}, welcome: object = {}): ClientSession {
+  const session = new ClientSession(hello, 0, options);
+  session.receive(-1, json({ ...WELCOME, input: hello.input, ...welcome }), false);
+  return session;
+}
+
+function replay(session: ClientSession, step: Case): void {
+  switch (step.do) {
+    case "stream_opened":
+      return session.streamOpened(step.stream, step.bidirectional);
+    case "receive":
+      return step.chunks.forEach((chunk: string, index: number) =>
+        session.receive(step.stream, bytes(chunk), step.fin && index === step.chunks.length - 1),
+      );
+    case "stream_reset":
+      return session.streamReset(step.stream, step.code);
+    case "stream_stopped":
+      return session.streamStopped(step.stream, step.code);
+    case "datagram":
+      return session.datagram(bytes(step.hex));
+    case "closed":
+      return session.closed(step.by, step.code, step.reason);
+    case "on_deadline":
+      return session.onDeadline(step.at);
+    default:
+      throw new Error(`unknown step ${step.do}`);
+  }
+}
+
+/** The events of a session in the notation of the vectors. */
+function reported(session: ClientSession): unknown[] {
+  return session.events().map(({ kind, ...event }) => {
+    const values = Object.values(plain(event)) as unknown[];
+    const inner = values.length === 1 && typeof values[0] === "object" ? values[0] : plain(event);
+    return { [snake(kind)]: inner };
+  });
+}
+
+/** The outputs of a session in the notation of the vectors: all but bytes on audio streams. */
+function askedFor(session: ClientSession): unknown[] {
+  const found: unknown[] = [];
+  const reader = new ControlReader(1 << 20, (_, payload) => found.push({ event: JSON.parse(decoder.decode(payload)) }));
+  for (const output of session.outputs()) {
+    if (output.kind === "open") found.push({ open: output.key, bidirectional: output.bidirectional });
+    else if (output.kind === "stop") found.push({ stop: output.stream, code: output.code });
+    else if (output.kind === "datagram") found.push({ datagram: hex(output.data) });
+    else if (output.kind === "close") found.push({ close: output.code });
+    else if (output.key === -1) reader.feed(output.data);
+  }
+  return found;
+}
+
+function sessionFor(one: Case): ClientSession {
+  const limits = one.limits ? { limits: { ...new ClientSession(HELLO, 0).limits, ...one.limits } } : {};
+  const session = new ClientSession(one.hello, 0, limits);
+  session.outputs();
+  return session;
+}
+
+describe("sessions of the vectors", () => {
+  test.each(CLIENTS)("$name", (one) => {
+    const session = sessionFor(one);
+    for (const step of one.steps) {
+      replay(session, step);
+      const [events, outputs] = [reported(session), askedFor(session)];
+      if (step.events) {
+        expect(events).toHaveLength(step.events.length);
+        expect(events).toMatchObject(step.events);
+      }
+      if (step.outputs) {
+        expect(outputs).toHaveLength(step.outputs.length);
+        expect(outputs).toMatchObject(step.outputs);
+      }
+    }
+  });
+});
+
+describe("violations of the vectors", () => {
+  test.each(cases("malformed.json").filter((one) => one.role === "client"))("$name", (one) => {
+    const session = sessionFor(one);
+    for (const step of one.steps.slice(0, -1)) {
+      replay(session, step);
+      expect(session.state).not.toBe("closed");
+    }
+    replay(session, one.steps.at(-1));
+    const last = session.events().at(-1);
+    expect(last).toMatchObject({ kind: "sessionEnded", by: "local", code: one.code });
+    expect(last).toHaveProperty("reason", expect.stringMatching(/./));
+    expect(session.outputs().at(-1)).toMatchObject({ kind: "close", code: one.code });
+    one.steps.forEach((step: Case) => replay(session, step));
+    expect([session.events(), session.outputs(), session.nextDeadline]).toEqual([[], [], null]);
+  });
+});
+
+describe("welcomes of the vectors", () => {
+  test.each(cases("welcome.json"))("$name", (one) => {
+    const session = new ClientSession(HELLO, 0);
+    session.receive(-1, json(one.event), false);
+    const [event] = session.events();
+    if ("code" in one) expect(event).toMatchObject({ kind: "sessionEnded", code: one.code });
+    else expect(event).toMatchObject({ kind: "welcomed", welcome: one.reads });
+  });
+});
+
+describe("a hello", () => {
+  test.each(cases("hello.json").filter((one) => !("code" in one)))("goes out as it is: $name", ({ event }) => {
+    const session = new ClientSession(event as Hello, 0);
+    expect(askedFor(session)).toEqual([{ open: -1, bidirectional: true }, { event }]);
+  });
+});
+
+describe("captured audio", () => {
+  const samples = (count: number): Uint8Array => new Uint8Array(2 * count);
+
+  test("is sent before the welcome, grouped and timed", () => {
+    const session = new ClientSession(PCM_HELLO, 0);
+    session.outputs();
+    expect(session.sendAudio(Uint8Array.of(1, 0, 2, 0), 7)).toBe(2);
+    expect(session.sendAudio(Uint8Array.of(3, 0), 8)).toBe(3);
+    session.endUtterance();
+    const [open, ...sent] = session.outputs();
+    expect(open).toEqual({ kind: "open", key: -2, bidirectional: false });
+    expect(sent.map((one) => one.kind === "send" && [hex(one.data), one.fin])).toEqual([
+      ["01", false],
+      ["06000701000200", false],
+      ["0402080300", false],
+      ["", true],
+    ]);
+  });
+
+  test("waits for the window and goes on with an acknowledgement", () => {
+    const session = welcomed(PCM_HELLO, {}, { limits: { window_ms: 1_000 } });
+    session.outputs();
+    session.sendAudio(samples(16_000), 0);
+    session.outputs();
+    session.sendAudio(samples(320), 0);
+    expect(session.outputs()).toEqual([]);
+    session.receive(-1, json({ type: "legato.audio_ack", offset: 16_000 }), false);
+    expect(session.outputs().filter((one) => one.kind === "send")).toHaveLength(1);
+    expect([session.acked, session.captured]).toEqual([16_000, 16_320]);
+  });
+
+  test("that a full ring gave up is declared lost, once", () => {
+    const uplink = { groupUs: 1e7, ringUs: 1e6, ringMaxUs: 1e6, ringBytes: 1 << 20 };
+    const session = welcomed(PCM_HELLO, { uplink }, { limits: { window_ms: 100 } });
+    session.sendAudio(samples(1_600), 0);
+    session.outputs();
+    for (let second = 0; second < 3; second += 1) session.sendAudio(samples(16_000), 0);
+    session.receive(-1, json({ type: "legato.audio_ack", offset: 1_600 }), false);
+    expect(askedFor(session)).toEqual([{ event: { type: "legato.audio_gap", from: 1_600, to: 33_600 } }]);
+    session.receive(-1, json({ type: "legato.audio_ack", offset: 33_600 }), false);
+    expect(session.outputs().filter((one) => one.kind === "send")).toHaveLength(1);
+  });
+
+  test("of a session that failed is carried into the next", () => {
+    const first = new ClientSession(PCM_HELLO, 0);
+    first.sendAudio(samples(320), 5);
+    first.closed("transport", 0, "gone");
+    const second = new ClientSession(PCM_HELLO, 0, { carried: first.carried });
+    expect(second.captured).toBe(320);
+    expect(second.outputs().filter((one) => one.kind === "send" && one.key === -2)).toHaveLength(2);
+  });
+
+  test("that cannot be audio is refused with a reason", () => {
+    const session = welcomed();
+    expect(() => session.sendAudio(Uint8Array.of(1), 0)).toThrow(LocalProtocolError);
+    expect(() => session.sendAudio(new Uint8Array(0), 0)).toThrow("leave it out");
+  });
+
+  test("longer than a record is cut at samples", () => {
+    const session = welcomed();
+    session.outputs();
+    session.sendAudio(samples(40_000), 0);
+    expect(session.outputs().filter((one) => one.kind === "send")).toHaveLength(3);
+    expect(session.captured).toBe(40_000);
+  });
+});
+
+describe("operations", () => {
+  const report: Playback = {
+    ...{ type: "legato.playback", item_id: "item_1", content_index: 0, generation: 1 },
+    ...{ played: 1, buffered: 0, underruns: 0, state: "done" },
+  };
+
+  test("playback is reported after the welcome only", () => {
+    expect(() => new ClientSession(HELLO, 0).reportPlayback(report)).toThrow("wait for the welcome");
+    const session = welcomed();
+    session.outputs();
+    session.reportPlayback(report);
+    expect(askedFor(session)).toEqual([{ event: report }]);
+  });
+
+  test("a heartbeat comes back under its number", () => {
+    const session = welcomed();
+    session.events();
+    session.outputs();
+    session.sendHeartbeat(300);
+    expect(askedFor(session)).toEqual([{ datagram: "00412c" }]);
+    session.datagram(bytes("01412c"));
+    expect(session.events()).toEqual([{ kind: "heartbeatReturned", sequence: 300 }]);
+    session.datagram(bytes("00412c"));
+    expect(askedFor(session)).toEqual([{ datagram: "01412c" }]);
+  });
+
+  test("bye waits a second for the server", () => {
+    const session = welcomed();
+    session.outputs();
+    session.bye(1_000);
+    expect(askedFor(session)).toEqual([{ event: { type: "legato.bye" } }]);
+    expect(session.nextDeadline).toBe(1_001_000);
+    session.onDeadline(1_000_999);
+    expect(session.state).toBe("active");
+    session.onDeadline(1_001_000);
+    expect(session.outputs()).toEqual([{ kind: "close", code: 0, reason: "bye" }]);
+  });
+
+  test.each([
+    [{ type: 5 }, "needs a"],
+    [{ type: "legato.playback" }, "operation of the session"],
+    [{ type: "x", big: 1n }, "plain values"],
+    [{ type: "x", long: "x".repeat(1 << 20) }, "reads at most"],
+  ])("an event that cannot be sent says why (%#)", (event, reason) => {
+    expect(() => welcomed().sendEvent(event as never)).toThrow(reason);
+  });
+
+  test("a close reason keeps to its limit in whole characters", () => {
+    const session = welcomed();
+    session.outputs();
+    session.close(0, "é".repeat(600) + "x");
+    const [close] = session.outputs();
+    expect(close).toMatchObject({ kind: "close", reason: "é".repeat(512) });
+  });
+
+  test("a resume says what is held of each reply", () => {
+    const session = welcomed();
+    const steps = CLIENTS.find((one) => one.name === "a reply")!.steps;
+    steps.slice(1, 3).forEach((step: Case) => replay(session, step));
+    session.sendAudio(new Uint8Array(640), 0);
+    session.reportPlayback({ ...report, state: "playing" });
+    expect(session.resumeRequest("t")).toEqual({
+      ticket: "t",
+      uplink_offset: 0,
+      downlink: [{ generation: 1, item_id: "item_1", content_index: 0, received: 2, played: 1 }],
+    });
+  });
+});
