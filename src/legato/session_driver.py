@@ -26,6 +26,7 @@ from legato.core.outputs import (
     Stop,
 )
 from legato.core.session import Session
+from legato.core.state import SessionState
 from legato.core.wire.codes import SessionCode
 from legato.transports.base import CloseSource, Transport
 
@@ -160,8 +161,14 @@ class SessionDriver(Generic[S]):
         """End the session: nothing more comes from the transport."""
         if not self._over:
             self.session.closed(by, code, reason, self.clock())
+            self._streams.clear()
+            self._keys.clear()
             self.settle()
-            self._finish()
+            self._part()
+
+    def obey(self, reactions: Reactions) -> None:
+        """Tell another owner of what happens from now on."""
+        self._reactions = reactions
 
     def settle(self) -> None:
         """Empty the session into the owner and the transport, then arm its deadline.
@@ -286,6 +293,17 @@ class SessionDriver(Generic[S]):
         self._armed = None
         self.session.on_deadline(self.clock())
         self.settle()
+        if self.session.state is SessionState.CLOSED:
+            self._finish()
+
+    def _part(self) -> None:
+        """Wait for nothing from the transport any more; the session may have a while to go."""
+        if self.session.state is not SessionState.PARKED:
+            self._finish()
+            return
+        self._full.clear()
+        self.congested = False
+        self._wake()
 
     def _finish(self) -> None:
         self._over = True

@@ -136,6 +136,11 @@ class Grant:
     _account: _Account = field(repr=False)
     _entered: bool = field(default=False, init=False, repr=False)
 
+    @property
+    def holder(self) -> str:
+        """Who has this grant, in words that show no key: two grants with the same were given to one."""
+        return "/".join((self.name, self._account.fingerprint, self.secret or ""))
+
     def allows(self, event_type: str) -> bool:
         """Whether the caller may send client events of this type."""
         return self.permissions is None or event_type in self.permissions

@@ -72,6 +72,10 @@ class Line(Protocol):
         """Whether the session has ended."""
 
     @property
+    def parked(self) -> bool:
+        """Whether the call goes on without a connection, for a while."""
+
+    @property
     def congested(self) -> bool:
         """Whether so much waits to be sent that a sender should wait in `writable`."""
 

@@ -73,6 +73,11 @@ class CompatLine:
         return self.session.over
 
     @property
+    def parked(self) -> bool:
+        """Never: a call that travels as messages ends with its connection."""
+        return False
+
+    @property
     def congested(self) -> bool:
         """Whether so much waits to be sent that a sender should wait in `writable`."""
         return self._connection is not None and self._connection.congested

@@ -26,8 +26,10 @@ from legato.server.http import Description, HttpSide, bind, make_app
 from legato.server.native_door import NativeDoor
 from legato.server.realtime_door import RealtimeDoor
 from legato.server.realtime_http import REALTIME_PATH, error_body, realtime_routes, refuse
+from legato.server.resuming import Resuming
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
+from legato.server.tickets import Tickets
 from legato.transports.websocket_upgrade import IncomingWebSocket
 from legato.transports.webtransport import IncomingWebTransport, WebTransportEndpoint
 
@@ -117,7 +119,7 @@ class Server:
                 session=getattr(self._agent, "session", None) or SessionDefaults(),
             )
         )
-        self._native = NativeDoor(self._calls, self._authority)
+        self._native = NativeDoor(self._calls, self._authority, _resuming(settings))
         sockets = bind(settings.listen.host, settings.listen.port)
         self._realtime = RealtimeDoor(self._calls, self._authority, self._unready)
         api = realtime_routes(self._authority, self._calls.terms.session)
@@ -211,11 +213,13 @@ class Server:
 
     def _on_session(self, incoming: IncomingWebTransport) -> None:
         assert self._native is not None
+        assert self._calls is not None
         if incoming.path.partition("?")[0] != SESSION_PATH:
             incoming.reject(404)
         elif self._draining:
             incoming.reject(503, [("retry-after", "1")])
-        elif self.calls >= self.settings.limits.calls:
+        elif self.calls - self._calls.parked >= self.settings.limits.calls:
+            # One who comes back to a parked call is let in to the door; see `NativeDoor` for the others.
             log.warning("call refused", remote=incoming.remote, reason="overloaded", calls=self.calls)
             incoming.reject(429, [("retry-after", "5")])
         else:
@@ -260,6 +264,12 @@ def _authority(settings: ServerSettings) -> Authority:
             log.warning("callers need no key: anybody on this machine may call")
         return Authority(settings)
     return Authority(settings, development_key=keep_development_key())
+
+
+def _resuming(settings: ServerSettings) -> Resuming:
+    resume = settings.resume
+    tickets = Tickets([key.get_secret_value().encode() for key in resume.keys])
+    return Resuming(tickets, resume.seconds, resume.server_id)
 
 
 def _identity(identity: ServerIdentity) -> _native.Identity:

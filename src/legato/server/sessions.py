@@ -81,6 +81,8 @@ class LiveCalls:
         """Start without calls."""
         self.terms = terms
         self.clock = clock
+        self.parked = 0
+        """How many calls wait for their caller to come back."""
         self._guests: set[Guest] = set()
         self._calls: dict[str, LiveCall] = {}
         self._empty = asyncio.Event()
@@ -157,6 +159,7 @@ class LiveCall:
         self._agent: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._on_end: list[Callable[[], None]] = []
+        self._parked = False
         self.call = ServerCall(self._opening(), line, caller.formats)
 
     def _opening(self) -> Opening:
@@ -178,6 +181,20 @@ class LiveCall:
             self._timers.append(loop.call_later(seconds, self.close, *late))
         sent, played = (f"{form.codec}/{form.rate}" for form in self.caller.formats)
         self._log.info("call started", client=self.caller.client, input=sent, output=played)
+
+    def parked(self, by: Party, reason: str) -> None:
+        """Take note that the connection is lost; the agent goes on, and another connection may come."""
+        self._calls.parked += 1
+        self._parked = True
+        self.call.speaker.parked()
+        self._log.info("call parked", by=by, reason=reason)
+
+    def continued(self, remote: str) -> None:
+        """Take note that the call goes on over another connection."""
+        self._unpark()
+        self.call.speaker.continued()
+        self._log = self._log.bind(remote=remote)
+        self._log.info("call continued")
 
     def going_away(self, in_ms: int) -> None:
         """Announce the end."""
@@ -219,6 +236,7 @@ class LiveCall:
     def ended(self, by: Party, code: int, reason: str) -> None:
         """Take note that the connection is over; the agent gets a moment to return by itself."""
         self._stop_timers()
+        self._unpark()
         self.call.end()
         on_end, self._on_end = self._on_end, []
         for tell in on_end:
@@ -233,6 +251,10 @@ class LiveCall:
             ]
         level = "info" if code in (SessionCode.NO_ERROR, SessionCode.GOING_AWAY) else "warning"
         getattr(self._log, level)("call ended", by=by, code=code, reason=reason)
+
+    def _unpark(self) -> None:
+        self._calls.parked -= self._parked
+        self._parked = False
 
     def _complain(self) -> None:
         # It still counts as a call: an operator who sees fewer callers than calls finds the reason here.

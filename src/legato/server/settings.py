@@ -7,11 +7,11 @@ nothing; `settings_sources.load_settings` gathers values. Secrets are `SecretStr
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from legato.agents.settings import AssistantSettings
-from legato.server.auth_settings import AuthSettings
+from legato.server.auth_settings import MIN_SECRET_CHARS, AuthSettings
 from legato.trust import is_loopback_address
 
 PREFIX = "LEGATO_"
@@ -109,6 +109,36 @@ class Limits(Group):
     )
 
 
+class Resume(Group):
+    """How a call outlives the connection of its caller."""
+
+    seconds: float = Field(
+        default=60,
+        ge=0,
+        le=3600,
+        description="How long a call waits for a caller who lost the connection; 0 ends it at once.",
+    )
+    keys: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="Keys that seal resume tickets: the first seals, all open, so a new one is put first and"
+        " the old one stays for a day. Servers of one fleet need the same. Without one, tickets end with the"
+        " process.",
+    )
+    server_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Name of this server in its tickets, unlike that of any other; without one, a random"
+        " one.",
+    )
+
+    @model_validator(mode="after")
+    def _keys_are_long(self) -> "Resume":
+        if any(len(key.get_secret_value()) < MIN_SECRET_CHARS for key in self.keys):
+            raise ValueError(f"resume.keys needs at least {MIN_SECRET_CHARS} random characters each")
+        return self
+
+
 class Engine(Group):
     """How QUIC behaves; the defaults suit voice, and few installations have a reason to touch them."""
 
@@ -202,6 +232,7 @@ class ServerSettings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     assistant: AssistantSettings = AssistantSettings.model_validate({})
     limits: Limits = Limits()
+    resume: Resume = Resume()
     engine: Engine = Engine()
     log: Log = Log()
 

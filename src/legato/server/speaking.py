@@ -34,6 +34,9 @@ __all__ = ["Speaker"]
 STALLED_S = 60.0
 """How long a player may stand still before nobody waits any longer for it to play what was said."""
 
+PARKED_US = 3_600_000_000
+"""Longer than any caller without a connection is waited for."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -149,9 +152,18 @@ class Speaker:
                     await pending[-1].finished
             except TimeoutError:
                 making = self._current is not None and not playing.waits_for_credit
+                making = making or self._line.parked
                 if moves == playing.moves and not making:
                     log.warning("the player stands still", unheard=len(pending), seconds=STALLED_S)
                     return
+
+    def parked(self) -> None:
+        """The caller is away: until they are back, no time counts as silence of theirs."""
+        self._dialogue.playback_ends(self._line.clock() + PARKED_US)
+
+    def continued(self) -> None:
+        """The caller is back."""
+        self._playing_moved()
 
     def end(self) -> None:
         """Settle everything: the call is over."""

@@ -1,0 +1,147 @@
+"""A native caller's call, over one connection after the other: what they send, in the order they meant.
+
+Owns the order of events and audio, which travel on streams of their own, and which connection is the call's. It
+must not know how a caller is let in, nor what the agent does with the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from legato.core.events import (
+    AudioReceived,
+    ConnectionLost,
+    EventReceived,
+    GapReported,
+    PlaybackReported,
+    ReplyCancelled,
+    SessionEnded,
+)
+from legato.core.server_session import ServerSession
+from legato.core.wire.codes import SessionCode
+from legato.core.wire.messages import JsonObject
+from legato.server.call_line import CallLine
+from legato.server.sessions import LiveCall
+from legato.session_driver import Reactions, SessionDriver
+
+__all__ = ["COMMIT_OFFSET", "NativeCall"]
+
+COMMIT_OFFSET = "legato_audio_offset"
+"""Member of `input_audio_buffer.commit`: the first captured sample that is not meant (wire/SPEC.md)."""
+
+MOST_HELD = 1000
+"""Events that may wait for the audio that an earlier one is about."""
+
+log = structlog.get_logger(__name__)
+
+
+class NativeCall:
+    """One call, from the moment it is let in."""
+
+    def __init__(
+        self, live: LiveCall, line: CallLine, on_end: Callable[[NativeCall, SessionEnded], None]
+    ) -> None:
+        """Take what comes over `line` for `live`; `on_end` is called when the call is over."""
+        self.live = live
+        self.attachment = 1
+        """Number of the connection it goes on over."""
+        self._line = line
+        self._on_end = on_end
+        self._held: list[JsonObject] = []
+        self._reactions: dict[type, Callable[[Any], None]] = {
+            PlaybackReported: live.call.speaker.playback,
+            ReplyCancelled: live.call.speaker.cancelled,
+            EventReceived: self._event,
+            ConnectionLost: self._lost,
+            SessionEnded: self._ended,
+        }
+        self._listen()
+
+    @property
+    def session(self) -> ServerSession:
+        """The session that is the call's now."""
+        return self._line.session
+
+    def accepts(self, attachment: int) -> bool:
+        """Whether a ticket issued on that connection is still of use: the latest one is, and the one before
+        as long as its holder has not shown that the latest has reached them."""
+        return attachment == self.attachment or (
+            attachment == self.attachment - 1 and not self.session.confirmed
+        )
+
+    @property
+    def reactions(self) -> Reactions:
+        """What to do about the events of each of the call's sessions."""
+        return self._reactions
+
+    def attach(self, driver: SessionDriver[ServerSession], remote: str) -> SessionDriver[ServerSession]:
+        """Go on over another connection; returns the driver of the one before, to be settled."""
+        before = self._line.driver
+        self.attachment += 1
+        self._line.attach(driver)
+        self.live.continued(remote)
+        return before
+
+    def _lost(self, loss: ConnectionLost) -> None:
+        self.live.parked(loss.by, loss.reason)
+
+    def _ended(self, event: SessionEnded) -> None:
+        # A session that hands its call over ends, too; the call does not.
+        if (event.by, event.code) != ("local", SessionCode.REPLACED):
+            self._line.wake()
+            self._on_end(self, event)
+            self.live.ended(event.by, event.code, event.reason)
+
+    def _event(self, received: EventReceived) -> None:
+        call, event = self.live.call, received.event
+        grant = self.live.caller.grant
+        if self._held or self._is_early(event):
+            self._hold(event)
+        elif event["type"] == "response.cancel" and grant.allows("response.cancel"):
+            # Here the player's buffer is ours to clear, so that a reply can be cancelled which is made and
+            # not yet heard.
+            if call.dialogue.writing:
+                call.receive(event, grant.permissions)
+            call.interrupt()
+        else:
+            call.receive(event, grant.permissions)
+
+    def _is_early(self, event: JsonObject) -> bool:
+        """Whether an event is about audio that has not come yet."""
+        if event["type"] != "input_audio_buffer.commit":
+            return False
+        offset = event.get(COMMIT_OFFSET)
+        return type(offset) is int and self.live.call.dialogue.position < offset
+
+    def _hold(self, event: JsonObject) -> None:
+        """Keep an event, and those behind it, until the audio is here."""
+        self._held.append(event)
+        if len(self._held) > MOST_HELD:
+            self.live.close(SessionCode.LIMIT_EXCEEDED, "too many events wait for audio that does not come")
+        elif len(self._held) == 1:
+            self._reactions[AudioReceived] = self._hear_audio
+            self._reactions[GapReported] = self._hear_gap
+
+    def _hear_audio(self, event: AudioReceived) -> None:
+        self.live.call.hear_audio(event)
+        self._release()
+
+    def _hear_gap(self, event: GapReported) -> None:
+        self.live.call.hear_gap(event)
+        self._release()
+
+    def _release(self) -> None:
+        """Take the events that no longer wait for anything."""
+        if self._is_early(self._held[0]):
+            return
+        self._listen()
+        held, self._held = self._held, []
+        for event in held:
+            self._event(EventReceived(event))
+
+    def _listen(self) -> None:
+        self._reactions[AudioReceived] = self.live.call.hear_audio
+        self._reactions[GapReported] = self.live.call.hear_gap
