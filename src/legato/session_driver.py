@@ -71,6 +71,8 @@ class SessionDriver(Generic[S]):
         self._reactions = reactions
         self._streams: dict[int, int] = {}
         self._keys: dict[int, int] = {}
+        self.established = False
+        """Whether the peer accepted the session, on the connecting side."""
         self.congested = False
         """Whether some stream holds more than `HIGH_WATER_BYTES`, so that a sender should wait."""
         self._full: set[int] = set()
@@ -120,6 +122,7 @@ class SessionDriver(Generic[S]):
 
     def opened(self) -> None:
         """Take note that the peer accepted the session; the wire's own welcome says the rest."""
+        self.established = True
 
     def stream_opened(self, stream: int, bidirectional: bool) -> None:
         """Pass a peer's new stream on to the session."""

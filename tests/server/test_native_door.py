@@ -6,7 +6,7 @@ from tests.server.calls import PCM, Caller, Held, dial, hello, speech
 
 from legato.core.audio import AudioFormat
 from legato.core.wire.codes import SessionCode
-from legato.server import native_door
+from legato.server import native_call
 from legato.server.auth import Authority
 from legato.server.settings import ServerSettings
 
@@ -82,7 +82,7 @@ async def test_a_commit_without_an_offset_takes_what_is_there() -> None:
 async def test_events_that_wait_for_audio_that_never_comes_are_bounded() -> None:
     caller, _ = await without_turns()
     say(caller, type="input_audio_buffer.commit", legato_audio_offset=1 << 40)
-    for _ in range(native_door.MOST_HELD):
+    for _ in range(native_call.MOST_HELD):
         say(caller, type="input_audio_buffer.clear")
     await caller.until(lambda: caller.ended is not None)
     assert caller.ended is not None

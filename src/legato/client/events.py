@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from legato.core.wire.messages import PlaybackState
+from legato.core.wire.messages import PlaybackState, Welcome
 
 __all__ = [
     "ClientEvent",
@@ -14,6 +14,7 @@ __all__ = [
     "PlaybackChanged",
     "ReplyArrived",
     "ReplyBegan",
+    "Resumed",
     "ServerEvent",
     "ServerLeaving",
 ]
@@ -82,6 +83,21 @@ class ServerLeaving:
     at_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The connection was lost and there is another.
+
+    If `welcome.resumed` the conversation goes on; otherwise the server did not have it any more and has begun
+    a new one with the audio that was still kept. For `gap_ms` nothing came; `lost_samples` of what was
+    captured never reach an agent, and the server was told which.
+    """
+
+    welcome: Welcome
+    gap_ms: int
+    lost_samples: int
+    at_us: int
+
+
 ClientEvent: TypeAlias = (
-    ServerEvent | ReplyBegan | ReplyArrived | PlaybackChanged | Interrupted | ServerLeaving
+    ServerEvent | ReplyBegan | ReplyArrived | PlaybackChanged | Interrupted | ServerLeaving | Resumed
 )

@@ -140,6 +140,11 @@ class PlaybackBuffer:
             self._changed.extend(stale)
             return stale
 
+    def restart(self) -> None:
+        """Begin anew with generations: another call follows in which they count from 1 again."""
+        with self._lock:
+            self._flushed = 0
+
     def pull(self, samples: int) -> bytes:
         """Return exactly `samples` samples for the loudspeaker; silence where there is nothing to play."""
         with self._lock:

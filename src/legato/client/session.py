@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
 from typing import Any
 
 from legato._inbox import Inbox
 from legato._version import __version__
-from legato.client.address import DEFAULT_URL, resolve_target, token_for
+from legato.client.address import DEFAULT_URL, token_for
 from legato.client.capture import CapturedAudio
 from legato.client.devices import Device, VirtualSpeaker
 from legato.client.events import (
@@ -22,9 +21,11 @@ from legato.client.events import (
     PlaybackChanged,
     ReplyArrived,
     ReplyBegan,
+    Resumed,
     ServerEvent,
     ServerLeaving,
 )
+from legato.client.line import CallerLine
 from legato.client.playback import PlaybackBuffer, PlayedItem
 from legato.client.reply import IncomingReply
 from legato.client.settings import ClientSettings
@@ -46,12 +47,10 @@ from legato.core.events import (
     SessionEnded,
     Welcomed,
 )
-from legato.core.uplink_sender import UplinkSettings
 from legato.core.wire.codes import PLAYBACK_INTERVAL_US, SessionCode
 from legato.core.wire.messages import Capabilities, Hello, Playback, Welcome
-from legato.session_driver import SessionDriver, monotonic_us
-from legato.transports.base import Transport, TransportStatistics
-from legato.transports.webtransport import WebTransportEndpoint, WebTransportSession
+from legato.session_driver import monotonic_us
+from legato.transports.base import TransportStatistics
 
 __all__ = ["RealtimeSession", "connect"]
 
@@ -86,27 +85,12 @@ class RealtimeSession:
         self.playback = PlaybackBuffer(rate, settings.start_ms * rate // 1000)
         self._capture = CapturedAudio(settings.input)
         self._speaker = speaker
-        self._session = ClientSession(
-            Hello(
-                input=settings.input,
-                output=settings.output,
-                lead_ms=settings.lead_ms,
-                token=token_for(url, settings),
-                capabilities=Capabilities(playback_reports=True),
-                client=f"legato-python/{__version__}",
-            ),
-            monotonic_us(),
-            UplinkSettings(group_us=settings.group_ms * 1000),
-        )
         self._events: Inbox[ClientEvent] = Inbox()
         self._replies: dict[int, IncomingReply] = {}
         self._reported_us = 0
-        self._endpoint: WebTransportEndpoint | None = None
-        self._transport: WebTransportSession | None = None
-        self._driver: SessionDriver[ClientSession] | None = None
         self._welcomed = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
-        self._reactions: dict[type, Callable[[Any], None]] = {
+        reactions: dict[type, Callable[[Any], None]] = {
             ReplyAudio: self._reply_audio,
             EventReceived: self._event,
             ReplyStarted: self._reply_started,
@@ -114,14 +98,28 @@ class RealtimeSession:
             Flushed: self._flushed,
             Welcomed: self._on_welcome,
             Draining: self._draining,
+            Resumed: self._resumed,
             SessionEnded: self._ended,
         }
+        hello = Hello(
+            input=settings.input,
+            output=settings.output,
+            lead_ms=settings.lead_ms,
+            token=token_for(url, settings),
+            capabilities=Capabilities(playback_reports=True),
+            client=f"legato-python/{__version__}",
+        )
+        self._line = CallerLine(url, settings, hello, reactions)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="connect")
 
     @property
     def events(self) -> AsyncIterator[ClientEvent]:
         """Return what happens in the call, in order; one reader. It ends when the call does."""
         return self._events
+
+    @property
+    def _session(self) -> ClientSession:
+        return self._line.session
 
     @property
     def captured_samples(self) -> int:
@@ -191,24 +189,23 @@ class RealtimeSession:
     def migrate(self, local: tuple[str, int] | None = None) -> None:
         """Move to another local address, or just to a fresh port, without losing a sample."""
         self._check_open()
-        if self._transport is None:
+        transport = self._line.connection.transport
+        if transport is None:
             raise LocalProtocolError("the call has no path yet that could be left: wait until it is ready")
-        self._transport.migrate(local)
+        transport.migrate(local)
 
     def statistics(self) -> TransportStatistics | None:
         """Return the connection's figures, or None before there is one."""
-        return self._transport.statistics() if self._transport is not None else None
+        transport = self._line.connection.transport
+        return transport.statistics() if transport is not None else None
 
     async def close(self) -> None:
         """Hang up and release everything. Idempotent."""
         self._connecting.cancel()
-        if self._driver is not None and not self._driver.over:
-            self._session.close(SessionCode.NO_ERROR, "", self.now_us())
-            self._settle()
+        self._line.hang_up()
         if self.ended is None:
             self._ended(SessionEnded("local", SessionCode.NO_ERROR, "hung up"))
-        if self._endpoint is not None:
-            await self._endpoint.close()
+        await self._line.close()
 
     async def wait_closed(self) -> SessionClosed:
         """Wait until the call is over, whoever ends it, and return how it ended."""
@@ -230,31 +227,14 @@ class RealtimeSession:
         await self.close()
 
     async def _connect(self) -> None:
-        settings = self.settings
         try:
-            target = await resolve_target(self.url, settings)
-            self._endpoint = WebTransportEndpoint.client(
-                SimpleNamespace(
-                    keep_alive_ms=settings.keep_alive_ms,
-                    max_idle_ms=settings.max_idle_ms,
-                    initial_rtt_ms=settings.initial_rtt_ms,
-                )
-            )
-            self._transport = self._endpoint.connect(target, self._bind)
-            self._settle()
+            await self._line.connect()
         except LegatoError as error:
-            self._fail(error)
-        except Exception as error:
             # Whoever waits for `ready` is told now, not when their patience ends.
-            self._fail(ConnectError(f"cannot call {self.url}: {error}"))
-
-    def _bind(self, transport: Transport) -> SessionDriver[ClientSession]:
-        self._driver = SessionDriver(self._session, transport, self._reactions)
-        return self._driver
+            self._fail(error)
 
     def _settle(self) -> None:
-        if self._driver is not None:
-            self._driver.settle()
+        self._line.settle()
 
     def _check_open(self) -> None:
         if self.ended is not None:
@@ -275,6 +255,14 @@ class RealtimeSession:
             self._fail(error)
         if not self._welcomed.done():
             self._welcomed.set_result(event.welcome)
+
+    def _resumed(self, event: Resumed) -> None:
+        self.welcome = event.welcome
+        if not event.welcome.resumed:
+            # The old replies were flushed; generations begin anew.
+            self._replies.clear()
+            self.playback.restart()
+        self._tell(event)
 
     def _event(self, event: EventReceived) -> None:
         self._tell(ServerEvent(event.event, self.now_us()))

@@ -12,6 +12,10 @@ from legato.core.errors import SettingsError
 __all__ = ["ClientSettings", "default_input", "default_output"]
 
 
+LONGEST_RESUME_S = 3600
+"""Audio is not kept for longer than five minutes in any case."""
+
+
 def _codec() -> Literal["opus", "pcm16"]:
     return "opus" if importlib.util.find_spec("av") else "pcm16"
 
@@ -34,7 +38,8 @@ class ClientSettings:
     `certificate_hashes` are SHA-256 digests of the server's certificate: when given, nothing else is trusted.
     `lead_ms` is how far a reply may run ahead of its playback. `start_ms` is how much of a reply must be here
     before it starts. `group_ms` is how much captured audio shares a stream. `token` is the API key or client
-    secret to show; without one, servers on this machine are shown the development key of this user. Raises
+    secret to show; without one, servers on this machine are shown the development key of this user.
+    `resume_s` is how long a lost connection is replaced before the call is given up, 0 for not at all. Raises
     `SettingsError`.
     """
 
@@ -44,6 +49,7 @@ class ClientSettings:
     start_ms: int = 40
     group_ms: int = 10_000
     connect_timeout_s: float = 10.0
+    resume_s: float = 60.0
     keep_alive_ms: int = 10_000
     max_idle_ms: int = 30_000
     initial_rtt_ms: int = 100
@@ -62,3 +68,5 @@ class ClientSettings:
             raise SettingsError("token must be an API key or a client secret: ASCII, not empty, on one line")
         if self.connect_timeout_s <= 0:
             raise SettingsError(f"connect_timeout_s must be above 0, not {self.connect_timeout_s}")
+        if not 0 <= self.resume_s <= LONGEST_RESUME_S:
+            raise SettingsError(f"resume_s must be 0 to {LONGEST_RESUME_S}, not {self.resume_s}")

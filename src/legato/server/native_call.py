@@ -1,7 +1,7 @@
 """A native caller's call, over one connection after the other: what they send, in the order they meant.
 
-Owns the order of events and audio, which travel on streams of their own, and which connection is the call's. It
-must not know how a caller is let in, nor what the agent does with the call.
+Owns the order of events and audio, which travel on streams of their own, and which connection is the call's.
+It must not know how a caller is let in, nor what the agent does with the call.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class NativeCall:
         self.live = live
         self.attachment = 1
         """Number of the connection it goes on over."""
+        self._oldest = 1
         self._line = line
         self._on_end = on_end
         self._held: list[JsonObject] = []
@@ -66,11 +67,10 @@ class NativeCall:
         return self._line.session
 
     def accepts(self, attachment: int) -> bool:
-        """Whether a ticket issued on that connection is still of use: the latest one is, and the one before
-        as long as its holder has not shown that the latest has reached them."""
-        return attachment == self.attachment or (
-            attachment == self.attachment - 1 and not self.session.confirmed
-        )
+        """Whether a ticket issued on that connection is still of use: it is until its holder has shown that
+        a later one has reached them."""
+        oldest = self.attachment if self.session.confirmed else self._oldest
+        return oldest <= attachment <= self.attachment
 
     @property
     def reactions(self) -> Reactions:
@@ -80,6 +80,8 @@ class NativeCall:
     def attach(self, driver: SessionDriver[ServerSession], remote: str) -> SessionDriver[ServerSession]:
         """Go on over another connection; returns the driver of the one before, to be settled."""
         before = self._line.driver
+        if before.session.confirmed:
+            self._oldest = self.attachment
         self.attachment += 1
         self._line.attach(driver)
         self.live.continued(remote)

@@ -36,9 +36,16 @@ log = structlog.get_logger(__name__)
 class NativeDoor:
     """Lets native callers in."""
 
-    def __init__(self, calls: LiveCalls, authority: Authority, resuming: Resuming | None = None) -> None:
-        """Let callers with a key of `authority` into `calls`."""
+    def __init__(
+        self,
+        calls: LiveCalls,
+        authority: Authority,
+        resuming: Resuming | None = None,
+        most_calls: int | None = None,
+    ) -> None:
+        """Let callers with a key of `authority` into `calls`; beyond `most_calls` only returning ones."""
         self.calls = calls
+        self.most_calls = most_calls
         self.authority = authority
         self.resuming = resuming or Resuming()
 
@@ -95,6 +102,8 @@ class _Visitor:
                 call := self._door.resuming.find(hello, grant, self._calls.clock(), time.time())
             ) is not None:
                 self._continue(call, hello, output, grant)
+            elif self._door.most_calls is not None and len(self._calls) > self._door.most_calls:
+                raise Unauthorized(429, "overloaded", "the server takes no more calls now: try again later")
             else:
                 self._begin(hello, output, grant)
         except Unauthorized as refusal:

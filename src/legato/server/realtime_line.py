@@ -30,6 +30,7 @@ __all__ = ["CLOSE_CODES", "CompatLine"]
 CLOSE_CODES = {
     SessionCode.NO_ERROR: NORMAL,
     SessionCode.GOING_AWAY: GOING_AWAY,
+    SessionCode.REPLACED: GOING_AWAY,
     SessionCode.OVERLOADED: TRY_AGAIN_LATER,
     SessionCode.PROTOCOL_VIOLATION: POLICY_VIOLATION,
     SessionCode.LIMIT_EXCEEDED: POLICY_VIOLATION,

@@ -119,7 +119,7 @@ class Server:
                 session=getattr(self._agent, "session", None) or SessionDefaults(),
             )
         )
-        self._native = NativeDoor(self._calls, self._authority, _resuming(settings))
+        self._native = NativeDoor(self._calls, self._authority, _resuming(settings), settings.limits.calls)
         sockets = bind(settings.listen.host, settings.listen.port)
         self._realtime = RealtimeDoor(self._calls, self._authority, self._unready)
         api = realtime_routes(self._authority, self._calls.terms.session)

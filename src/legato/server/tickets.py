@@ -1,12 +1,12 @@
-"""Resume tickets: sealed by the fleet's key, opened again; must not know calls, nor what a ticket is good for.
+"""Resume tickets: sealed by the fleet's key and opened again; must not know calls, nor what a ticket is for.
 
 A ticket is base64url without padding of
 
     version (1 byte) · key id (4) · nonce (12) · JSON, encrypted with AES-256-GCM, tag included
 
-The first two are authenticated with it. The key id tells which of the keys made it, so that a new key can take
-over while the old one still opens. Nobody but the fleet can read a ticket, and opening costs the same whatever
-is wrong with it.
+The first two are authenticated with it. The key id tells which of the keys made it, so that a new key can
+take over while the old one still opens. Nobody but the fleet can read a ticket, and one that is no good costs
+one decryption at the most.
 """
 
 import base64

@@ -1,0 +1,190 @@
+"""A caller's line: one connection after the other, for one call.
+
+Owns which connection is at work and when another one is opened beside it. It must not know audio, nor what
+the events of a session mean beyond its beginning and its end.
+
+Make before break: while a path is only suspicious, the old connection goes on until the new one is welcomed,
+and if it recovers before that the attempt is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from legato.client.connection import Connection, Dialer, PathWatch
+from legato.client.events import Resumed
+from legato.client.settings import ClientSettings
+from legato.core.client_session import ClientSession
+from legato.core.errors import ConnectError, LegatoError, TransportError
+from legato.core.events import ConnectionLost, SessionEnded, Welcomed
+from legato.core.state import CONNECTED
+from legato.core.uplink_sender import UplinkSettings
+from legato.core.wire.codes import SessionCode
+from legato.core.wire.messages import Hello
+from legato.session_driver import monotonic_us
+
+__all__ = ["CallerLine"]
+
+LOOK_S = 0.25
+"""How often the path is looked at."""
+
+FIRST_TRY_S = 2.0
+LONGEST_TRY_S = 8.0
+"""How long a connection may take before another one is tried: longer each time, for slow networks."""
+
+PAUSE_S = 0.25
+"""Between a connection that failed at once and the next."""
+
+FOR_NOW = (SessionCode.GOING_AWAY, SessionCode.OVERLOADED, SessionCode.INTERNAL_ERROR)
+"""Refusals after which it is worth asking again."""
+
+
+class CallerLine:
+    """Keeps a call connected."""
+
+    def __init__(
+        self,
+        url: str,
+        settings: ClientSettings,
+        hello: Hello,
+        reactions: Mapping[type, Callable[[Any], None]],
+    ) -> None:
+        """Prepare to call `url` with `hello`. Of `reactions`, those to `Welcomed` and `SessionEnded` are
+        called for the call's beginning and end, the others for each session; `Resumed` is one of them."""
+        self.clock = monotonic_us
+        self._url = url
+        self._dialer = Dialer(url, settings)
+        self._uplink = UplinkSettings(
+            group_us=settings.group_ms * 1000, resume_us=round(settings.resume_s * 1_000_000)
+        )
+        self._reactions = reactions
+        self._path = PathWatch(self.clock())
+        self._current = self._connection(ClientSession(hello, self.clock(), self._uplink))
+        self._taken: asyncio.Future[bool] | None = None
+        self._tries = 0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def session(self) -> ClientSession:
+        """The session at work."""
+        return self._current.session
+
+    @property
+    def connection(self) -> Connection:
+        """The connection at work."""
+        return self._current
+
+    def settle(self) -> None:
+        """Carry out what the session asks for."""
+        self._current.settle()
+
+    async def connect(self) -> None:
+        """Make the first connection. Raises `SettingsError` or `TransportError`."""
+        try:
+            await self._dialer.prepare()
+            self._dialer.dial(self._current)
+        except LegatoError:
+            raise
+        except Exception as error:
+            raise ConnectError(f"cannot call {self._url}: {error}") from error
+
+    def stop(self) -> None:
+        """Look for no other connection any more."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+
+    def hang_up(self) -> None:
+        """End the session."""
+        self.stop()
+        self._current.abandon()
+
+    async def close(self) -> None:
+        """Release the sockets; the session has ended. Idempotent."""
+        await self._dialer.close()
+
+    def _connection(self, session: ClientSession) -> Connection:
+        own: dict[type, Callable[[Any], None]] = {
+            Welcomed: lambda event: self._welcomed(connection, event),
+            ConnectionLost: self._lost,
+            SessionEnded: lambda event: self._ended(connection, event),
+        }
+        connection = Connection(session, {**self._reactions, **own})
+        return connection
+
+    def _welcomed(self, connection: Connection, event: Welcomed) -> None:
+        now = self.clock()
+        silent_us, self._path = now - self._path.heard_us, PathWatch(now)
+        before, self._current = self._current, connection
+        self._tries = 0
+        if connection is before:
+            self._reactions[Welcomed](event)
+            if connection.session.resume_request() is not None and self._uplink.resume_us:
+                self._begin("watch", self._watch)
+            return
+        before.settle()
+        if self._taken is not None and not self._taken.done():
+            self._taken.set_result(True)
+        self._reactions[Resumed](Resumed(event.welcome, silent_us // 1000, event.lost, now))
+
+    def _ended(self, connection: Connection, event: SessionEnded) -> None:
+        if connection is self._current:
+            self.stop()
+            self._reactions[SessionEnded](event)
+        elif event.by == "peer" and connection.established and event.code not in FOR_NOW:
+            # The server tells how the call ended, or why it does not take this caller any more.
+            self._current.abandon(event.by, event.code, event.reason)
+        elif self._taken is not None and not self._taken.done():
+            self._taken.set_result(False)
+
+    def _lost(self, loss: ConnectionLost) -> None:
+        if loss.code == SessionCode.REPLACED and not self._tries:
+            # None of ours: another client has come with our ticket.
+            self._current.abandon(loss.by, loss.code, loss.reason)
+        else:
+            self._begin("reconnect", self._reconnect)
+
+    def _begin(self, name: str, work: Callable[[], Any]) -> None:
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            self._tasks[name] = asyncio.get_running_loop().create_task(work(), name=name)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            transport = self._current.transport
+            if self.session.state not in CONNECTED or transport is None:
+                continue
+            with contextlib.suppress(TransportError):
+                if self._path.look(transport.statistics(), self.clock()):
+                    self._begin("reconnect", self._reconnect)
+                elif (task := self._tasks.pop("reconnect", None)) is not None:
+                    task.cancel()
+
+    async def _reconnect(self) -> None:
+        """Try one connection after the other until one is taken."""
+        patience = FIRST_TRY_S
+        while not await self._try(patience):
+            patience = min(patience * 1.5, LONGEST_TRY_S)
+            await asyncio.sleep(PAUSE_S)
+
+    async def _try(self, patience: float) -> bool:
+        old = self.session
+        hello = msgspec.structs.replace(old.hello, resume=old.resume_request())
+        connection = self._connection(ClientSession(hello, self.clock(), self._uplink, continues=old))
+        taken = self._taken = asyncio.get_running_loop().create_future()
+        self._tries += 1
+        try:
+            self._dialer.dial(connection)
+            async with asyncio.timeout(patience):
+                return bool(await taken)
+        except (TimeoutError, TransportError):
+            return False
+        finally:
+            if connection is not self._current:
+                connection.abandon()
