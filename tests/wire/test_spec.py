@@ -14,12 +14,15 @@ from legato.core.wire.messages import (
     AudioAck,
     AudioLost,
     Bye,
+    EventAck,
     Flush,
     GoingAway,
     Hello,
     Limits,
     Playback,
+    ReceivedReply,
     ReplyHeader,
+    ResumeRequest,
     Welcome,
 )
 from legato.core.wire.records import AudioReader, ControlReader
@@ -80,6 +83,12 @@ def test_intervals() -> None:
     assert f"every {codes.PLAYBACK_INTERVAL_US // 1000} ms while playing" in section("Playback reports")
 
 
+def test_counted_events() -> None:
+    resume = section("Resume")
+    assert f"{codes.EVENT_ACK_EVENTS} events or {codes.EVENT_ACK_BYTES} bytes" in resume
+    assert f"within {codes.KEPT_EVENT_BYTES >> 20} MiB" in resume
+
+
 def test_the_weight_of_what_is_held() -> None:
     assert f"payload plus {codes.OVERHEAD_BYTES} bytes" in section("Uplink audio")
     assert f"each with {codes.OVERHEAD_BYTES} bytes on top" in section("Limits")
@@ -101,10 +110,12 @@ def test_members_of_hello_and_welcome() -> None:
 
 
 def test_every_event_and_member_is_described() -> None:
-    for kind in (Hello, Welcome, AudioAck, AudioLost, Playback, Flush, GoingAway, Bye):
+    for kind in (Hello, Welcome, AudioAck, AudioLost, EventAck, Playback, Flush, GoingAway, Bye):
         assert f"`{kind.__struct_config__.tag}" in SPEC
         for member in kind.__struct_encode_fields__:
             assert re.search(rf'[`"]{member}[`"]', SPEC), member
+    for member in (*ResumeRequest.__struct_encode_fields__, *ReceivedReply.__struct_encode_fields__):
+        assert re.search(rf'[`"]{member}[`"]', section("Resume")), member
     for member in ReplyHeader.__struct_encode_fields__:
         assert f'"{member}"' in section("Downlink audio")
 

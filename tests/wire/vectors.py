@@ -87,7 +87,8 @@ def reported(session: Session) -> list[dict[str, Any]]:
     for event in session.events():
         name = "".join("_" + c.lower() if c.isupper() else c for c in type(event).__name__)[1:]
         value = plain(event)
-        inner = value[next(iter(value))] if len(value) == 1 else value
+        # What is about one message is written as that message.
+        inner = value[next(iter(value))] if len(value) == 1 or name == "welcomed" else value
         found.append({name: inner if isinstance(inner, dict) else value})
     return found
 
