@@ -5,12 +5,22 @@ how many bytes. Data that is queued when its sender resets the stream is lost, a
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from legato.core import AudioFormat, Capabilities, ClientSession, Hello, Limits, ServerSession, Terms
 from legato.core.events import Event, HelloReceived
-from legato.core.outputs import CloseSession, OpenStream, Pause, Reset, Resume, Send, SendDatagram, Stop
+from legato.core.outputs import (
+    CloseSession,
+    OpenStream,
+    Output,
+    Pause,
+    Reset,
+    Resume,
+    Send,
+    SendDatagram,
+    Stop,
+)
 from legato.core.session import Session
 from legato.core.uplink_sender import UplinkSettings
 
@@ -39,6 +49,8 @@ class End:
         self.events: list[Event] = []
         self.queues: dict[int, deque[tuple[str, Any]]] = {}
         self.paused: set[int] = set()
+        self.watch: Callable[[Output], None] = lambda output: None
+        """Sees everything the session asks for."""
         self.other: End
 
     def number(self, key: int) -> int:
@@ -52,6 +64,7 @@ class End:
     def collect(self) -> None:
         """Queue the outputs for the other side and keep the events."""
         for output in self.session.outputs():
+            self.watch(output)
             match output:
                 case OpenStream(key, bidirectional, _):
                     self.queue(self.number(key)).append(("open", bidirectional))

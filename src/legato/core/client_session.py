@@ -62,6 +62,8 @@ class ClientSession(ClientReplies):
         self.welcome: Welcome | None = None
         self.settings = settings or UplinkSettings()
         self._old = continues
+        self._known = 0
+        """Counted events that come again although they were taken."""
         self._start = hello.resume.uplink_offset if hello.resume is not None else 0
         self._uplink = UplinkSender(hello.input, self.settings, self._start, self)
         self._control_key = self._take_key()
@@ -185,6 +187,8 @@ class ClientSession(ClientReplies):
         message = read_server_event(payload)
         if self._state is SessionState.CONNECTING:
             self._take_welcome(message, now)
+        elif self._known and isinstance(message, dict | Flush):
+            self._known -= 1
         elif isinstance(message, dict):
             self._report_event(message, len(payload))
         elif isinstance(message, AudioAck):
@@ -217,7 +221,9 @@ class ClientSession(ClientReplies):
         else:
             self._resume_us = self.settings.resume_us
         old, self._old = self._old, None
-        if old is None:
+        if old is not None and old.state is SessionState.CLOSED:
+            self._end_locally(SessionCode.NO_ERROR, "the call has ended meanwhile")
+        elif old is None:
             self._uplink.set_limits(message.limits)
             self._events.append(Welcomed(message))
             self._uplink.start_from(message.uplink_offset)
@@ -237,6 +243,8 @@ class ClientSession(ClientReplies):
         if welcome.resumed:
             unsaid = old._log.after(welcome.events)
             self._log = old._log
+            # The old connection may have brought more since the hello was said.
+            self._known = self._log.taken - (self.hello.resume.events if self.hello.resume else 0)
             self._replies = old._replies
         else:
             unsaid = []
