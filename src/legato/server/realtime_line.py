@@ -95,8 +95,8 @@ class CompatLine:
         session = self.session
         try:
             # What an owner does about an event leaves in the same round.
-            while events := session.events():
-                for event in events:
+            while session.untold:
+                for event in session.events():
                     reaction = self.reactions.get(type(event))
                     if reaction is not None:
                         try:
@@ -105,7 +105,8 @@ class CompatLine:
                             self._failed(event, error)
         finally:
             self._settling = False
-        self.carry_out()
+        if session.undone or session.ending is not None:
+            self.carry_out()
         if session.holds is not self._held:
             self._hold(session.holds)
         deadline = session.next_deadline()
