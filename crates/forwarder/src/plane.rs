@@ -18,7 +18,7 @@ mod worker;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -211,11 +211,10 @@ impl Plane {
         }
     }
 
-    /// The numbers of its sockets' descriptors, to be passed to another process while this one still works: the other one
-    /// begins, this one stops, and no packet is lost. They stay this plane's.
-    pub fn descriptors(&self) -> Vec<RawFd> {
-        let sockets = self.sockets.iter();
-        sockets.map(|socket| socket::number(socket)).collect()
+    /// Its sockets, to be passed to another process while this one still works: the other one begins
+    /// ([`Plane::inherit`]), this one stops, and no packet is lost.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.sockets.iter().map(|socket| socket.as_fd()).collect()
     }
 
     /// Stops, when the batches in hand are sent, and gives the sockets back for [`Plane::inherit`].

@@ -6,7 +6,7 @@
 use std::io;
 use std::mem::{size_of, zeroed, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
@@ -560,9 +560,4 @@ fn address(name: &Name) -> Option<SocketAddr> {
             _ => None,
         }
     }
-}
-
-/// The descriptor's number, for those who pass it on.
-pub(crate) fn number(socket: &Socket) -> RawFd {
-    socket.raw.as_raw_fd()
 }
