@@ -14,7 +14,7 @@ export type VoiceErrorCode =
   | "unsupported-browser"
   | "audio-blocked"
   | "bad-address"
-  | "bad-settings"
+  | "misuse"
   | "unreachable"
   | "certificate"
   | "unauthorized"
