@@ -413,7 +413,7 @@ class TestEnds:
             await until(caller, "conversation.created")
             place.calls.going_away(30)
             code, reason, _ = await close_of(caller)
-            assert (code, reason) == (1001, "the server goes away")
+            assert (code, reason) == (1012, "the server goes away")
 
     async def test_the_call_has_lasted_as_long_as_it_may(self) -> None:
         async with house_with_key_limits({"session_seconds": 0.05}, waiting) as place, place.call() as caller:

@@ -178,6 +178,7 @@ class Server:
         """Close every session, let agents return, then cancel those that do not: their stages go next."""
         if self._calls is None:
             return
+        self._calls.going_away(0)
         self._calls.close_all(SessionCode.GOING_AWAY, "the server stops")
         if not await self._empty_within(AGENT_GRACE_S):
             log.warning("agents did not return and are cancelled", calls=self._calls.cancel_agents())

@@ -64,6 +64,8 @@ class CompatSession:
         `may_append` audio is an event like others, for the dialogue to refuse."""
         self.ending: tuple[int, str] | None = None
         """A `SessionCode` and a reason, once the connection is to be closed."""
+        self.leaving = False
+        """Whether the server goes away: who is sent off now may call again."""
         self._input_format: Callable[[], AudioFormat] = lambda: form
         self._meter = AppendMeter(limits)
         self._position = 0  # samples received so far
@@ -198,6 +200,7 @@ class CompatSession:
     def going_away(self, in_ms: int, now: int) -> None:
         """End the session in `in_ms`: the API has no event to announce it."""
         if not self._over:
+            self.leaving = True
             self._leaves_at = now + in_ms * 1_000
 
     def close(self, code: int, reason: str, now: int) -> None:
