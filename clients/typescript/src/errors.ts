@@ -12,7 +12,6 @@ export type VoiceErrorCode =
   | "microphone-lost"
   | "insecure-page"
   | "unsupported-browser"
-  | "audio-blocked"
   | "bad-address"
   | "misuse"
   | "unreachable"
