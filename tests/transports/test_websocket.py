@@ -23,7 +23,7 @@ from legato.server.certificates import make_development_identity
 from legato.transports.base import CloseSource
 from legato.transports.messages import MessageLimits
 from legato.transports.websocket import WebSocketConnection
-from legato.transports.websocket_upgrade import IncomingWebSocket
+from legato.transports.websocket_upgrade import IncomingWebSocket, ServerWebSocket
 
 ANSWER_S = 5
 
@@ -103,7 +103,7 @@ class Place:
         self.port = 0
 
     def protocol(self) -> WebSocketConnection:
-        connection = WebSocketConnection(self.answer, self.limits, self.open)
+        connection = ServerWebSocket(self.answer, self.limits, self.open)
         self.made.append(connection)
         return connection
 

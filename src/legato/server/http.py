@@ -29,8 +29,7 @@ from uvicorn.server import ServerState
 
 from legato.core.errors import SettingsError, TransportError
 from legato.server.certificates import ServerIdentity
-from legato.transports.websocket import WebSocketConnection
-from legato.transports.websocket_upgrade import IncomingWebSocket
+from legato.transports.websocket_upgrade import IncomingWebSocket, ServerWebSocket
 
 WELL_KNOWN = "/.well-known/legato"
 """Where a client finds what it needs before it can connect."""
@@ -310,9 +309,9 @@ def _websockets(on_websocket: Callable[[IncomingWebSocket], None]) -> Any:
 
     def protocol(
         config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
-    ) -> WebSocketConnection:
+    ) -> ServerWebSocket:
         # uvicorn shuts down whom it finds among the connections, and waits for them.
-        return WebSocketConnection(on_websocket, connections=server_state.connections)  # type: ignore[arg-type]
+        return ServerWebSocket(on_websocket, connections=server_state.connections)  # type: ignore[arg-type]
 
     return protocol
 
