@@ -52,7 +52,8 @@ _AUTHORITY = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>legato</title></head><body>
 <h1>legato {version}</h1>
-<p>A voice server. It is running and talks over QUIC (WebTransport) at <code>{url}</code>.</p>
+<p>A voice server. It is running and talks over QUIC (WebTransport) at <code>{url}</code>, and over a WebSocket
+at the same address where UDP is blocked.</p>
 <p>Talk to it from a terminal: <code>legato talk</code></p>
 <p><a href="/.well-known/legato">Connection document</a> · <a href="/healthz">health</a> ·
 <a href="/readyz">readiness</a></p>
@@ -96,6 +97,7 @@ def make_app(
         document = {
             "protocol_versions": list(now.protocol_versions),
             "webtransport_url": _url(request, now.path),
+            "websocket_url": _url(request, now.path, "wss"),
             "path": now.path,
             "certificate_hashes": [
                 {"algorithm": "sha-256", "value": value} for value in now.certificate_hashes
@@ -120,12 +122,12 @@ def make_app(
     return app
 
 
-def _url(request: Request, path: str) -> str:
-    """The WebTransport URL under the very name by which the caller reached us."""
+def _url(request: Request, path: str, scheme: str = "https") -> str:
+    """The URL of a path under the very name by which the caller reached us."""
     authority = request.headers.get("host", "")
     if not _AUTHORITY.fullmatch(authority):
         raise HTTPException(400, "the Host header names no host")
-    return f"https://{authority}{path}"
+    return f"{scheme}://{authority}{path}"
 
 
 async def _refused(request: Request, error: Exception) -> Response:
