@@ -67,8 +67,10 @@ pub struct Statistics {
     pub backends: Vec<(Backend, Traffic)>,
     /// Datagrams that the system dropped because the threads did not keep up.
     pub overflows: u64,
-    /// Threads that are at work. Fewer than there were at the start means that the system failed one.
-    pub threads: usize,
+    /// Each thread by itself.
+    pub threads: Vec<Totals>,
+    /// Threads that are at work. Fewer than `threads` means that the system failed one.
+    pub working: usize,
 }
 
 /// Threads that forward packets. Dropping it stops them.
@@ -197,17 +199,21 @@ impl Plane {
     /// What was counted until now. No thread of the plane waits for it.
     pub fn statistics(&self) -> Statistics {
         let mut totals = Totals::default();
-        for published in &self.shared.published {
+        let published = self.shared.published.iter();
+        let threads = published.map(|published| {
             published.add_to(&mut totals);
-        }
+            published.read()
+        });
+        let threads = threads.collect();
         let live = self.shared.live();
         let meters = live.meters.iter().map(|meter| meter.read());
         let working = self.threads.iter().filter(|thread| !thread.is_finished());
         Statistics {
             totals,
+            threads,
             backends: live.view.backends().iter().cloned().zip(meters).collect(),
             overflows: self.sockets.iter().map(|socket| socket.overflows()).sum(),
-            threads: working.count(),
+            working: working.count(),
         }
     }
 

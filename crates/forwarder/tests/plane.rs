@@ -148,7 +148,7 @@ fn a_connection_stays_with_its_server_wherever_the_client_moves() {
     assert!(statistics.totals.config(ConfigId::new(2).unwrap()) >= 9);
     assert!(statistics.backends[1].1.requests >= 4 && statistics.backends[1].1.replies >= 4);
     assert_eq!(statistics.totals.all_dropped(), 0);
-    assert_eq!((statistics.overflows, statistics.threads), (0, 1));
+    assert_eq!((statistics.overflows, statistics.working), (0, 1));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn sockets_that_are_handed_on_lose_nothing() {
         let lengths = [1, 2, 3].map(|content| server.packet(&[0; 3][..content]).len());
         assert_eq!(got, lengths.map(|length| [length; 8]).concat());
     }
-    assert_eq!(plane.statistics().threads, 2);
+    assert_eq!(plane.statistics().working, 2);
 }
 
 #[test]
@@ -356,6 +356,25 @@ fn packets_of_every_kind_are_forwarded_or_counted() {
     assert_eq!(totals.dropped(Reason::VersionNegotiation), 1);
     assert_eq!(totals.dropped(Reason::TooLarge), 2);
     assert_eq!(totals.all_dropped(), 7);
+}
+
+#[test]
+fn what_the_way_does_not_take_is_counted() {
+    let server = Server::new(1, "127.0.0.1:0");
+    let mut settings = settings(&[&server]);
+    settings.max_payload = 65_535;
+    let address = "127.0.0.1:0".parse().unwrap();
+    let plane = Plane::start(&[address], 1, View::new(settings).unwrap()).unwrap();
+    let client = client_of(plane.addresses()[0], "127.0.0.1:0");
+    let largest = 65_507 - 16;
+    client.send(&vec![0x40; largest + 1]).unwrap();
+    client.send(&vec![0x40; largest]).unwrap();
+    assert_eq!(server.take().0.len(), largest);
+    server.round_trip(&client);
+    server.round_trip(&client);
+    let totals = plane.statistics().totals;
+    assert_eq!(totals.dropped(Reason::SendTooLarge), 1);
+    assert_eq!(totals.all_dropped(), 1);
 }
 
 #[test]
@@ -517,9 +536,11 @@ fn threads_share_an_address_and_a_servers_replies() {
     }
     let statistics = plane.statistics();
     assert_eq!(
-        (statistics.threads, statistics.totals.all_dropped()),
+        (statistics.working, statistics.totals.all_dropped()),
         (4, 0)
     );
+    // All replies came from one address, and yet every thread had some.
+    assert!(statistics.threads.iter().all(|thread| thread.replies > 0));
 }
 
 #[test]

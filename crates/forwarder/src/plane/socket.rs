@@ -279,9 +279,10 @@ impl Inbox {
         };
         let Ok(count) = usize::try_from(count) else {
             let error = io::Error::last_os_error();
-            return match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
-                _ => Err(error),
+            return match error.raw_os_error() {
+                // The socket itself is at fault. Everything else passes: nothing there, no memory, an interface down.
+                Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) => Err(error),
+                _ => Ok(()),
             };
         };
         for at in 0..count {
