@@ -45,6 +45,10 @@ class MessageLimits:
     """Buffered bytes above which the peer is not read from: it asks for more than it takes."""
     unsent_bytes: int = 16 << 20
     """Buffered bytes above which a peer is cut off."""
+    ahead_bytes: int = 256 * 1024
+    """What may be read of the peer while the owner takes nothing: its pings are somewhere behind."""
+    ahead_messages: int = 64
+    """The same in messages."""
     keep_alive_s: float = 20
     """How long nothing may be heard before the peer is pinged, and then before it counts as gone."""
     close_s: float = 3

@@ -250,10 +250,18 @@ class WebSocketConnection(asyncio.Protocol):
     def _read_or_not(self) -> None:
         """Read from the peer unless the owner, or what the peer asked for, is behind."""
         greedy = self._congested and self.buffered > self.limits.pause_bytes
-        wanted = not (self._paused or self._codec.undecided or greedy)
+        wanted = not (self._codec.undecided or greedy or (self._paused and self._far_ahead))
         if wanted != self._reading and not self._transport.is_closing():
             self._reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+
+    @property
+    def _far_ahead(self) -> bool:
+        """Whether as much waits for the owner as may."""
+        if len(self._items) >= self.limits.ahead_messages:
+            return True
+        waiting = sum(len(item) for item in self._items if isinstance(item, str | bytes))
+        return waiting >= self.limits.ahead_bytes
 
     # Down
 
