@@ -52,8 +52,8 @@ _AUTHORITY = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>legato</title></head><body>
 <h1>legato {version}</h1>
-<p>A voice server. It is running and talks over QUIC (WebTransport) at <code>{url}</code>, and over a WebSocket
-at the same address where UDP is blocked.</p>
+<p>A voice server. It is running and talks over QUIC (WebTransport) at <code>{url}</code>,
+and over a WebSocket at the same address where UDP is blocked.</p>
 <p>Talk to it from a terminal: <code>legato talk</code></p>
 <p><a href="/.well-known/legato">Connection document</a> · <a href="/healthz">health</a> ·
 <a href="/readyz">readiness</a></p>
