@@ -1,7 +1,7 @@
 """Plays the calls of this folder's page in a browser, and brings back what the page saw.
 
-Owns processes and files: the built package, the page's web server, a loudspeaker, Node, the browser. Must not know what
-is expected of a call.
+Owns processes and files: the built package, the page's web server, a loudspeaker, Node, the browser. Must not
+know what is expected of a call.
 """
 
 import asyncio

@@ -8,6 +8,7 @@ import type { CaptureCommand } from "../network/threads.ts";
 import type { MicrophoneOptions, ThreadUrls } from "../settings.ts";
 import { addModule } from "../thread-code.ts";
 import { keepRunning, openContext } from "./context.ts";
+import { microphoneError } from "./microphone-error.ts";
 
 /** As registered by capture-worklet.ts, which runs where this file does not. */
 const CAPTURE_PROCESSOR = "legato-capture";
@@ -103,28 +104,6 @@ async function openStream(options: MicrophoneOptions, rate: number): Promise<Med
     return await navigator.mediaDevices.getUserMedia({ audio: { ...wanted, ...device } });
   } catch (error) {
     throw microphoneError(error);
-  }
-}
-
-/** What went wrong with a microphone, in words that help. */
-export function microphoneError(error: unknown): VoiceError {
-  const { name, message } = error as DOMException;
-  switch (name) {
-    case "NotAllowedError":
-    case "SecurityError":
-      return new VoiceError(
-        "microphone-denied",
-        "The microphone is not allowed: allow it in the browser's address bar, and in the settings of the system.",
-        { cause: error },
-      );
-    case "NotFoundError":
-    case "OverconstrainedError":
-      return new VoiceError("no-microphone", "There is no such microphone: plug one in, or choose another.", { cause: error });
-    case "NotReadableError":
-    case "AbortError":
-      return new VoiceError("microphone-busy", "The microphone cannot be used: another program may have it.", { cause: error });
-    default:
-      return new VoiceError("no-microphone", `The microphone could not be opened: ${message || name}`, { cause: error });
   }
 }
 
