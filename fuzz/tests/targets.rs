@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use legato_fuzz::calls::{self, Step};
+use legato_fuzz::forwarder;
 use legato_fuzz::fragments::Fragment;
 use legato_fuzz::quic_lb;
 use legato_fuzz::streams::{self, Setting};
@@ -62,3 +63,13 @@ target!(quic_lb_rotations, (u8, Vec<quic_lb::Step>), |(
 )| {
     quic_lb::rotations(*cid_len, steps)
 });
+target!(
+    forwarder_judge,
+    (forwarder::Fleet, forwarder::Datagram, forwarder::From, u64),
+    |(fleet, datagram, from, now)| forwarder::judge(fleet, datagram, from, *now)
+);
+target!(
+    forwarder_tunnel,
+    (forwarder::Datagram, forwarder::From),
+    |(datagram, from)| forwarder::tunnel(datagram, from)
+);

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.core.link import OPUS, PACKET, PCM, pcm
 
@@ -9,11 +10,12 @@ from legato.core import AudioFormat, Limits, Playback, ReplyHeader
 from legato.core.downlink_receiver import DownlinkReceiver, ReplyRegister
 from legato.core.downlink_sender import DownlinkSender
 from legato.core.errors import LocalProtocolError, RemoteProtocolError
+from legato.core.events import ReplyAudio
 from legato.core.outputs import OpenStream, Output, Reset, Send
 from legato.core.playout import PlayoutLedger
 from legato.core.state import ReplyState
 from legato.core.wire.messages import Flush
-from legato.core.wire.records import AudioReader
+from legato.core.wire.records import AudioReader, downlink_record
 
 
 class Replies(DownlinkSender):
@@ -221,3 +223,29 @@ def test_the_register_is_bounded() -> None:
     for generation in range(200, 500, 2):
         register.flush(generation, generation)
     assert not admitted(register, 498)
+
+
+@pytest.mark.parametrize("offset", [0, 29])
+def test_audio_that_came_over_another_connection_is_cut_off(offset: int) -> None:
+    found: list[Any] = []
+    receiver = DownlinkReceiver(Limits(), found.append)
+    receiver.header = a_header(1)
+    receiver.received, receiver.again = 30, True
+    receiver.feed(downlink_record(0, pcm(0, 30)) + downlink_record(offset, pcm(offset, 50)), 0)
+    assert found == [ReplyAudio(1, "item", 30, pcm(30, 20 + offset))]
+
+
+def test_packets_are_left_out_whole_or_not_at_all() -> None:
+    receiver = DownlinkReceiver(Limits(), lambda event: None)
+    receiver.header = msgspec.structs.replace(a_header(1), format=OPUS)
+    receiver.received, receiver.again = 320, True
+    receiver.feed(downlink_record(0, PACKET), 0)
+    with pytest.raises(RemoteProtocolError, match="expected 320"):
+        receiver.feed(downlink_record(100, PACKET), 0)
+
+
+def test_refusing_what_is_not_known_is_harmless() -> None:
+    register = a_register(1)
+    register.refuse(2)
+    register.refuse(1)
+    assert positions(register) == [(1, 0, False, "stopped")]

@@ -65,6 +65,7 @@ class TestAnswers:
         assert answer.json() == {
             "protocol_versions": [1],
             "webtransport_url": "https://voice.example:4433/legato/v1",
+            "websocket_url": "wss://voice.example:4433/legato/v1",
             "path": "/legato/v1",
             "certificate_hashes": [{"algorithm": "sha-256", "value": "aGFzaA=="}],
             "server_version": "1.2.3",

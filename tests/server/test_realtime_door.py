@@ -25,7 +25,7 @@ from legato.server.realtime_door import MOST_SIDEBANDS, RealtimeDoor
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
 from legato.testing.realtime import check_server_events
-from legato.transports.websocket import WebSocketConnection
+from legato.transports.websocket_upgrade import ServerWebSocket
 from legato.trust import new_api_key
 
 ANSWER_S = 5
@@ -45,8 +45,8 @@ class House:
         self.connections: set[object] = set()
         self.port = 0
 
-    def protocol(self) -> WebSocketConnection:
-        return WebSocketConnection(self.door.open, connections=self.connections)
+    def protocol(self) -> ServerWebSocket:
+        return ServerWebSocket(self.door.open, connections=self.connections)
 
     def call(self, query: str = "", key: str | None = KEY, **more: Any) -> connect:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -73,7 +73,7 @@ async def house(agent: Agent = echo, limits: Limits | None = None, **key: object
             await made.calls.wait_empty()
         server.close()
         for connection in list(made.connections):
-            assert isinstance(connection, WebSocketConnection)
+            assert isinstance(connection, ServerWebSocket)
             connection._transport.abort()
         await server.wait_closed()
 
@@ -337,7 +337,7 @@ class TestCalls:
 
             sending = asyncio.create_task(send())
             (connection,) = place.connections
-            assert isinstance(connection, WebSocketConnection)
+            assert isinstance(connection, ServerWebSocket)
             await eventually(lambda: not connection._reading)
             (live,) = place.calls._calls.values()
             assert live.call.unread <= 25
@@ -362,7 +362,7 @@ class TestCalls:
         async with house(talks) as place, place.call(max_queue=1, close_timeout=0.1) as caller:
             await until(caller, DELTA)
             (connection,) = place.connections
-            assert isinstance(connection, WebSocketConnection)
+            assert isinstance(connection, ServerWebSocket)
             await eventually(lambda: connection.congested)
             before = sent
             for _ in range(50):
@@ -413,7 +413,7 @@ class TestEnds:
             await until(caller, "conversation.created")
             place.calls.going_away(30)
             code, reason, _ = await close_of(caller)
-            assert (code, reason) == (1001, "the server goes away")
+            assert (code, reason) == (1012, "the server goes away")
 
     async def test_the_call_has_lasted_as_long_as_it_may(self) -> None:
         async with house_with_key_limits({"session_seconds": 0.05}, waiting) as place, place.call() as caller:

@@ -121,7 +121,7 @@ async def test_a_drain_lets_calls_end_and_takes_no_more(server: Server) -> None:
             async with calling(server):
                 raise AssertionError("the call was taken")
         assert refused.value.response.status_code == 503
-        assert await close_code(caller) == 1001
+        assert await close_code(caller) == 1012
         await draining
 
 
@@ -129,6 +129,6 @@ async def test_a_stop_ends_calls_at_once(server: Server) -> None:
     async with calling(server) as caller:
         await first(caller)
         stopping = asyncio.create_task(server.stop())
-        assert await close_code(caller) == 1001
+        assert await close_code(caller) == 1012
         await stopping
         assert server.calls == 0

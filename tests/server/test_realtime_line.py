@@ -114,6 +114,14 @@ async def test_every_end_has_a_close_code() -> None:
         assert connection.closed_with == (told, "why")
 
 
+async def test_a_call_that_ends_with_the_server_may_be_made_again() -> None:
+    one, connection, _ = line()
+    one.session.going_away(1000, 0)
+    one.session.close(SessionCode.GOING_AWAY, "the server stops", 0)
+    one.settle()
+    assert connection.closed_with == (1012, "the server stops")
+
+
 async def test_the_end_of_the_connection_ends_the_session() -> None:
     for told, code in ((1000, 0), (1001, 0), (1005, 0), (1006, 1006), (4000, 4000)):
         one, _, _ = line()

@@ -23,7 +23,7 @@ from legato.server.certificates import make_development_identity
 from legato.transports.base import CloseSource
 from legato.transports.messages import MessageLimits
 from legato.transports.websocket import WebSocketConnection
-from legato.transports.websocket_upgrade import IncomingWebSocket
+from legato.transports.websocket_upgrade import IncomingWebSocket, ServerWebSocket
 
 ANSWER_S = 5
 
@@ -103,7 +103,7 @@ class Place:
         self.port = 0
 
     def protocol(self) -> WebSocketConnection:
-        connection = WebSocketConnection(self.answer, self.limits, self.open)
+        connection = ServerWebSocket(self.answer, self.limits, self.open)
         self.made.append(connection)
         return connection
 
@@ -362,6 +362,31 @@ class TestMessages:
             await caller.send("3")
             owner.connection.resume()
             await owner.until(lambda: owner.messages == ["1", "2", "3"])
+
+    async def test_pings_are_answered_while_the_owner_pauses(self, owner: Owner) -> None:
+        async with place(accepting(owner)) as server, client(server.url) as caller:
+            owner.connection.pause()
+            await caller.send("a" * 100_000)
+            async with asyncio.timeout(ANSWER_S):
+                await (await caller.ping())
+            assert owner.messages == []
+            owner.connection.resume()
+            await owner.until(lambda: owner.messages == ["a" * 100_000])
+
+    @pytest.mark.parametrize(("size", "most"), [(2, 64), (10_000, 27)])
+    async def test_not_much_is_read_while_the_owner_pauses(self, owner: Owner, size: int, most: int) -> None:
+        async with place(accepting(owner)) as server, client(server.url):
+            owner.connection.pause()
+            connection = server.made[0]
+            message = Frame(Opcode.TEXT, b"a" * size).serialize(mask=True)
+            for _ in range(most - 1):
+                connection.data_received(message)
+            assert connection._transport.is_reading()
+            connection.data_received(message)
+            assert not connection._transport.is_reading()
+            owner.connection.resume()
+            assert connection._transport.is_reading()
+            await owner.until(lambda: len(owner.messages) == most)
 
 
 class TestBadInput:

@@ -8,7 +8,7 @@ from tests.wire.vectors import WIRE
 
 from legato.core import SESSION_PATH, WIRE_VERSION
 from legato.core.audio import RATES
-from legato.core.wire import codes, varint
+from legato.core.wire import codes, mux, varint
 from legato.core.wire.event_json import encode_message
 from legato.core.wire.messages import (
     AudioAck,
@@ -154,3 +154,20 @@ def test_datagram_example() -> None:
     (data,) = example("datagram")
     assert data[0] == codes.DatagramType.HEARTBEAT
     assert varint.decode(data, 1) == (300, 3)
+
+
+def test_messages_of_a_websocket() -> None:
+    title = "The same over one WebSocket"
+    assert {name: int(number, 16) for number, name, _ in rows(title)} == {
+        one.name: one.value for one in codes.MessageType
+    }
+    assert f"subprotocol `{codes.WEBSOCKET_PROTOCOL}`" in section(title)
+    assert f"at most\n  {codes.DATA_MESSAGE_MAX_BYTES} bytes of a stream" in section(title)
+    assert f"longer than {codes.REASON_MAX_BYTES} bytes" in section(title)
+
+
+def test_websocket_example() -> None:
+    (data,) = example("websocket")
+    assert data == mux.encode(mux.Data(0, False, bytes.fromhex("00027b7d"))) + mux.encode(
+        mux.Data(2, True, b"\1")
+    )

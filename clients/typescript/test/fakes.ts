@@ -2,6 +2,8 @@
 
 import type { Attempt, Handler, Transport } from "../src/transports/base.ts";
 import type { Socket } from "../src/transports/websocket.ts";
+import { AudioReader, ControlReader, controlRecord } from "../src/wire/records.ts";
+import * as varint from "../src/wire/varint.ts";
 import { hex } from "./vectors.ts";
 
 /** A browser's WebSocket, of which the test is the server. */
@@ -129,5 +131,79 @@ export class FakeAttempt implements Attempt {
 
   abandon(): void {
     this.abandoned = true;
+  }
+}
+
+/** One end of a channel, of which the test is the other. */
+export class FakePort {
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  readonly sent: unknown[] = [];
+
+  postMessage(message: unknown): void {
+    this.sent.push(message);
+  }
+
+  receive(data: unknown): void {
+    this.onmessage?.({ data });
+  }
+}
+
+/** The server's end of a call, behind a transport that a test plays. */
+export class FakeServer {
+  private read = 0;
+  private readonly streams = new Map<number, number>();
+
+  constructor(private readonly transport: FakeTransport) {}
+
+  /** Say an event. */
+  say(event: object): void {
+    this.transport.handler!.streamData(0, controlRecord(new TextEncoder().encode(JSON.stringify(event))), false);
+  }
+
+  welcome(): void {
+    const [hello] = this.events() as { input: object; output: object[] }[];
+    this.say({
+      ...{ type: "legato.welcome", session_id: "call_1", input: hello!.input, output: hello!.output[0], profile: "turn" },
+      ...{ lead_ms: 10_000, server_time_us: 0, limits: {} },
+    });
+  }
+
+  /** What the client said since the last time. */
+  heard(): object[] {
+    const events = this.events();
+    const news = events.slice(this.read);
+    this.read = events.length;
+    return news;
+  }
+
+  /** How many samples of plain audio arrived. */
+  samples(): number {
+    let count = 0;
+    for (const { bytes } of this.transport.streams.slice(1)) {
+      const reader = new AudioReader(1 << 16, true, (_, __, payload) => (count += payload.length / 2));
+      reader.feed(Uint8Array.from(bytes.slice(1)));
+    }
+    return count;
+  }
+
+  /** Begin the reply of a generation. */
+  reply(generation: number, records: Uint8Array, format: object = { codec: "pcm16", rate: 16_000 }): void {
+    const stream = 3 + 4 * this.streams.size;
+    this.streams.set(generation, stream);
+    const names = { response_id: `resp_${generation}`, item_id: `item_${generation}`, content_index: 0 };
+    const header = new TextEncoder().encode(JSON.stringify({ ...names, generation, format }));
+    this.transport.handler!.streamOpened(stream, false);
+    this.more(generation, Uint8Array.of(2, ...varint.encode(header.length), ...header, ...records), false);
+  }
+
+  more(generation: number, records: Uint8Array, fin: boolean): void {
+    this.transport.handler!.streamData(this.streams.get(generation)!, records, fin);
+  }
+
+  private events(): object[] {
+    const found: object[] = [];
+    const reader = new ControlReader(1 << 20, (_, payload) => found.push(JSON.parse(new TextDecoder().decode(payload)) as object));
+    reader.feed(Uint8Array.from(this.transport.streams[0]!.bytes));
+    return found;
   }
 }

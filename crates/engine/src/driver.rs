@@ -381,6 +381,7 @@ impl Driver {
                     .extend(attempt.paths.drain(..).map(|path| (path.via, false)));
             }
         }
+        peer.publish();
         drain_endpoint_events(&mut self.endpoint, peer, key);
         if peer.quic.is_drained() {
             return self.remove(key);

@@ -48,6 +48,10 @@ impl Ground for SocketGround {
         self.doorbell.ring();
     }
 
+    fn hurry(&self) {
+        self.doorbell.hurry();
+    }
+
     fn clear_readiness(&self) {
         self.readiness.clear();
     }

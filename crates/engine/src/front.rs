@@ -34,6 +34,8 @@ pub(crate) trait Ground: Send + Sync {
     fn path(&self, remote: SocketAddr, local: Option<SocketAddr>) -> Result<NewPath, EngineError>;
     /// A command was queued.
     fn wake(&self);
+    /// Commands were queued, and no more will follow for now.
+    fn hurry(&self);
     /// Take back the readiness that woke the caller.
     fn clear_readiness(&self);
 }
@@ -371,7 +373,7 @@ impl Front {
     pub fn uncork(&self) {
         self.corked.store(false, Ordering::Relaxed);
         if !self.shared.commands.is_empty() {
-            self.ground.wake();
+            self.ground.hurry();
         }
     }
 

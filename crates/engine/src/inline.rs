@@ -76,6 +76,8 @@ impl Ground for VirtualGround {
 
     fn wake(&self) {}
 
+    fn hurry(&self) {}
+
     fn clear_readiness(&self) {}
 }
 

@@ -215,7 +215,6 @@ impl Peer {
             self.farewell(ctx);
         }
         self.track_path(ctx);
-        self.publish();
         outcome
     }
 

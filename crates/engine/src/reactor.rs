@@ -6,7 +6,8 @@
 use std::io::{self, IoSliceMut};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -34,13 +35,26 @@ const SHUTDOWN: Duration = Duration::from_millis(500);
 pub(crate) struct Doorbell {
     waker: Waker,
     asleep: AtomicBool,
+    /// What has gathered is to be carried out before the pause is over.
+    hurried: AtomicBool,
+    thread: OnceLock<Thread>,
 }
 
 impl Doorbell {
+    /// There is a command; under load it may wait for others.
     pub(crate) fn ring(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
             // Fails only if the descriptor is gone, and then so is the thread.
             let _ = self.waker.wake();
+        }
+    }
+
+    /// There are as many commands as there will be for now.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::SeqCst);
+        self.ring();
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
         }
     }
 }
@@ -138,6 +152,8 @@ pub(crate) struct Reactor {
     buffer: usize,
     deadline: Option<Instant>,
     rhythm: Rhythm,
+    /// Memory for the commands of a round, used again.
+    commands: Vec<Command>,
 }
 
 impl Reactor {
@@ -155,6 +171,8 @@ impl Reactor {
             doorbell: Arc::new(Doorbell {
                 waker,
                 asleep: AtomicBool::new(false),
+                hurried: AtomicBool::new(false),
+                thread: OnceLock::new(),
             }),
             sockets: Sockets {
                 registry: poll.registry().try_clone()?,
@@ -172,6 +190,7 @@ impl Reactor {
             buffer,
             deadline: None,
             rhythm: Rhythm::new(Instant::now()),
+            commands: Vec::new(),
         })
     }
 
@@ -189,22 +208,10 @@ impl Reactor {
     /// Work until the endpoint is shut down.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
-        let mut commands = Vec::new();
+        let _ = self.doorbell.thread.set(std::thread::current());
         loop {
             let now = Instant::now();
-            self.shared.commands.take(&mut commands);
-            self.rhythm.on_work(commands.len());
-            for command in commands.drain(..) {
-                self.apply(now, command);
-            }
-            self.driver.handle_timeouts(now);
-            let more = self.driver.flush(now, &mut self.sockets);
-            for via in std::mem::take(&mut self.sockets.unreachable) {
-                self.driver.on_unreachable(now, via);
-            }
-            if self.driver.take_notify() {
-                self.readiness.set();
-            }
+            let more = self.carry_out(now);
             self.close_sockets(now);
             if self
                 .deadline
@@ -212,13 +219,31 @@ impl Reactor {
             {
                 return Ok(());
             }
-            let busy = more || !self.unread.is_empty();
-            if !busy {
-                self.gather();
-            }
+            let busy = more || !self.unread.is_empty() || self.gather();
             self.sleep(&mut events, busy)?;
             self.receive(&events);
         }
+    }
+
+    /// Do what the caller wants and what is due, and send what comes of it. True: there is more to do at once.
+    fn carry_out(&mut self, now: Instant) -> bool {
+        self.doorbell.hurried.store(false, Ordering::SeqCst);
+        let mut commands = std::mem::take(&mut self.commands);
+        self.shared.commands.take(&mut commands);
+        self.rhythm.on_work(commands.len());
+        for command in commands.drain(..) {
+            self.apply(now, command);
+        }
+        self.commands = commands;
+        self.driver.handle_timeouts(now);
+        let more = self.driver.flush(now, &mut self.sockets);
+        for via in std::mem::take(&mut self.sockets.unreachable) {
+            self.driver.on_unreachable(now, via);
+        }
+        if self.driver.take_notify() {
+            self.readiness.set();
+        }
+        more
     }
 
     fn apply(&mut self, now: Instant, mut command: Command) {
@@ -235,17 +260,27 @@ impl Reactor {
         self.driver.apply(now, command);
     }
 
-    /// Under load, let packets and commands gather for a moment; nothing that is due waits for it.
-    fn gather(&mut self) {
-        let now = Instant::now();
-        let mut pause = self.rhythm.pause(now);
-        if let Some(next) = self.driver.next_timeout() {
-            pause = pause.min(next.saturating_duration_since(now));
-        }
-        if !pause.is_zero() {
-            std::thread::sleep(pause);
+    /// Under load, let packets and commands gather for a moment; nothing that is due waits for it, and answers to what was
+    /// received leave meanwhile. True: there is something to do at once.
+    fn gather(&mut self) -> bool {
+        let mut more = false;
+        while !more && self.deadline.is_none() {
+            let now = Instant::now();
+            if self.doorbell.hurried.load(Ordering::SeqCst) {
+                more = self.carry_out(now) || self.deadline.is_some();
+                continue;
+            }
+            let mut pause = self.rhythm.pause(now);
+            if let Some(next) = self.driver.next_timeout() {
+                pause = pause.min(next.saturating_duration_since(now));
+            }
+            if pause.is_zero() {
+                break;
+            }
+            std::thread::park_timeout(pause);
         }
         self.rhythm.on_round(Instant::now());
+        more
     }
 
     fn sleep(&mut self, events: &mut Events, busy: bool) -> io::Result<()> {

@@ -5,12 +5,14 @@
 
 use std::time::{Duration, Instant};
 
-/// The shortest time from one round to the next under load: far below what an ear or a retransmission timer notices.
-const ROUND: Duration = Duration::from_millis(1);
+/// The shortest time from one round to the next, by the packets and commands of the last window; below the first line each
+/// is handled as it comes. All of it is far below what an ear or a retransmission timer notices.
+const ROUNDS: [(usize, Duration); 2] = [
+    (20, Duration::from_millis(1)),
+    (80, Duration::from_millis(2)),
+];
 /// How long the load is counted before it decides about the next such time.
 const WINDOW: Duration = Duration::from_millis(10);
-/// Packets and commands in a window from which on rounds are spaced. Below that each is handled as it comes.
-const LOAD: usize = 20;
 /// Bytes received in one round from which on the next one follows at once: a transfer, which the socket's buffer could
 /// not hold for long.
 const TRANSFER: usize = 32 << 10;
@@ -21,7 +23,7 @@ pub(crate) struct Rhythm {
     window: Instant,
     work: usize,
     received: usize,
-    loaded: bool,
+    spacing: Duration,
 }
 
 impl Rhythm {
@@ -31,7 +33,7 @@ impl Rhythm {
             window: now,
             work: 0,
             received: 0,
-            loaded: false,
+            spacing: Duration::ZERO,
         }
     }
 
@@ -51,7 +53,8 @@ impl Rhythm {
         self.round = now;
         self.received = 0;
         if now.saturating_duration_since(self.window) >= WINDOW {
-            self.loaded = self.work >= LOAD;
+            let reached = ROUNDS.iter().rev().find(|(load, _)| self.work >= *load);
+            self.spacing = reached.map_or(Duration::ZERO, |&(_, spacing)| spacing);
             self.work = 0;
             self.window = now;
         }
@@ -59,10 +62,11 @@ impl Rhythm {
 
     /// How long to wait before the next round.
     pub(crate) fn pause(&self, now: Instant) -> Duration {
-        if !self.loaded || self.received >= TRANSFER {
+        if self.received >= TRANSFER {
             return Duration::ZERO;
         }
-        ROUND.saturating_sub(now.saturating_duration_since(self.round))
+        self.spacing
+            .saturating_sub(now.saturating_duration_since(self.round))
     }
 }
 
@@ -72,45 +76,51 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn loaded(start: Instant) -> Rhythm {
+    /// At the end of a window with so much work.
+    fn after(work: usize, start: Instant) -> Rhythm {
         let mut rhythm = Rhythm::new(start);
-        rhythm.on_work(LOAD);
+        rhythm.on_work(work);
         rhythm.on_round(start + WINDOW);
         rhythm
     }
 
     #[test]
-    fn a_quiet_endpoint_answers_at_once() {
+    fn rounds_are_spaced_by_the_load_and_a_quiet_endpoint_answers_at_once() {
         let start = Instant::now();
-        let mut rhythm = Rhythm::new(start);
-        rhythm.on_work(LOAD - 1);
-        rhythm.on_round(start + WINDOW);
-        assert_eq!(rhythm.pause(start + WINDOW), Duration::ZERO);
+        for (work, pause) in [
+            (0, Duration::ZERO),
+            (19, Duration::ZERO),
+            (20, MS),
+            (79, MS),
+            (80, 2 * MS),
+            (10_000, 2 * MS),
+        ] {
+            assert_eq!(after(work, start).pause(start + WINDOW), pause, "{work}");
+        }
     }
 
     #[test]
-    fn under_load_rounds_are_spaced_by_what_is_left_of_the_time() {
+    fn a_round_waits_for_what_is_left_of_the_time() {
         let start = Instant::now();
-        let rhythm = loaded(start);
-        assert_eq!(rhythm.pause(start + WINDOW), ROUND);
-        assert_eq!(rhythm.pause(start + WINDOW + MS / 4), ROUND - MS / 4);
+        let rhythm = after(20, start);
+        assert_eq!(rhythm.pause(start + WINDOW + MS / 4), MS - MS / 4);
         assert_eq!(rhythm.pause(start + WINDOW + 3 * MS), Duration::ZERO);
     }
 
     #[test]
     fn a_transfer_is_not_held_up() {
         let start = Instant::now();
-        let mut rhythm = loaded(start);
+        let mut rhythm = after(20, start);
         rhythm.on_received(TRANSFER);
         assert_eq!(rhythm.pause(start + WINDOW), Duration::ZERO);
         rhythm.on_round(start + WINDOW + MS);
-        assert_eq!(rhythm.pause(start + WINDOW + MS), ROUND);
+        assert_eq!(rhythm.pause(start + WINDOW + MS), MS);
     }
 
     #[test]
     fn the_load_of_long_ago_is_forgotten() {
         let start = Instant::now();
-        let mut rhythm = loaded(start);
+        let mut rhythm = after(80, start);
         rhythm.on_round(start + 2 * WINDOW);
         assert_eq!(rhythm.pause(start + 2 * WINDOW), Duration::ZERO);
     }

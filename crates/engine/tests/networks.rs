@@ -114,6 +114,45 @@ impl Call {
         }
     }
 
+    /// Let time pass while something is so.
+    fn run_while(&mut self, gives_up: u64, mut holds: impl FnMut(&Nodes) -> bool) {
+        while holds(&self.nodes) {
+            let name = self.link.network().name();
+            assert!(self.now < gives_up, "{name}: it did not happen");
+            self.run_until(self.now + FRAME_US);
+        }
+    }
+
+    /// Connect, send a frame every 20 ms each way, end both streams; what was said, the same both ways.
+    fn talk(&mut self, until: u64) -> Vec<u8> {
+        self.run_while(20 * SECOND, |nodes| nodes.client().log.opened.is_empty());
+        let theirs = self.nodes.server().log.requested[0];
+        let sessions = [theirs, self.session];
+        let open = |node: usize| {
+            self.nodes.nodes[node]
+                .front()
+                .open_stream(sessions[node], false)
+        };
+        let streams = [open(0).unwrap(), open(1).unwrap()];
+        let mut spoken: Vec<u8> = Vec::new();
+        while self.now < until {
+            let frame: Vec<u8> = (0..FRAME_BYTES)
+                .map(|at| (spoken.len() / 7 + at) as u8)
+                .collect();
+            spoken.extend(&frame);
+            for (node, stream) in streams.into_iter().enumerate() {
+                let front = self.nodes.nodes[node].front();
+                front.send(stream, frame.clone().into(), false).unwrap();
+            }
+            self.run_until(self.now + FRAME_US);
+        }
+        for (node, stream) in streams.into_iter().enumerate() {
+            let front = self.nodes.nodes[node].front();
+            front.send(stream, Default::default(), true).unwrap();
+        }
+        spoken
+    }
+
     /// Put on the link what the endpoints want to send, until they have nothing more to say to what they hear.
     fn exchange(&mut self) {
         for _ in 0..3 {
@@ -236,70 +275,23 @@ fn call(name: &str, seed: u64) -> Outcome {
     let network = Network::named(name).unwrap();
     let talk_until = network.length_us().clamp(4 * SECOND, 30 * SECOND) + 2 * SECOND;
     let mut call = Call::new(network, seed);
-    while call.nodes.client().log.opened.is_empty() {
-        assert!(call.now < 20 * SECOND, "{name}: not connected");
-        call.run_until(call.now + FRAME_US);
-    }
-    let theirs = call.nodes.server().log.requested[0];
-    let ours = call.session;
-    let up = call
-        .nodes
-        .client()
-        .front()
-        .open_stream(ours, false)
-        .unwrap();
-    let down = call
-        .nodes
-        .server()
-        .front()
-        .open_stream(theirs, false)
-        .unwrap();
-    let mut spoken: Vec<u8> = Vec::new();
-    while call.now < talk_until {
-        let frame: Vec<u8> = (0..FRAME_BYTES)
-            .map(|at| (spoken.len() / 7 + at) as u8)
-            .collect();
-        spoken.extend(&frame);
-        for (node, stream) in [(1, up), (0, down)] {
-            let front = call.nodes.nodes[node].front();
-            front.send(stream, frame.clone().into(), false).unwrap();
-        }
-        call.run_until(call.now + FRAME_US);
-    }
-    for (node, stream) in [(1, up), (0, down)] {
-        call.nodes.nodes[node]
-            .front()
-            .send(stream, Default::default(), true)
-            .unwrap();
-    }
-    while call
-        .nodes
-        .nodes
-        .iter()
-        .any(|node| node.log.finished.is_empty())
-    {
-        assert!(
-            call.now < talk_until + 60 * SECOND,
-            "{name}: not all has arrived"
-        );
-        call.run_until(call.now + FRAME_US);
-    }
+    let spoken = call.talk(talk_until);
+    let gives_up = talk_until + 60 * SECOND;
+    call.run_while(gives_up, |nodes| {
+        nodes.nodes.iter().any(|node| node.log.finished.is_empty())
+    });
     for node in &call.nodes.nodes {
-        assert!(
-            node.log.data.values().next().unwrap() == &spoken,
-            "{name}: bytes differ"
-        );
+        let heard = node.log.data.values().next().unwrap();
+        assert!(heard == &spoken, "{name}: bytes differ");
         assert!(node.log.closed.is_empty());
     }
     let seen = Direction::BOTH.map(|direction| call.link.statistics(direction));
+    let gone = seen.map(|s| s.lost + s.lost_in_burst + s.queue_full + s.blackout);
     Outcome {
         digest: call.digest.0,
         seconds: call.now as f64 / SECOND as f64,
         packets: seen.iter().map(|s| s.pushed).sum(),
-        lost: seen
-            .iter()
-            .map(|s| s.lost + s.lost_in_burst + s.queue_full + s.blackout)
-            .sum(),
+        lost: gone.iter().sum(),
         paths: call.nodes.server().log.paths.clone(),
         moved: call.addressing,
     }

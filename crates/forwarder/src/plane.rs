@@ -18,7 +18,7 @@ mod worker;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -67,8 +67,10 @@ pub struct Statistics {
     pub backends: Vec<(Backend, Traffic)>,
     /// Datagrams that the system dropped because the threads did not keep up.
     pub overflows: u64,
-    /// Threads that are at work. Fewer than there were at the start means that the system failed one.
-    pub threads: usize,
+    /// Each thread by itself.
+    pub threads: Vec<Totals>,
+    /// Threads that are at work. Fewer than `threads` means that the system failed one.
+    pub working: usize,
 }
 
 /// Threads that forward packets. Dropping it stops them.
@@ -197,25 +199,28 @@ impl Plane {
     /// What was counted until now. No thread of the plane waits for it.
     pub fn statistics(&self) -> Statistics {
         let mut totals = Totals::default();
-        for published in &self.shared.published {
+        let published = self.shared.published.iter();
+        let threads = published.map(|published| {
             published.add_to(&mut totals);
-        }
+            published.read()
+        });
+        let threads = threads.collect();
         let live = self.shared.live();
         let meters = live.meters.iter().map(|meter| meter.read());
         let working = self.threads.iter().filter(|thread| !thread.is_finished());
         Statistics {
             totals,
+            threads,
             backends: live.view.backends().iter().cloned().zip(meters).collect(),
             overflows: self.sockets.iter().map(|socket| socket.overflows()).sum(),
-            threads: working.count(),
+            working: working.count(),
         }
     }
 
-    /// The numbers of its sockets' descriptors, to be passed to another process while this one still works: the other one
-    /// begins, this one stops, and no packet is lost. They stay this plane's.
-    pub fn descriptors(&self) -> Vec<RawFd> {
-        let sockets = self.sockets.iter();
-        sockets.map(|socket| socket::number(socket)).collect()
+    /// Its sockets, to be passed to another process while this one still works: the other one begins
+    /// ([`Plane::inherit`]), this one stops, and no packet is lost.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.sockets.iter().map(|socket| socket.as_fd()).collect()
     }
 
     /// Stops, when the batches in hand are sent, and gives the sockets back for [`Plane::inherit`].

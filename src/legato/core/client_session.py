@@ -216,10 +216,6 @@ class ClientSession(ClientReplies):
         self._phase_deadline = None
         self.welcome = message
         self._control_limit = message.limits.control_record_bytes
-        if message.resume_ticket is None:
-            self._log.keep_nothing()
-        else:
-            self._resume_us = self.settings.resume_us
         old, self._old = self._old, None
         if old is not None and old.state is SessionState.CLOSED:
             self._end_locally(SessionCode.NO_ERROR, "the call has ended meanwhile")
@@ -229,6 +225,10 @@ class ClientSession(ClientReplies):
             self._uplink.start_from(message.uplink_offset)
         else:
             self._continue(old, message, now)
+        if message.resume_ticket is None:
+            self._log.keep_nothing()
+        else:
+            self._resume_us = self.settings.resume_us
         self._uplink.keep_for(message.resume_ttl_ms)
         self._decide_all(now)
 

@@ -29,8 +29,7 @@ from uvicorn.server import ServerState
 
 from legato.core.errors import SettingsError, TransportError
 from legato.server.certificates import ServerIdentity
-from legato.transports.websocket import WebSocketConnection
-from legato.transports.websocket_upgrade import IncomingWebSocket
+from legato.transports.websocket_upgrade import IncomingWebSocket, ServerWebSocket
 
 WELL_KNOWN = "/.well-known/legato"
 """Where a client finds what it needs before it can connect."""
@@ -53,7 +52,8 @@ _AUTHORITY = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>legato</title></head><body>
 <h1>legato {version}</h1>
-<p>A voice server. It is running and talks over QUIC (WebTransport) at <code>{url}</code>.</p>
+<p>A voice server. It is running and talks over QUIC (WebTransport) at <code>{url}</code>,
+and over a WebSocket at the same address where UDP is blocked.</p>
 <p>Talk to it from a terminal: <code>legato talk</code></p>
 <p><a href="/.well-known/legato">Connection document</a> · <a href="/healthz">health</a> ·
 <a href="/readyz">readiness</a></p>
@@ -97,6 +97,7 @@ def make_app(
         document = {
             "protocol_versions": list(now.protocol_versions),
             "webtransport_url": _url(request, now.path),
+            "websocket_url": _url(request, now.path, "wss"),
             "path": now.path,
             "certificate_hashes": [
                 {"algorithm": "sha-256", "value": value} for value in now.certificate_hashes
@@ -121,12 +122,12 @@ def make_app(
     return app
 
 
-def _url(request: Request, path: str) -> str:
-    """The WebTransport URL under the very name by which the caller reached us."""
+def _url(request: Request, path: str, scheme: str = "https") -> str:
+    """The URL of a path under the very name by which the caller reached us."""
     authority = request.headers.get("host", "")
     if not _AUTHORITY.fullmatch(authority):
         raise HTTPException(400, "the Host header names no host")
-    return f"https://{authority}{path}"
+    return f"{scheme}://{authority}{path}"
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -310,9 +311,9 @@ def _websockets(on_websocket: Callable[[IncomingWebSocket], None]) -> Any:
 
     def protocol(
         config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
-    ) -> WebSocketConnection:
+    ) -> ServerWebSocket:
         # uvicorn shuts down whom it finds among the connections, and waits for them.
-        return WebSocketConnection(on_websocket, connections=server_state.connections)  # type: ignore[arg-type]
+        return ServerWebSocket(on_websocket, connections=server_state.connections)  # type: ignore[arg-type]
 
     return protocol
 

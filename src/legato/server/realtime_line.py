@@ -21,6 +21,7 @@ from legato.transports.messages import (
     NORMAL,
     POLICY_VIOLATION,
     SERVER_ERROR,
+    SERVICE_RESTART,
     TRY_AGAIN_LATER,
 )
 from legato.transports.websocket import WebSocketConnection
@@ -101,8 +102,8 @@ class CompatLine:
         session = self.session
         try:
             # What an owner does about an event leaves in the same round.
-            while events := session.events():
-                for event in events:
+            while session.untold:
+                for event in session.events():
                     reaction = self.reactions.get(type(event))
                     if reaction is not None:
                         try:
@@ -111,7 +112,8 @@ class CompatLine:
                             self._failed(event, error)
         finally:
             self._settling = False
-        self.carry_out()
+        if session.undone or session.ending is not None:
+            self.carry_out()
         if session.holds is not self._held:
             self._hold(session.holds)
         deadline = session.next_deadline()
@@ -127,7 +129,7 @@ class CompatLine:
             connection.send_text(text)
         if self.session.ending is not None:
             code, reason = self.session.ending
-            connection.close(CLOSE_CODES.get(SessionCode(code), SERVER_ERROR), reason)
+            connection.close(self._close_code(SessionCode(code)), reason)
             self._finish()
 
     # MessageHandler
@@ -149,6 +151,13 @@ class CompatLine:
         self.session.closed(by, _ORDERLY.get(code, code), reason)
         self.settle()
         self._finish()
+
+    def _close_code(self, code: SessionCode) -> int:
+        """What the connection is closed with. A call that ends because the server does ends with the code on
+        which stock clients call again; one that merely lasted too long does not."""
+        if code is SessionCode.GOING_AWAY and self.session.leaving:
+            return SERVICE_RESTART
+        return CLOSE_CODES.get(code, SERVER_ERROR)
 
     def _failed(self, event: object, error: Exception) -> None:
         log.error("an event was not dealt with", kind=type(event).__name__, exc_info=error)

@@ -17,7 +17,7 @@ from legato._plugins import resolve
 from legato._version import __version__
 from legato.agents.base import Agent
 from legato.core.dialects.realtime.session_settings import SessionDefaults
-from legato.core.wire.codes import SESSION_PATH, WIRE_VERSION, SessionCode
+from legato.core.wire.codes import SESSION_PATH, WEBSOCKET_PROTOCOL, WIRE_VERSION, SessionCode
 from legato.core.wire.messages import Limits
 from legato.server.auth import Authority
 from legato.server.certificates import CertificateRotation, ServerIdentity, identity_source
@@ -30,8 +30,10 @@ from legato.server.resuming import Resuming
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
 from legato.server.tickets import Tickets
+from legato.transports.base import IncomingSession
+from legato.transports.websocket_streams import IncomingStreams
 from legato.transports.websocket_upgrade import IncomingWebSocket
-from legato.transports.webtransport import IncomingWebTransport, WebTransportEndpoint
+from legato.transports.webtransport import WebTransportEndpoint
 
 __all__ = ["Server"]
 
@@ -180,6 +182,7 @@ class Server:
         """Close every session, let agents return, then cancel those that do not: their stages go next."""
         if self._calls is None:
             return
+        self._calls.going_away(0)
         self._calls.close_all(SessionCode.GOING_AWAY, "the server stops")
         if not await self._empty_within(AGENT_GRACE_S):
             log.warning("agents did not return and are cancelled", calls=self._calls.cancel_agents())
@@ -211,7 +214,7 @@ class Server:
             if self._endpoint is not None:
                 stack.push_async_callback(self._endpoint.close)
 
-    def _on_session(self, incoming: IncomingWebTransport) -> None:
+    def _on_session(self, incoming: IncomingSession) -> None:
         assert self._native is not None
         assert self._calls is not None
         if incoming.path.partition("?")[0] != SESSION_PATH:
@@ -229,9 +232,14 @@ class Server:
         assert self._realtime is not None
         if incoming.path == REALTIME_PATH:
             self._realtime.open(incoming)
-        else:
-            sentence = f"There is no WebSocket at this path: use {REALTIME_PATH}."
+        elif incoming.path != SESSION_PATH:
+            sentence = f"There is no WebSocket at this path: use {REALTIME_PATH} or {SESSION_PATH}."
             refuse(incoming, 404, error_body(sentence, "not_found"))
+        elif (session := IncomingStreams(incoming)).offered:
+            self._on_session(session)
+        else:
+            sentence = f"A WebSocket at this path needs the subprotocol {WEBSOCKET_PROTOCOL}."
+            refuse(incoming, 400, error_body(sentence, "subprotocol_missing"))
 
     def _new_identity(self, identity: ServerIdentity) -> None:
         if self._endpoint is not None and self._http is not None:

@@ -13,10 +13,12 @@ from legato.transports.base import CloseSource
 __all__ = [
     "GOING_AWAY",
     "INVALID_TEXT",
+    "MESSAGE_TOO_BIG",
     "NORMAL",
     "NO_CLOSE_FRAME",
     "NO_STATUS",
     "POLICY_VIOLATION",
+    "PROTOCOL_ERROR",
     "SERVER_ERROR",
     "SERVICE_RESTART",
     "TRY_AGAIN_LATER",
@@ -24,8 +26,10 @@ __all__ = [
     "MessageLimits",
 ]
 
-NORMAL, GOING_AWAY, NO_STATUS, NO_CLOSE_FRAME, INVALID_TEXT = 1000, 1001, 1005, 1006, 1007
-POLICY_VIOLATION, SERVER_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER = 1008, 1011, 1012, 1013
+NORMAL, GOING_AWAY, PROTOCOL_ERROR = 1000, 1001, 1002
+NO_STATUS, NO_CLOSE_FRAME, INVALID_TEXT = 1005, 1006, 1007
+POLICY_VIOLATION, MESSAGE_TOO_BIG = 1008, 1009
+SERVER_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER = 1011, 1012, 1013
 """Close codes (RFC 6455 §7.4.1 and the registry it makes)."""
 
 
@@ -41,6 +45,10 @@ class MessageLimits:
     """Buffered bytes above which the peer is not read from: it asks for more than it takes."""
     unsent_bytes: int = 16 << 20
     """Buffered bytes above which a peer is cut off."""
+    ahead_bytes: int = 256 * 1024
+    """What may be read of the peer while the owner takes nothing: its pings are somewhere behind."""
+    ahead_messages: int = 64
+    """The same in messages."""
     keep_alive_s: float = 20
     """How long nothing may be heard before the peer is pinged, and then before it counts as gone."""
     close_s: float = 3

@@ -9,11 +9,14 @@ import asyncio
 import contextlib
 import socket
 
-__all__ = ["UNSENT_IN_KERNEL_BYTES", "end_text", "tune"]
+__all__ = ["UNREAD_IN_KERNEL_BYTES", "UNSENT_IN_KERNEL_BYTES", "end_text", "tune"]
 
 UNSENT_IN_KERNEL_BYTES = 16 * 1024
 """What the kernel takes beyond what the network takes now: what it has can no longer be held back."""
 
+UNREAD_IN_KERNEL_BYTES = 128 * 1024
+"""What the kernel takes of a peer that is not read from, about. Pings wait behind it, and where audio is read
+no faster than it is due, they must not wait for longer than the peer does."""
 
 UNACKNOWLEDGED_MS = 60_000
 """How long what was sent may go without any acknowledgement before the kernel gives the connection up."""
@@ -24,6 +27,7 @@ def tune(transport: asyncio.BaseTransport) -> None:
     peer that is gone."""
     tcp = transport.get_extra_info("socket")
     with contextlib.suppress(OSError, AttributeError):  # not a TCP socket, or not on this system
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_IN_KERNEL_BYTES)
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_IN_KERNEL_BYTES)
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)

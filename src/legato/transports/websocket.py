@@ -1,9 +1,9 @@
 """Messages over one WebSocket (RFC 6455), straight from the socket to the owner and back.
 
 Owns the joint between an asyncio transport (TCP or TLS) and `websockets`' protocol without I/O: whole
-messages up, backpressure, keep-alive, limits, an orderly close. It must not know what a message says, nor who
-parsed the request of the upgrade: an HTTP server hands the connection over with `connection_made` and the
-request's bytes in `data_received`.
+messages up, backpressure, keep-alive, limits, an orderly close. It must not know what a message says, nor
+how the connection is opened: `websocket_upgrade` does that for the server's end, `websocket_client` for the
+client's.
 
 Guarantees
 ----------
@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from http import HTTPStatus
+from collections.abc import Callable
 from typing import cast
 
 from websockets.http11 import Request, Response
@@ -40,8 +40,6 @@ from legato.transports.messages import (
 )
 from legato.transports.tcp import end_text, tune
 from legato.transports.websocket_codec import Ended, Item, WebSocketCodec
-from legato.transports.websocket_frames import frame_head
-from legato.transports.websocket_upgrade import IncomingWebSocket, refusal
 
 __all__ = ["WebSocketConnection"]
 
@@ -52,21 +50,15 @@ log = logging.getLogger(__name__)
 
 
 class WebSocketConnection(asyncio.Protocol):
-    """The server's end of one connection, from the request of its upgrade to its end."""
+    """One end of one connection, from the request of its upgrade to its end."""
 
     def __init__(
-        self,
-        on_request: Callable[[IncomingWebSocket], None],
-        limits: MessageLimits | None = None,
-        connections: set[object] | None = None,
+        self, codec: WebSocketCodec, limits: MessageLimits, connections: set[object] | None = None
     ) -> None:
-        """Ask `on_request` what becomes of the upgrade, at once or later. While it is open, the connection
-        is a member of `connections`."""
-        self.limits = limits or MessageLimits()
-        self._on_request = on_request
+        """While it is open, the connection is a member of `connections`."""
+        self.limits = limits
         self._connections: set[object] = set() if connections is None else connections
-        self._codec = WebSocketCodec(self.limits.message_bytes, log)
-        self._response: Response | None = None
+        self._codec = codec
         self._handler: MessageHandler | None = None
         self._items: deque[Item] = deque()
         self._liveness = Liveness()
@@ -76,7 +68,12 @@ class WebSocketConnection(asyncio.Protocol):
         self._congested = False
         self._over = False
         self._sent = 0
+        self._received = 0
         self._taken = 0  # bytes of these that the network had, when the end began to be waited for
+        self._measuring = False
+        self._pinged_at: float | None = None
+        self._pongs = 0
+        self._rtt_us = 0
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -98,6 +95,27 @@ class WebSocketConnection(asyncio.Protocol):
     def buffered(self) -> int:
         """Return how many bytes wait to be sent."""
         return self._transport.get_write_buffer_size()
+
+    @property
+    def bytes_sent(self) -> int:
+        """Return how many bytes the network has taken."""
+        return self._sent - self.buffered
+
+    @property
+    def bytes_received(self) -> int:
+        """Return how many bytes have come."""
+        return self._received
+
+    @property
+    def rtt_us(self) -> int:
+        """Return how long the peer took to answer the last ping, in microseconds; 0 before it has."""
+        return self._rtt_us
+
+    def measure(self) -> None:
+        """Ping now and at every look from now on, to know `rtt_us`."""
+        if not self._over:
+            self._measuring = True
+            self._ping()
 
     def send_text(self, text: str | bytes) -> None:
         """Send one text message; bytes must be UTF-8."""
@@ -133,38 +151,6 @@ class WebSocketConnection(asyncio.Protocol):
         if not self._over:
             self._fail(SERVICE_RESTART, "the server stops")
 
-    # What an incoming request is answered with
-
-    def accepted(
-        self,
-        handler: Callable[[WebSocketConnection], MessageHandler],
-        headers: Sequence[tuple[str, str]],
-        limits: MessageLimits | None,
-    ) -> WebSocketConnection:
-        """Open the connection: see `IncomingWebSocket.accept`."""
-        response, self._response = self._response, None
-        if response is None or self._over:
-            self._handler = handler(self)
-            asyncio.get_running_loop().call_soon(self._gone_already)
-            return self
-        if limits is not None:
-            self.limits = limits
-            self._codec.limit(limits.message_bytes)
-            self._transport.set_write_buffer_limits(limits.high_water_bytes, limits.high_water_bytes // 2)
-        for name, value in headers:
-            response.headers[name] = value
-        early = self._codec.answer(response)
-        self._flush()
-        self._handler = handler(self)
-        self._look_later()
-        self._take(early)
-        return self
-
-    def rejected(self, status: int, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
-        """Answer without opening: see `IncomingWebSocket.reject`."""
-        if self._response is not None and not self._over:
-            self._refuse(refusal(status, body, headers))
-
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -182,7 +168,12 @@ class WebSocketConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes in."""
         self._liveness.heard = True
+        self._received += len(data)
         self._take(self._codec.receive(data))
+        if self._pinged_at is not None and self._codec.pongs > self._pongs:
+            self._pongs = self._codec.pongs
+            self._rtt_us = round((asyncio.get_running_loop().time() - self._pinged_at) * 1_000_000)
+            self._pinged_at = None
 
     def eof_received(self) -> None:
         """The peer says no more: without a close frame, that is the end."""
@@ -223,32 +214,9 @@ class WebSocketConnection(asyncio.Protocol):
             self._end(*items[-1])
             self._await_end()
 
-    def _requested(self, request: Request) -> None:
-        response = self._codec.judge(request)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            self._refuse(response)
-            return
-        self._response = response
-        incoming = IncomingWebSocket(self, request)
-        try:
-            self._on_request(incoming)
-        except Exception as error:
-            log.error("an upgrade was not dealt with", exc_info=error)
-            incoming.reject(HTTPStatus.INTERNAL_SERVER_ERROR)
-            if self._codec.open:
-                self._fail(SERVER_ERROR, "an internal error")
-        self._read_or_not()
-
-    def _refuse(self, response: Response) -> None:
-        self._response = None
-        self._over = True
-        self._codec.answer(response)
-        self._flush()
-        self._await_end()
-
-    def _gone_already(self) -> None:
-        if self._handler is not None:
-            self._handler.closed("transport", NO_CLOSE_FRAME, "the client left before it was answered")
+    @abstractmethod
+    def _opening(self, item: Request | Response) -> None:
+        """Deal with what opens the connection: the peer's request, or the answer to ours."""
 
     def _deliver(self) -> None:
         """Hand over what came for as long as the owner takes it and the peer takes what it asks for."""
@@ -266,8 +234,8 @@ class WebSocketConnection(asyncio.Protocol):
             elif type(item) is Ended:
                 self._end(*item)
             else:
-                assert isinstance(item, Request)
-                self._requested(item)
+                assert isinstance(item, Request | Response)
+                self._opening(item)
         self._delivering = False
         if items or not self._reading:
             self._read_or_not()
@@ -281,12 +249,19 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _read_or_not(self) -> None:
         """Read from the peer unless the owner, or what the peer asked for, is behind."""
-        undecided = self._response is not None
         greedy = self._congested and self.buffered > self.limits.pause_bytes
-        wanted = not (self._paused or undecided or greedy)
+        wanted = not (self._codec.undecided or greedy or (self._paused and self._far_ahead))
         if wanted != self._reading and not self._transport.is_closing():
             self._reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+
+    @property
+    def _far_ahead(self) -> bool:
+        """Whether as much waits for the owner as may."""
+        if len(self._items) >= self.limits.ahead_messages:
+            return True
+        waiting = sum(len(item) for item in self._items if isinstance(item, str | bytes))
+        return waiting >= self.limits.ahead_bytes
 
     # Down
 
@@ -296,7 +271,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self._congested and (waiting := self.buffered) > self.limits.unsent_bytes:
             self._fail(POLICY_VIOLATION, f"{waiting} bytes wait to be read: read faster or ask for less")
             return
-        data = frame_head(opcode, len(payload)) + payload
+        data = self._codec.frame(opcode, payload)
         self._sent += len(data)
         self._transport.write(data)
 
@@ -332,7 +307,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._codec.close(code, reason)
             self._flush()
             self._await_end()
-        elif self._codec.undecided:
+        elif self._codec.undecided or self._codec.connecting:
             self._transport.abort()
 
     def _await_end(self) -> None:
@@ -364,10 +339,15 @@ class WebSocketConnection(asyncio.Protocol):
             self._end("transport", NO_CLOSE_FRAME, "the peer is gone: it does not answer pings")
             self._transport.abort()
         else:
-            if verdict == "ping":
-                self._codec.ping()
-                self._flush()
+            if verdict == "ping" or self._measuring:
+                self._ping()
             self._look_later()
+
+    def _ping(self) -> None:
+        if self._pinged_at is None:
+            self._pinged_at, self._pongs = asyncio.get_running_loop().time(), self._codec.pongs
+        self._codec.ping()
+        self._flush()
 
     def _arm(self, seconds: float, call: Callable[[], None]) -> None:
         if self._timer is not None:

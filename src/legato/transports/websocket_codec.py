@@ -7,8 +7,10 @@ for plain messages. Must not know connections, nor what a message says.
 from __future__ import annotations
 
 import logging
+import re
 from typing import NamedTuple
 
+from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
@@ -16,11 +18,15 @@ from websockets.server import ServerProtocol
 
 from legato.transports.base import CloseSource
 from legato.transports.messages import INVALID_TEXT, NO_STATUS
-from legato.transports.websocket_frames import OTHER, FrameCutter
+from legato.transports.websocket_frames import OTHER, FrameCutter, frame_head, masked_frame
 
 __all__ = ["Ended", "Item", "WebSocketCodec"]
 
 _TEXT = int(Opcode.TEXT)
+
+_HEAD_END = b"\r\n\r\n"
+_HEAD_BYTES = 16 * 1024
+_CONSENT = re.compile(rb"HTTP/1\.1 101[ \r]")
 
 REASON_BYTES = 123
 """Longest reason that fits a close frame (RFC 6455 §5.5)."""
@@ -34,39 +40,56 @@ class Ended(NamedTuple):
     reason: str
 
 
-Item = str | bytes | Ended | Request
-"""What bytes of the peer come to: a text or binary message, the end, and at the very first the request."""
+Item = str | bytes | Ended | Request | Response
+"""What bytes of the peer come to: a text or binary message, the end, and at the very first the request or the
+answer to it."""
 
 
 class WebSocketCodec:
-    """The server's half of one connection."""
+    """One end of one connection: the server's or, with the protocol of one, the client's."""
 
-    def __init__(self, message_bytes: int, log: logging.Logger) -> None:
+    def __init__(self, message_bytes: int, log: logging.Logger, client: ClientProtocol | None = None) -> None:
         """Take messages of up to `message_bytes`; the library logs to `log`."""
-        self._protocol = ServerProtocol(max_size=message_bytes, logger=log)
+        self._client = client
+        self._protocol = client or ServerProtocol(logger=log)
         # Else whoever debugs has every key and every frame of audio in the log.
         self._protocol.debug = False
-        self._cutter = FrameCutter(message_bytes)
+        self._cutter = FrameCutter(message_bytes, masked=client is None)
+        self.limit(message_bytes)
+        self._head: bytearray | None = bytearray()
         self._parts = bytearray()
         self._parts_are_text = False
         self._undecided = False
         self._early: list[bytes] = []
         self.open = False
         """Whether messages may be sent."""
+        self.pongs = 0
+        """How many pings the peer has answered."""
 
     @property
     def undecided(self) -> bool:
         """Whether the request waits for its answer; what comes before that is kept."""
         return self._undecided
 
+    @property
+    def connecting(self) -> bool:
+        """Whether our own request waits for its answer."""
+        return self._client is not None and self._client.state is State.CONNECTING
+
     def limit(self, message_bytes: int) -> None:
         """Take messages of up to `message_bytes` from now on."""
         self._protocol.max_message_size = self._cutter.limit = message_bytes
 
+    def frame(self, opcode: int, payload: bytes) -> bytes:
+        """Return a whole message as it is sent."""
+        if self._client is not None:
+            return masked_frame(opcode, payload)
+        return frame_head(opcode, len(payload)) + payload
+
     def receive(self, data: bytes) -> list[Item]:
         """Take bytes in; return what they complete. See `to_send` for what has to be said to that."""
         if not self.open and (self._undecided or self._protocol.state is State.CONNECTING):
-            return self._opening(data)
+            return self._opening(data) if self._client is None else self._answered(data)
         items: list[Item] = []
         for opcode, payload in self._cutter.cut(data):
             if opcode == OTHER:
@@ -95,11 +118,13 @@ class WebSocketCodec:
 
     def judge(self, request: Request) -> Response:
         """Return the answer to a request: 101, or what is wrong with it."""
+        assert isinstance(self._protocol, ServerProtocol)
         return self._protocol.accept(request)
 
     def answer(self, response: Response) -> list[Item]:
         """Say it; return what came in the meantime."""
         self._undecided = False
+        assert isinstance(self._protocol, ServerProtocol)
         self._protocol.send_response(response)
         self.open = self._protocol.state is State.OPEN
         early, self._early = self._early, []
@@ -124,6 +149,25 @@ class WebSocketCodec:
         self._undecided = bool(requests)
         return [*requests]
 
+    def _answered(self, data: bytes) -> list[Item]:
+        """Read the server's answer to our request; what follows a consent are frames."""
+        assert self._client is not None
+        rest = b""
+        if self._head is not None:
+            self._head += data
+            end = self._head.find(_HEAD_END) + len(_HEAD_END)
+            if end < len(_HEAD_END) and len(self._head) <= _HEAD_BYTES:
+                return []
+            data, self._head = bytes(self._head), None
+            if _CONSENT.match(data):
+                data, rest = data[:end], data[end:]
+        self._client.receive_data(data)
+        answers: list[Item] = [
+            event for event in self._client.events_received() if isinstance(event, Response)
+        ]
+        self.open = self._client.state is State.OPEN
+        return [*answers, *self.receive(rest)] if self.open else answers
+
     def _other(self, items: list[Item], data: bytes) -> None:
         """Let the library judge a frame."""
         protocol, was_open = self._protocol, self.open
@@ -131,6 +175,8 @@ class WebSocketCodec:
         for event in protocol.events_received():
             if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._fragment(items, event)
+            elif isinstance(event, Frame) and event.opcode is Opcode.PONG:
+                self.pongs += 1
         self.open = protocol.state is State.OPEN
         if was_open and not self.open:
             closed = protocol.close_rcvd

@@ -251,9 +251,10 @@ class WebTransportEndpoint:
         handlers = self._handlers
         other = self._other
         native = self.native
-        # What handlers, and the tasks that they wake, send in answer to this batch leaves in one go.
+        # What handlers, and the tasks that they wake, send in answer to this batch leaves in one go. Those
+        # tasks run in the loop's next round, so that this waits for the one after it.
         native.cork()
-        self._loop.call_soon(self._uncork)
+        self._loop.call_soon(self._loop.call_soon, self._uncork)
         try:
             batch = native.drain()
         except TransportError as error:

@@ -86,7 +86,7 @@ async def test_a_server_that_restarts_is_found_again(start: Start, endpoint: Scr
         await start(first.port)
         await reading
     after = talk.events[len(before) :]
-    assert attempts[0].close_code == 1001
+    assert attempts[0].close_code == 1012
     assert attempts[-1].extra_query.get("lost_call", before[0]["session"]["id"]) == before[0]["session"]["id"]
     assert after[0]["type"] == "session.created"
     assert after[0]["session"]["id"] != before[0]["session"]["id"]
@@ -110,7 +110,7 @@ async def test_without_the_hook_the_end_is_told(start: Start) -> None:
         except ConnectionClosed as end:
             closed = end.rcvd
     assert closed is not None
-    assert (closed.code, closed.reason) == (1001, "the server stops")
+    assert (closed.code, closed.reason) == (1012, "the server stops")
 
 
 async def test_a_call_goes_on_while_the_server_drains(start: Start) -> None:

@@ -150,6 +150,6 @@ def test_a_process_that_is_restarted_is_found_again(server: Stage) -> None:
             second = talk.until("session.created").session
             connection.session.update(session={"type": "realtime", "instructions": "Again."})
             assert talk.until("session.updated").session.instructions == "Again."
-    assert closed == [1001]
+    assert closed == [1012]
     assert first.id != second.id
     assert not talk.of("error")

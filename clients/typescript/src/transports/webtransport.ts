@@ -3,11 +3,16 @@
 // Owns what browsers do differently: streams that open later than asked for, errors without codes, two ways to reach
 // the datagrams' writer. Must not know what streams carry.
 
-import type { Attempt, Handler, Transport } from "./base.ts";
-import { Listening } from "./base.ts";
+import { StreamCode } from "../wire/codes.ts";
+import { Listening, type Attempt, type Handler, type Transport } from "./base.ts";
 
 /** How long a stream waits that the browser would not open because the server grants no more for now. */
 const REOPEN_MS = 100;
+/**
+ * How long an end of a stream that may be more than that waits for the end of the session that may have caused it: browsers tell the
+ * two in either order.
+ */
+const GRACE_MS = 500;
 /** Browsers keep one incoming datagram by default and drop the others. */
 const DATAGRAMS_KEPT = 16;
 
@@ -64,7 +69,7 @@ export class WebTransportTransport implements Transport {
     this.nextOwn += 2;
     const stream = new OutgoingStream(
       (bytes) => (this.unsent += bytes),
-      (code) => this.listening.streamStopped(id, code),
+      (code) => this.later(() => this.listening.streamStopped(id, code)),
     );
     this.outgoing.set(id, stream);
     void this.establish(id, stream, bidirectional);
@@ -127,12 +132,18 @@ export class WebTransportTransport implements Transport {
         if (done) break;
       }
     } catch (error) {
-      // An end of the session ends its streams too and is told by the session; so is an error without a code, of
-      // which either browser has a race.
+      if (!this.incoming.has(id)) return;
+      // Either browser has a race in which a code is missing; and an end of the session ends its streams.
       const code = codeIn(error);
-      if (code !== null && this.incoming.has(id)) this.listening.streamReset(id, code);
+      if (id % 2 && code !== null) this.listening.streamReset(id, code);
+      else this.later(() => this.listening.streamReset(id, code ?? StreamCode.NO_ERROR));
+    } finally {
+      this.incoming.delete(id);
     }
-    this.incoming.delete(id);
+  }
+
+  private later(tell: () => void): void {
+    setTimeout(() => this.over || tell(), GRACE_MS);
   }
 
   private end(by: "peer" | "transport", code: number, reason: string): void {

@@ -156,7 +156,7 @@ impl Contender {
             "load_module {NGINX_MODULE}; daemon off; master_process off; worker_processes 1; pid {0}/pid; \
              error_log {0}/log crit; events {{ worker_connections 8192; }} stream {{ \
              upstream servers {{ hash $remote_addr:$remote_port consistent; {servers} }} \
-             server {{ listen {address} udp; proxy_pass servers; }} }}",
+             server {{ listen {address} udp rcvbuf=4m sndbuf=4m; proxy_pass servers; }} }}",
             directory.display()
         )?;
         let process = Command::new("nginx")

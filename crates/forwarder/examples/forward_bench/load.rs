@@ -22,18 +22,28 @@ const ROUNDS: usize = 5;
 const WARM_UP: Duration = Duration::from_millis(200);
 const ROUND: Duration = Duration::from_millis(800);
 /// Packets that each client has under way when the forwarder is to be saturated.
-const WINDOW: usize = 4;
+const WINDOW: usize = 1;
 /// Packets in each second when it is not.
 const PACED: u64 = 15_000;
 /// A client that hears nothing for so long takes its packets for lost.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Delays are counted in whole microseconds up to this.
 const LONGEST: usize = 20_000;
+/// How often servers and clients look for packets where they do not wait for them.
+const TICK: Duration = Duration::from_micros(100);
 
+/// What is measured.
+///
+/// Whoever waits for a packet makes its sender pay for being woken. On a network the other end is another machine, so where
+/// CPU time is measured, servers and clients look for packets now and then instead of waiting for them.
 #[derive(Clone, Copy, PartialEq)]
 enum Load {
+    /// CPU time at a fixed rate.
     Paced,
+    /// CPU time when there is always something to do.
     Saturated,
+    /// How long a packet takes to the server, at a fixed rate.
+    Delay,
 }
 
 /// What the servers saw.
@@ -60,7 +70,7 @@ pub fn compare(names: &[String]) -> io::Result<()> {
     });
     let chosen: Vec<&str> = chosen.copied().collect();
     println!("{PAYLOAD} octets, {CLIENTS} clients, {SERVERS} servers, one thread each, median of {ROUNDS} rounds");
-    for load in [Load::Paced, Load::Saturated] {
+    for load in [Load::Paced, Load::Saturated, Load::Delay] {
         let mut rounds: Vec<Vec<Round>> = chosen.iter().map(|_| Vec::new()).collect();
         for _ in 0..ROUNDS {
             for (at, name) in chosen.iter().enumerate() {
@@ -74,43 +84,45 @@ pub fn compare(names: &[String]) -> io::Result<()> {
 
 fn report(load: Load, names: &[&str], rounds: &mut [Vec<Round>]) {
     match load {
-        Load::Paced => println!("\npaced, {PACED} packets/s there and as many back"),
+        Load::Paced => println!("\n{PACED} packets/s there and as many back"),
         Load::Saturated => println!("\nsaturated, {} packets under way", CLIENTS * WINDOW),
+        Load::Delay => println!("\ndelay to the server at {PACED} packets/s there and back"),
     }
-    println!(
-        "{:<10}{:>28}{:>12}{:>9}{:>18}{:>12}",
-        "", "ns CPU/packet (min-max)", "packets/s", "lost", "one way p50/p99", "x nginx"
-    );
-    let median = |rounds: &mut Vec<Round>| {
-        rounds.sort_by(|a, b| a.nanoseconds.total_cmp(&b.nanoseconds));
-        rounds.get(rounds.len() / 2).map(|round| round.nanoseconds)
-    };
     let nginx = names.iter().position(|name| *name == "nginx");
-    let nginx = nginx.and_then(|at| median(&mut rounds[at]));
+    let nginx = nginx.map(|at| middle(&rounds[at], |round| round.nanoseconds));
     for (name, rounds) in names.iter().zip(rounds) {
-        let Some(nanoseconds) = median(rounds) else {
-            println!("{name:<10} is not installed");
+        if rounds.is_empty() {
+            println!("{name:<8} is not installed");
             continue;
-        };
-        let (least, most) = (rounds[0].nanoseconds, rounds[rounds.len() - 1].nanoseconds);
-        let middle = |of: fn(&Round) -> f64| {
-            let mut values: Vec<f64> = rounds.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        let cpu = format!("{nanoseconds:.0} ({least:.0}-{most:.0})");
-        let delay = format!(
-            "{:.0}/{:.0} us",
-            middle(|round| round.median as f64),
-            middle(|round| round.late as f64)
-        );
+        }
+        if load == Load::Delay {
+            let (median, late) = (
+                middle(rounds, |round| round.median as f64),
+                middle(rounds, |round| round.late as f64),
+            );
+            println!("{name:<8}{median:>8.0} us median{late:>8.0} us p99");
+            continue;
+        }
+        if *name == "direct" {
+            continue;
+        }
+        rounds.sort_by(|a, b| a.nanoseconds.total_cmp(&b.nanoseconds));
+        let nanoseconds = middle(rounds, |round| round.nanoseconds);
         let ratio = nginx.map_or("-".into(), |nginx| format!("{:.2}", nanoseconds / nginx));
         println!(
-            "{name:<10}{cpu:>28}{:>12.0}{:>8.2}%{delay:>18}{ratio:>12}",
-            middle(|round| round.rate),
-            100.0 * middle(|round| round.lost)
+            "{name:<8}{nanoseconds:>8.0} ns CPU/packet ({:.0}-{:.0}), {ratio} x nginx{:>10.0} packets/s{:>8.2} % lost",
+            rounds[0].nanoseconds,
+            rounds[rounds.len() - 1].nanoseconds,
+            middle(rounds, |round| round.rate),
+            100.0 * middle(rounds, |round| round.lost)
         );
     }
+}
+
+fn middle(rounds: &[Round], of: fn(&Round) -> f64) -> f64 {
+    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// One round; none if the contender is not installed. "direct" is no forwarder at all.
@@ -127,10 +139,11 @@ fn measure(name: &str, load: Load) -> io::Result<Option<Round>> {
     for _ in 0..SERVERS {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        socket.set_nonblocking(load != Load::Delay)?;
         servers.push(socket.local_addr()?);
         let seen = seen.clone();
         threads.push(std::thread::spawn(move || {
-            serve(&socket, encapsulated, start, &seen);
+            serve(&socket, (encapsulated, load == Load::Delay), start, &seen);
         }));
     }
     let contender = match name {
@@ -180,13 +193,16 @@ fn percentile(delays: &[AtomicU64], share: f64) -> usize {
 }
 
 /// Sends everything back, one packet at a time as a server's connections would.
-fn serve(socket: &UdpSocket, encapsulated: bool, start: Instant, seen: &Seen) {
+fn serve(socket: &UdpSocket, (encapsulated, waits): (bool, bool), start: Instant, seen: &Seen) {
     let loopback = "127.0.0.0/8".parse().expect("a network");
     let tunnel = Tunnel::new(keys(), vec![loopback]);
     let mut buffer = vec![0; 65536];
     let mut out = Vec::with_capacity(65536);
     while !seen.over.load(Ordering::Relaxed) {
         let Ok((len, from)) = socket.recv_from(&mut buffer) else {
+            if !waits {
+                std::thread::sleep(TICK);
+            }
             continue;
         };
         out.clear();
@@ -265,14 +281,14 @@ impl Clients {
         let mut due = 0;
         while begin.elapsed() < duration {
             match load {
-                Load::Paced => {
+                Load::Paced | Load::Delay => {
                     let now = begin.elapsed().as_micros() as u64 * PACED / 1_000_000;
                     while due < now {
                         self.next = (self.next + 1) % CLIENTS;
                         self.send(self.next);
                         due += 1;
                     }
-                    self.hear(Duration::from_micros(20), load)?;
+                    self.hear(load)?;
                 }
                 Load::Saturated => {
                     for at in 0..CLIENTS {
@@ -283,18 +299,19 @@ impl Clients {
                             (0..WINDOW).for_each(|_| self.send(at));
                         }
                     }
-                    self.hear(Duration::from_millis(5), load)?;
+                    self.hear(load)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Waits for answers and takes them all; a saturating client sends another packet for each.
-    fn hear(&mut self, wait: Duration, load: Load) -> io::Result<()> {
-        let wait = Timespec::try_from(wait).expect("a short time");
+    /// Takes all answers; a saturating client sends another packet for each.
+    fn hear(&mut self, load: Load) -> io::Result<()> {
+        std::thread::sleep(TICK / 2);
         let mut events = Vec::with_capacity(CLIENTS);
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
+        let now = Some(&Timespec::default());
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), now) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -96,6 +96,12 @@ impl Published {
         }
     }
 
+    pub(crate) fn read(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.add_to(&mut totals);
+        totals
+    }
+
     pub(crate) fn add_to(&self, totals: &mut Totals) {
         for (place, value) in self.0.iter().zip(totals.fields()) {
             *value += place.load(Ordering::Relaxed);

@@ -6,7 +6,7 @@
 use std::io;
 use std::mem::{size_of, zeroed, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
@@ -279,9 +279,10 @@ impl Inbox {
         };
         let Ok(count) = usize::try_from(count) else {
             let error = io::Error::last_os_error();
-            return match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
-                _ => Err(error),
+            return match error.raw_os_error() {
+                // The socket itself is at fault. Everything else passes: nothing there, no memory, an interface down.
+                Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) => Err(error),
+                _ => Ok(()),
             };
         };
         for at in 0..count {
@@ -560,9 +561,4 @@ fn address(name: &Name) -> Option<SocketAddr> {
             _ => None,
         }
     }
-}
-
-/// The descriptor's number, for those who pass it on.
-pub(crate) fn number(socket: &Socket) -> RawFd {
-    socket.raw.as_raw_fd()
 }

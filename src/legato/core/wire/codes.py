@@ -7,6 +7,7 @@ from enum import IntEnum
 
 WIRE_VERSION = 1
 SESSION_PATH = "/legato/v1"
+WEBSOCKET_PROTOCOL = "legato.v1"
 
 VARINT_MAX = (1 << 62) - 1
 """The largest QUIC variable-length integer (RFC 9000 section 16)."""
@@ -16,6 +17,10 @@ POSITION_MAX = (1 << 53) - 1
 
 DATAGRAM_MAX_BYTES = 1_000
 REPLY_HEADER_MAX_BYTES = 4_096
+REASON_MAX_BYTES = 1_024
+DATA_MESSAGE_MAX_BYTES = 65_536
+"""Bytes of a stream in one message of a WebSocket."""
+
 DOWNLINK_STREAMS_MAX = 256
 OVERHEAD_BYTES = 64
 """What a held record or event weighs beyond its payload, so that empty ones are bounded too."""
@@ -79,6 +84,17 @@ class DatagramType(IntEnum):
 
     HEARTBEAT = 0x00
     HEARTBEAT_ECHO = 0x01
+
+
+class MessageType(IntEnum):
+    """First number of every message on a WebSocket."""
+
+    DATA = 0x00
+    RESET = 0x01
+    STOP = 0x02
+    DATAGRAM = 0x03
+    DRAIN = 0x04
+    CLOSE = 0x05
 
 
 class Priority(IntEnum):

@@ -20,10 +20,13 @@ class AppendMeter:
         "_unread",
         "_unread_limit",
         "hold_until",
+        "holds",
     )
 
     def __init__(self, limits: Limits) -> None:
         """Nothing arrives before `follow` was told the format."""
+        self.holds = False
+        """Whether nothing more of the client should be read now."""
         self.hold_until: int | None = None
         """When the client may send again, if it sent faster than `audio_rate` for longer than its burst."""
         self._limits = limits
@@ -40,20 +43,16 @@ class AppendMeter:
         self._rate = bytes_per_second * limits.audio_rate
         self._unread_limit = min(limits.unread_ms * bytes_per_second // 1_000, limits.unread_bytes)
 
-    @property
-    def holds(self) -> bool:
-        """Whether nothing more of the client should be read now."""
-        return self._pressed or self.hold_until is not None
-
     def add(self, size: int, now: int) -> None:
         """Account for `size` bytes that arrived."""
         paid = self._paid_until
         self._paid_until = paid = (paid if paid > now else now) + size * 1_000_000 // self._rate
         if paid - now > self._burst_us:
             self.hold_until = paid - self._burst_us
+            self.holds = True
         self._unread = unread = self._unread + size
         if unread > self._unread_limit:
-            self._pressed = True
+            self._pressed = self.holds = True
 
     def consumed(self, size: int) -> bool:
         """Account for bytes that were read; half of the limit lets the client go on. Returns whether it does
@@ -61,6 +60,7 @@ class AppendMeter:
         self._unread = unread = self._unread - size
         if self._pressed and unread * 2 <= self._unread_limit:
             self._pressed = False
+            self.holds = self.hold_until is not None
             return not self.holds
         return False
 
@@ -68,3 +68,4 @@ class AppendMeter:
         """Let the client go on if it is time."""
         if self.hold_until is not None and now >= self.hold_until:
             self.hold_until = None
+            self.holds = self._pressed

@@ -64,6 +64,8 @@ class CompatSession:
         `may_append` audio is an event like others, for the dialogue to refuse."""
         self.ending: tuple[int, str] | None = None
         """A `SessionCode` and a reason, once the connection is to be closed."""
+        self.leaving = False
+        """Whether the server goes away: who is sent off now may call again."""
         self._input_format: Callable[[], AudioFormat] = lambda: form
         self._meter = AppendMeter(limits)
         self._position = 0  # samples received so far
@@ -72,8 +74,10 @@ class CompatSession:
         self._event_prefix = f"event_{tag}".encode()
         self._said = 0
         self._replies = CompatReplies()
-        self._outputs: list[bytes] = []
-        self._events: list[AudioReceived | EventReceived | SessionEnded] = []
+        self.undone: list[bytes] = []
+        """What `outputs()` would return; here to be asked whether there is something."""
+        self.untold: list[AudioReceived | EventReceived | SessionEnded] = []
+        """What `events()` would return; here to be asked whether there is something."""
         self._over = False
         self._leaves_at: int | None = None
 
@@ -99,12 +103,12 @@ class CompatSession:
 
     def outputs(self) -> list[bytes]:
         """Messages to send, in order; the list is the caller's."""
-        outputs, self._outputs = self._outputs, []
+        outputs, self.undone = self.undone, []
         return outputs
 
     def events(self) -> list[AudioReceived | EventReceived | SessionEnded]:
         """What happened, in order; the list is the caller's."""
-        events, self._events = self._events, []
+        events, self.untold = self.untold, []
         return events
 
     # Inputs
@@ -118,7 +122,7 @@ class CompatSession:
                 raise EventRefused("invalid_message", "Send text messages: each one event, as a JSON object.")
             audio = read_append(message) if self._may_append else None
             if audio is None:
-                self._events.append(EventReceived(read_event(message)))
+                self.untold.append(EventReceived(read_event(message)))
             else:
                 self._hear(audio, now)
         except EventRefused as refusal:
@@ -151,7 +155,7 @@ class CompatSession:
         if "event_id" not in event:
             event = {**event, "event_id": self._event_id().decode()}
         try:
-            self._outputs.append(_encode(event))
+            self.undone.append(_encode(event))
         except (TypeError, ValueError, RecursionError) as error:
             message = f"{event['type']} is not JSON: {error}; send plain values only"
             raise LocalProtocolError(message) from error
@@ -169,7 +173,7 @@ class CompatSession:
         delta = self._replies.delta(generation, payload, samples, self._event_id(), now)
         if delta is None:
             return False
-        self._outputs.append(delta)
+        self.undone.append(delta)
         return True
 
     def end_reply(self, generation: int, now: int) -> None:
@@ -196,6 +200,7 @@ class CompatSession:
     def going_away(self, in_ms: int, now: int) -> None:
         """End the session in `in_ms`: the API has no event to announce it."""
         if not self._over:
+            self.leaving = True
             self._leaves_at = now + in_ms * 1_000
 
     def close(self, code: int, reason: str, now: int) -> None:
@@ -228,11 +233,17 @@ class CompatSession:
                 f"Invalid value for 'audio': {size} bytes are not whole samples of {width} bytes.",
                 "audio",
             )
+        if not size:
+            return
         self._meter.add(size, now)
+        position = self._position
+        self._position = position + size // width
+        if size <= most:
+            self.untold.append(AudioReceived(AudioFrame(position, now, audio, form)))
+            return
         for at in range(0, size, most):
-            piece = audio if size <= most else audio[at : at + most]
-            self._events.append(AudioReceived(AudioFrame(self._position, now, piece, form)))
-            self._position += len(piece) // width
+            piece = AudioFrame(position + at // width, now, audio[at : at + most], form)
+            self.untold.append(AudioReceived(piece))
 
     def _follow(self, form: AudioFormat) -> None:
         """Take audio in this format from now on."""
@@ -250,7 +261,7 @@ class CompatSession:
             self._over = True
             self._leaves_at = None
             self._replies.release()
-            self._events.append(SessionEnded(by, code, reason))
+            self.untold.append(SessionEnded(by, code, reason))
 
 
 def read_event(message: str) -> JsonObject:

@@ -1,0 +1,44 @@
+// Builds dist/: the package in one file, and the threads' code beside it for pages that may not make their own.
+
+import { readFile, rm } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
+
+import { build } from "esbuild";
+
+const BUDGET_KB = 40;
+const THREADS = {
+  worker: ["src/network/worker.ts", "dist/network-worker.js"],
+  capture: ["src/audio/capture-worklet.ts", "dist/capture-worklet.js"],
+  playback: ["src/audio/playback-worklet.ts", "dist/playback-worklet.js"],
+};
+const SHARED = { bundle: true, minify: true, target: "es2022", legalComments: "none", logLevel: "warning" };
+
+await rm("dist", { recursive: true, force: true });
+for (const [entry, outfile] of Object.values(THREADS)) {
+  await build({ ...SHARED, entryPoints: [entry], outfile, format: "iife" });
+}
+
+/** The threads' code as text, for `legato:threads`. */
+const threads = {
+  name: "threads",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^legato:threads$/ }, () => ({ path: "threads", namespace: "legato" }));
+    onLoad({ filter: /.*/, namespace: "legato" }, async () => {
+      const texts = Object.entries(THREADS).map(async ([name, [, file]]) => {
+        return `export const ${name} = ${JSON.stringify(await readFile(file, "utf-8"))};`;
+      });
+      return { contents: (await Promise.all(texts)).join("\n"), loader: "js" };
+    });
+  },
+};
+
+await build({ ...SHARED, entryPoints: ["src/index.ts"], outfile: "dist/index.js", format: "esm", sourcemap: true, plugins: [threads] });
+
+const kb = async (file) => gzipSync(await readFile(file), { level: 9 }).length / 1_000;
+for (const file of ["dist/index.js", ...Object.values(THREADS).map(([, file]) => file)]) {
+  console.log(`${file.padEnd(26)} ${(await kb(file)).toFixed(1).padStart(6)} kB gzipped`);
+}
+if ((await kb("dist/index.js")) > BUDGET_KB) {
+  console.error(`dist/index.js is over its budget of ${BUDGET_KB} kB`);
+  process.exitCode = 1;
+}

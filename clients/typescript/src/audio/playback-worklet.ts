@@ -1,0 +1,61 @@
+// Runs in the audio thread: plays what the network worker sends over a port of their own.
+//
+// Owns nothing but the joining of a port, a PlaybackBuffer and the device. The main thread only says how late the
+// loudspeaker is; a page that is busy for a second is not heard.
+
+import type { PlayerCommand, PlayerMessage, SpeakerCommand } from "../network/threads.ts";
+import { PlaybackBuffer, type PlayerReport } from "./playback-buffer.ts";
+import { worklet } from "./worklet-globals.ts";
+
+export const PLAYBACK_PROCESSOR = "legato-playback";
+
+class PlaybackProcessor extends worklet.AudioWorkletProcessor {
+  private readonly player: PlaybackBuffer;
+  private network: MessagePort | null = null;
+  private latency = 0;
+  private over = false;
+
+  constructor({ processorOptions }: { processorOptions: { startMs: number } }) {
+    super();
+    this.player = new PlaybackBuffer(worklet.sampleRate, (processorOptions.startMs * worklet.sampleRate) / 1_000);
+    this.port.onmessage = ({ data }: MessageEvent<SpeakerCommand>) => {
+      if (data.kind === "latency") this.latency = Math.round(data.seconds * worklet.sampleRate);
+      else if (data.kind === "end") this.over = true;
+      else this.listen(data.port);
+    };
+  }
+
+  process(_inputs: Float32Array[][], [output]: Float32Array[][]): boolean {
+    const channel = output?.[0];
+    if (channel) this.player.pull(channel);
+    const reports = this.player.reports(this.latency);
+    if (reports.length) this.tell(reports);
+    return !this.over;
+  }
+
+  private tell(reports: PlayerReport[]): void {
+    const { buffered, underruns } = this.player;
+    const message: PlayerMessage = { kind: "reports", reports, buffered, underruns };
+    this.network?.postMessage(message);
+  }
+
+  private listen(port: MessagePort): void {
+    this.network = port;
+    port.onmessage = ({ data }: MessageEvent<PlayerCommand>) => {
+      switch (data.kind) {
+        case "begin":
+          return this.player.begin(data.generation, data.itemId, data.contentIndex);
+        case "audio":
+          return this.player.append(data.generation, data.pcm);
+        case "complete":
+          return this.player.complete(data.generation);
+        case "flush":
+          return this.player.flush(data.first, data.last);
+        case "hold":
+          return this.player.hold(data.held);
+      }
+    };
+  }
+}
+
+worklet.registerProcessor(PLAYBACK_PROCESSOR, PlaybackProcessor);

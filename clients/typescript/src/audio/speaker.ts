@@ -1,0 +1,71 @@
+// The loudspeaker's end on the main thread: a context at the reply's rate and the worklet in it.
+//
+// Everything is played through Web Audio: echo cancellation of every browser takes it as its reference, which is not
+// so for an <audio> element. Owns the context. Must not know replies: those reach the worklet by a port of their own.
+
+import type { SpeakerCommand } from "../network/threads.ts";
+import type { ThreadUrls } from "../settings.ts";
+import { addModule } from "../thread-code.ts";
+import { VoiceError } from "../errors.ts";
+import { keepRunning, LATENCY_MS, openContext } from "./context.ts";
+
+/** As registered by playback-worklet.ts, which runs where this file does not. */
+const PLAYBACK_PROCESSOR = "legato-playback";
+
+export class Speaker {
+  readonly context: AudioContext;
+  /** What is heard: connect an AnalyserNode to paint it. */
+  readonly output: GainNode;
+  /** For the network worker. */
+  readonly port: MessagePort;
+  private readonly channel = new MessageChannel();
+  private readonly letGo: () => void;
+  private node: AudioWorkletNode | null = null;
+  private timer: ReturnType<typeof setInterval> | null = null;
+
+  /** To be made inside a click. `blocked` is told when the browser does not let it sound. */
+  constructor(rate: number, blocked: (blocked: boolean) => void) {
+    this.context = openContext(rate);
+    this.output = this.context.createGain();
+    this.output.connect(this.context.destination);
+    this.port = this.channel.port1;
+    this.letGo = keepRunning(this.context, (running) => blocked(!running));
+  }
+
+  /** Start playing what the port brings. */
+  async start(startMs: number, threads?: ThreadUrls): Promise<void> {
+    await addModule(this.context, "playback", threads);
+    if (this.context.state === "closed") return;
+    const options = { numberOfInputs: 0, outputChannelCount: [1], processorOptions: { startMs } };
+    this.node = new AudioWorkletNode(this.context, PLAYBACK_PROCESSOR, options);
+    this.node.connect(this.output);
+    this.tell({ kind: "network", port: this.channel.port2 }, [this.channel.port2]);
+    this.timer = setInterval(() => this.tell({ kind: "latency", seconds: this.latency }), LATENCY_MS);
+  }
+
+  /** Seconds from the worklet to the ear. */
+  get latency(): number {
+    return (this.context.baseLatency || 0) + (this.context.outputLatency || 0);
+  }
+
+  /** Play on another device. */
+  async use(deviceId: string): Promise<void> {
+    const context = this.context as AudioContext & { setSinkId?(id: string): Promise<void> };
+    if (!context.setSinkId) {
+      throw new VoiceError("unsupported-browser", "This browser plays on the system's loudspeaker only.");
+    }
+    await context.setSinkId(deviceId);
+  }
+
+  async close(): Promise<void> {
+    this.letGo();
+    if (this.timer !== null) clearInterval(this.timer);
+    this.tell({ kind: "end" });
+    this.node?.disconnect();
+    if (this.context.state !== "closed") await this.context.close();
+  }
+
+  private tell(command: SpeakerCommand, transfer: Transferable[] = []): void {
+    this.node?.port.postMessage(command, transfer);
+  }
+}

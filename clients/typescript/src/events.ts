@@ -1,0 +1,89 @@
+// What a call tells the page, by name; and how a page listens. Must not know where it comes from.
+
+import type { VoiceError } from "./errors.ts";
+import type { NetworkStatistics } from "./network/threads.ts";
+import type { JsonObject, PlaybackState } from "./wire/messages.ts";
+
+/** "uncertain": nothing was heard of the server for a while. "leaving": the server will end the call soon. */
+export type VoiceState = "connecting" | "live" | "uncertain" | "leaving" | "ended";
+
+/** How much of one part of a reply the person has heard. */
+export interface PlaybackPosition {
+  itemId: string;
+  generation: number;
+  /** What has left the loudspeaker, its latency included. */
+  heardMs: number;
+  bufferedMs: number;
+  underruns: number;
+  state: PlaybackState;
+}
+
+export interface Statistics extends NetworkStatistics {
+  state: VoiceState;
+  /** Why WebTransport is not what carries the call; null if it is. */
+  webtransportLost: string | null;
+  /** From the worklet to the ear. */
+  outputLatencyMs: number;
+}
+
+export interface Ending {
+  by: "local" | "peer" | "transport";
+  /** A close code of wire/SPEC.md, section 14. */
+  code: number;
+  reason: string;
+}
+
+export interface VoiceEvents {
+  state: { state: VoiceState; before: VoiceState };
+  /** An event of the server, in OpenAI Realtime's words. */
+  event: JsonObject;
+  speaking: { who: "person" | "agent"; active: boolean };
+  reply: { generation: number; itemId: string; responseId: string };
+  playback: PlaybackPosition;
+  /** Replies of these generations were silenced. */
+  interrupted: { first: number; last: number };
+  /** Decoded audio of a reply as it arrives, ahead of playback; only passed on while somebody listens. */
+  audio: { generation: number; itemId: string; pcm: Int16Array; rate: number };
+  statistics: Statistics;
+  /** The loudspeaker or the microphone waits for a click, or does so no more. */
+  blocked: { blocked: boolean };
+  microphone: { active: boolean; label: string };
+  devices: Devices;
+  error: VoiceError;
+  ended: Ending;
+}
+
+export interface Devices {
+  /** Names are empty until the person has allowed a microphone. */
+  microphones: { deviceId: string; label: string }[];
+  speakers: { deviceId: string; label: string }[];
+}
+
+type Listener<T> = (event: T) => void;
+
+/** Those who listen, by the name of what they listen to. */
+export class Listeners<Events extends object> {
+  private readonly byName = new Map<keyof Events, Set<Listener<never>>>();
+
+  /** Returns how to stop listening. */
+  add<Name extends keyof Events>(name: Name, listener: Listener<Events[Name]>): () => void {
+    const set = this.byName.get(name) ?? new Set();
+    this.byName.set(name, set.add(listener));
+    return () => set.delete(listener);
+  }
+
+  /** Whoever throws is reported to the page and keeps nobody else from hearing. */
+  tell<Name extends keyof Events>(name: Name, event: Events[Name]): void {
+    for (const listener of [...(this.byName.get(name) ?? [])] as Listener<Events[Name]>[]) {
+      try {
+        listener(event);
+      } catch (error) {
+        reportError(error);
+      }
+    }
+  }
+
+  any(name: keyof Events): boolean {
+    return (this.byName.get(name)?.size ?? 0) > 0;
+  }
+}

@@ -1,0 +1,67 @@
+// Whether the path works, by datagrams that come back: round trip, loss, and suspicion (SPEC 12). Sans-IO.
+//
+// Owns the numbers and when they are due. Browsers take 6 to 30 s to notice a dead path; a caller notices after one.
+// Anything that arrives is as good a sign of life as an echo.
+
+/** While audio flows, how often, and how long silence may last. */
+const BUSY_US = 500_000;
+const SUSPICION_US = 1_500_000;
+/** While a call is parked. */
+const IDLE_US = 10_000_000;
+/** How long a call counts as busy after audio moved. */
+const BUSY_FOR_US = 3_000_000;
+const KEPT = 32;
+
+export class Heartbeat {
+  rttUs: number | null = null;
+  sent = 0;
+  returned = 0;
+  private readonly flying = new Map<number, number>();
+  private busyUntil = 0;
+  private due: number;
+  private unansweredSince: number | null = null;
+
+  constructor(now: number) {
+    this.due = now;
+  }
+
+  /** Audio moves: look more often. */
+  busy(now: number): void {
+    this.busyUntil = now + BUSY_FOR_US;
+    this.due = Math.min(this.due, now + BUSY_US);
+  }
+
+  /** The number of the heartbeat to send now, null if none is due. */
+  beat(now: number): number | null {
+    if (now < this.due) return null;
+    this.due = now + (now < this.busyUntil ? BUSY_US : IDLE_US);
+    const sequence = this.sent;
+    this.sent += 1;
+    this.flying.set(sequence, now);
+    if (this.flying.size > KEPT) this.flying.delete(this.flying.keys().next().value!);
+    this.unansweredSince ??= now;
+    return sequence;
+  }
+
+  /** A heartbeat came back. */
+  echoed(sequence: number, now: number): void {
+    const sentAt = this.flying.get(sequence);
+    if (sentAt === undefined) return;
+    this.flying.delete(sequence);
+    this.returned += 1;
+    const sample = now - sentAt;
+    // RFC 6298's smoothing.
+    this.rttUs = this.rttUs === null ? sample : Math.round(this.rttUs + (sample - this.rttUs) / 8);
+    this.alive();
+  }
+
+  /** Something arrived. */
+  alive(): void {
+    this.unansweredSince = null;
+  }
+
+  /** Whether the path is to be doubted. */
+  suspicious(now: number): boolean {
+    return this.unansweredSince !== null && now - this.unansweredSince >= SUSPICION_US;
+  }
+}

@@ -1,0 +1,102 @@
+// Replies on their way to the loudspeaker, and the player's reports on their way back.
+//
+// Owns the decoders of the replies under way. Must not know the session or the transport.
+
+import type { PlayerReport } from "../audio/playback-buffer.ts";
+import { replyDecoder, type ReplyDecoder } from "../audio/reply-decoder.ts";
+import type { Event } from "../core/outputs.ts";
+import type { ReplyHeader } from "../wire/messages.ts";
+import type { CallMessage, PlayerCommand, PlayerMessage } from "./threads.ts";
+
+type Post = (message: CallMessage, transfer?: Transferable[]) => void;
+
+export class Replies {
+  buffered = 0;
+  underruns = 0;
+  /** Whether decoded audio is passed to the main thread as well. */
+  tapped = false;
+  private readonly live = new Map<number, ReplyDecoder>();
+
+  /** Without a `player`, replies are decoded for whoever taps them, and nothing is reported. */
+  constructor(
+    private readonly player: MessagePort | null,
+    private readonly post: Post,
+    report: (reports: PlayerReport[]) => void,
+  ) {
+    if (!player) return;
+    player.onmessage = ({ data }: MessageEvent<PlayerMessage>) => {
+      this.buffered = data.buffered;
+      this.underruns = data.underruns;
+      for (const { generation, state } of data.reports) if (state === "done") this.live.delete(generation);
+      report(data.reports);
+    };
+  }
+
+  /** Take what a session says about replies. */
+  take(event: Event): void {
+    switch (event.kind) {
+      case "replyStarted":
+        return this.begin(event.header);
+      case "replyAudio":
+        return this.live.get(event.generation)?.take(event.offset, event.payload);
+      case "replyEnded":
+        return this.live.get(event.generation)?.end();
+      case "flushed":
+        return this.flush(event.first, event.generation);
+      default:
+    }
+  }
+
+  /** Silence everything that has begun, at once. */
+  interrupt(): void {
+    if (this.live.size) this.flush(Math.min(...this.live.keys()), Math.max(...this.live.keys()));
+  }
+
+  /** Go quiet and wait, or go on from the very sample. */
+  hold(held: boolean): void {
+    this.tell({ kind: "hold", held });
+  }
+
+  /** Silence, for good. */
+  close(): void {
+    this.tell({ kind: "flush", first: 1, last: Number.MAX_SAFE_INTEGER });
+    for (const decoder of this.live.values()) decoder.close();
+    this.live.clear();
+  }
+
+  private begin({ generation, item_id: itemId, response_id: responseId, content_index, format }: ReplyHeader): void {
+    const sink = {
+      deliver: (pcm: Int16Array) => this.deliver(generation, itemId, pcm),
+      ended: () => {
+        this.tell({ kind: "complete", generation });
+        if (!this.player) this.live.delete(generation);
+      },
+    };
+    this.live.set(generation, replyDecoder(format, sink));
+    this.tell({ kind: "begin", generation, itemId, contentIndex: content_index });
+    this.post({ kind: "replyStarted", generation, itemId, responseId });
+  }
+
+  private deliver(generation: number, itemId: string, pcm: Int16Array): void {
+    if (this.tapped) {
+      const copy = pcm.slice();
+      this.post({ kind: "audio", generation, itemId, pcm: copy }, [copy.buffer]);
+    }
+    this.tell({ kind: "audio", generation, pcm }, [pcm.buffer]);
+  }
+
+  private flush(first: number, last: number): void {
+    this.tell({ kind: "flush", first, last });
+    const stale = [...this.live.keys()].filter((generation) => first <= generation && generation <= last);
+    for (const generation of stale) {
+      this.live.get(generation)!.close();
+      this.live.delete(generation);
+    }
+    // A flush that only confirms what was silenced here already is no second interruption.
+    if (stale.length) this.post({ kind: "interrupted", first: Math.min(...stale), last: Math.max(...stale) });
+  }
+
+  private tell(command: PlayerCommand, transfer: Transferable[] = []): void {
+    this.player?.postMessage(command, transfer);
+  }
+}

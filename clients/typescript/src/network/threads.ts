@@ -1,0 +1,107 @@
+// What the threads of a call say to each other. Ports join them directly:
+//
+//     capture worklet ──CapturedPiece──► network worker ──PlayerCommand──► playback worklet
+//                                             ▲    ▲                          │
+//                        main ──CallCommand───┘    └──────PlayerMessage───────┘
+//                        main ◄──CallMessage──── network worker
+//
+// The main thread only paints: nothing that is heard waits for it. Must hold types only.
+
+import type { PlayerReport } from "../audio/playback-buffer.ts";
+import type { VoiceErrorCode } from "../errors.ts";
+import type { TransportName } from "../transports/base.ts";
+import type { AudioFormat } from "../wire/formats.ts";
+import type { JsonObject, Welcome } from "../wire/messages.ts";
+
+/** Everything the network worker has to know about a call. */
+export interface CallSettings {
+  webtransportUrl: string | null;
+  websocketUrl: string | null;
+  /** Where certificate hashes are published; null if they need not be asked for. */
+  discoveryUrl: string | null;
+  certificateHashes: Uint8Array<ArrayBuffer>[];
+  headStartMs: number;
+  hardStopMs: number;
+  patienceMs: number;
+  input: AudioFormat;
+  output: AudioFormat[];
+  bitrate: number;
+  profile: "auto" | "turn" | "duplex";
+  leadMs: number | null;
+  groupMs: number;
+  client: string;
+  plays: boolean;
+}
+
+/** From the main thread to the network worker. */
+export type CallCommand =
+  | { kind: "start"; settings: CallSettings; player: MessagePort | null }
+  | { kind: "token"; token: string | null }
+  | { kind: "capture"; port: MessagePort }
+  | { kind: "audio"; pcm: Int16Array }
+  | { kind: "event"; event: JsonObject }
+  | { kind: "endUtterance" }
+  | { kind: "commit" }
+  | { kind: "mute"; muted: boolean }
+  | { kind: "interrupt" }
+  | { kind: "hold"; held: boolean }
+  | { kind: "tap"; wanted: boolean }
+  | { kind: "close" };
+
+/** From the network worker to the main thread. */
+export type CallMessage =
+  | { kind: "connected"; transport: TransportName; lost: string | null }
+  | { kind: "welcome"; welcome: Welcome }
+  | { kind: "event"; event: JsonObject }
+  | { kind: "replyStarted"; generation: number; itemId: string; responseId: string }
+  | { kind: "playback"; report: PlayerReport }
+  | { kind: "interrupted"; first: number; last: number }
+  | { kind: "audio"; generation: number; itemId: string; pcm: Int16Array }
+  | { kind: "path"; suspicious: boolean }
+  | { kind: "draining"; inMs: number }
+  | { kind: "statistics"; statistics: NetworkStatistics }
+  | { kind: "failed"; code: VoiceErrorCode; message: string; fatal: boolean }
+  | { kind: "ended"; by: "local" | "peer" | "transport"; code: number; reason: string };
+
+export interface NetworkStatistics {
+  transport: TransportName | null;
+  /** Smoothed, by heartbeats; null before the first. */
+  rttMs: number | null;
+  heartbeatsSent: number;
+  heartbeatsReturned: number;
+  inputCodec: string;
+  outputCodec: string;
+  /** Milliseconds of captured audio: taken from the microphone, and known to have reached the agent. */
+  capturedMs: number;
+  ackedMs: number;
+  bytesReceived: number;
+  /** Given to the browser and not taken by the network yet. */
+  bytesUnsent: number;
+  bufferedMs: number;
+  underruns: number;
+}
+
+/** From the network worker to the playback worklet. */
+export type PlayerCommand =
+  | { kind: "begin"; generation: number; itemId: string; contentIndex: number }
+  | { kind: "audio"; generation: number; pcm: Int16Array }
+  | { kind: "complete"; generation: number }
+  | { kind: "flush"; first: number; last: number }
+  | { kind: "hold"; held: boolean };
+
+/** From the playback worklet to the network worker. */
+export type PlayerMessage = { kind: "reports"; reports: PlayerReport[]; buffered: number; underruns: number };
+
+/** From the main thread to the playback worklet. */
+export type SpeakerCommand =
+  | { kind: "network"; port: MessagePort }
+  | { kind: "latency"; seconds: number }
+  | { kind: "end" };
+
+/** From the main thread to the capture worklet. */
+export type CaptureCommand = { kind: "network"; port: MessagePort } | { kind: "end" };
+
+/** From the capture worklet to the network worker: 20 ms. */
+export interface CapturedPiece {
+  pcm: Int16Array;
+}

@@ -1,0 +1,392 @@
+// The life of a call in the network worker, in virtual time, against transports that the test plays.
+
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+import { Call, type CallHost } from "../src/network/call.ts";
+import type { CallMessage, CallSettings, PlayerCommand, PlayerMessage } from "../src/network/threads.ts";
+import { downlinkRecord } from "../src/wire/records.ts";
+import { FakeAttempt, FakePort, FakeServer } from "./fakes.ts";
+
+const PCM = { codec: "pcm16", rate: 16_000, channels: 1 } as const;
+const HASH = new Uint8Array(32).fill(7);
+
+const SETTINGS: CallSettings = {
+  webtransportUrl: "https://voice.example/legato/v1",
+  websocketUrl: "wss://voice.example/legato/v1",
+  discoveryUrl: null,
+  certificateHashes: [],
+  headStartMs: 300,
+  hardStopMs: 3_000,
+  patienceMs: 10_000,
+  input: PCM,
+  output: [PCM],
+  bitrate: 32_000,
+  profile: "auto",
+  leadMs: 30_000,
+  groupMs: 10_000,
+  client: "test",
+  plays: true,
+};
+
+let posted: CallMessage[];
+let webtransport: FakeAttempt;
+let websocket: FakeAttempt;
+let offered: (readonly Uint8Array[])[];
+let host: CallHost;
+let player: FakePort;
+let call: Call;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_000 });
+  posted = [];
+  offered = [];
+  webtransport = new FakeAttempt("webtransport");
+  websocket = new FakeAttempt("websocket");
+  host = {
+    now: () => Date.now() * 1_000,
+    post: (message) => posted.push(message),
+    webtransport: (_, hashes) => (offered.push(hashes), webtransport),
+    websocket: () => websocket,
+    fetch: () => Promise.reject(new Error("not to be asked")),
+    encodesOpus: async () => true,
+    decodesOpus: async () => true,
+  };
+  player = new FakePort();
+});
+
+afterEach(() => {
+  call.command({ kind: "close" });
+  vi.useRealTimers();
+});
+
+const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+
+const said = (kind: CallMessage["kind"]): CallMessage[] => posted.filter((message) => message.kind === kind);
+
+const commands = (): PlayerCommand[] => player.sent.splice(0) as PlayerCommand[];
+
+const frames = (count: number, value = 1): Int16Array => new Int16Array(count).fill(value);
+
+async function begun(settings: Partial<CallSettings> = {}): Promise<void> {
+  call = new Call({ ...SETTINGS, ...settings }, player as unknown as MessagePort, host);
+  void call.start();
+  call.command({ kind: "token", token: "secret" });
+  await pass(0);
+}
+
+/** A call that its server has welcomed over WebTransport. */
+async function live(settings: Partial<CallSettings> = {}): Promise<FakeServer> {
+  await begun(settings);
+  webtransport.succeed();
+  await pass(0);
+  const server = new FakeServer(webtransport.transport);
+  server.welcome();
+  return server;
+}
+
+describe("a call begins", () => {
+  test("with a hello, and with what was captured and said before there was a connection", async () => {
+    await begun();
+    call.command({ kind: "audio", pcm: frames(320) });
+    call.command({ kind: "event", event: { type: "session.update" } });
+    webtransport.succeed();
+    await pass(0);
+    const server = new FakeServer(webtransport.transport);
+    expect(server.heard()).toEqual([
+      {
+        ...{ type: "legato.hello", version: 1, input: PCM, output: [PCM], dialect: "realtime", profile: "auto" },
+        ...{ lead_ms: 30_000, token: "secret", client: "test" },
+        capabilities: { playback_reports: true, local_vad: false },
+      },
+      { type: "session.update" },
+    ]);
+    expect(server.samples()).toBe(320);
+    server.welcome();
+    expect(said("connected")).toEqual([{ kind: "connected", transport: "webtransport", lost: null }]);
+    expect(said("welcome")).toHaveLength(1);
+  });
+
+  test("when the token is there, however long that takes", async () => {
+    call = new Call(SETTINGS, null, host);
+    void call.start();
+    webtransport.succeed();
+    await pass(500);
+    expect(webtransport.transport.streams).toEqual([]);
+    call.command({ kind: "token", token: null });
+    await pass(0);
+    expect(new FakeServer(webtransport.transport).heard()).toMatchObject([{ token: null }]);
+  });
+
+  test("with plain samples where the browser has no codec", async () => {
+    host = { ...host, encodesOpus: async () => false, decodesOpus: async () => false };
+    const opus = { codec: "opus", rate: 16_000, channels: 1 } as const;
+    await begun({ input: opus, output: [opus, PCM] });
+    webtransport.succeed();
+    await pass(0);
+    expect(new FakeServer(webtransport.transport).heard()).toMatchObject([{ input: PCM, output: [PCM] }]);
+  });
+
+  test("on a WebSocket, with everything once more, when WebTransport connects and then says nothing", async () => {
+    await begun();
+    call.command({ kind: "audio", pcm: frames(320) });
+    call.command({ kind: "event", event: { type: "session.update" } });
+    webtransport.succeed();
+    await pass(3_000);
+    expect(webtransport.transport.closedWith).toEqual([7, "no welcome in time"]);
+    call.command({ kind: "audio", pcm: frames(320) });
+    websocket.succeed();
+    await pass(0);
+    const server = new FakeServer(websocket.transport);
+    expect(server.heard()).toMatchObject([{ type: "legato.hello" }, { type: "session.update" }]);
+    expect(server.samples()).toBe(640);
+    server.welcome();
+    expect(said("connected").at(-1)).toEqual({ kind: "connected", transport: "websocket", lost: "no welcome in time" });
+    expect(said("ended")).toEqual([]);
+  });
+
+  test("with the hashes that the server publishes", async () => {
+    const document = { certificate_hashes: [{ algorithm: "sha-256", value: btoa(String.fromCharCode(...HASH)) }] };
+    host = { ...host, fetch: async () => new Response(JSON.stringify(document)) };
+    await begun({ discoveryUrl: "https://voice.example/.well-known/legato" });
+    expect(offered).toEqual([[HASH]]);
+  });
+
+  test("without hashes when the server cannot be asked for them", async () => {
+    await begun({ discoveryUrl: "https://voice.example/.well-known/legato" });
+    expect(offered).toEqual([[]]);
+  });
+});
+
+describe("a call that does not come about", () => {
+  test("says why", async () => {
+    await begun();
+    webtransport.fail("no UDP");
+    await pass(0);
+    websocket.fail("no TCP");
+    await pass(0);
+    expect(said("failed")).toMatchObject([{ code: "unreachable", fatal: true }]);
+    expect(said("failed")[0]).toHaveProperty("message", expect.stringContaining("no UDP; WebSocket: no TCP"));
+    expect(said("ended")).toHaveLength(1);
+  });
+
+  test("says that a pinned certificate has changed, when the server publishes another", async () => {
+    host = { ...host, fetch: async () => new Response(JSON.stringify({ certificate_hashes: [] })) };
+    await begun({ certificateHashes: [HASH], discoveryUrl: "https://voice.example/.well-known/legato", websocketUrl: null });
+    webtransport.fail("handshake failed");
+    await pass(0);
+    expect(said("failed")).toMatchObject([{ code: "certificate" }]);
+  });
+
+  test("is refused with the server's words", async () => {
+    await begun();
+    webtransport.succeed();
+    await pass(0);
+    webtransport.transport.handler!.closed("peer", 5, "the key is not known here");
+    expect(said("failed")).toMatchObject([{ code: "unauthorized", fatal: true }]);
+    expect(said("ended")).toEqual([{ kind: "ended", by: "peer", code: 5, reason: "the key is not known here" }]);
+  });
+
+  test("can be given up", async () => {
+    await begun();
+    call.command({ kind: "close" });
+    expect(said("ended")).toEqual([{ kind: "ended", by: "local", code: 0, reason: "hung up" }]);
+    await pass(0);
+    expect(webtransport.abandoned).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("and whose transport comes a moment later closes that too", async () => {
+    call = new Call(SETTINGS, null, host);
+    void call.start();
+    await pass(0);
+    webtransport.succeed();
+    await pass(0);
+    call.command({ kind: "close" });
+    call.command({ kind: "token", token: null });
+    await pass(0);
+    expect(webtransport.transport.closedWith).toEqual([0, "hung up"]);
+  });
+});
+
+describe("a reply", () => {
+  test("goes to the player piece by piece, and its reports to the server", async () => {
+    const server = await live();
+    server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0, 2, 0)));
+    expect(commands()).toEqual([
+      { kind: "begin", generation: 1, itemId: "item_1", contentIndex: 0 },
+      { kind: "audio", generation: 1, pcm: Int16Array.of(1, 2) },
+    ]);
+    server.more(1, downlinkRecord(4, Uint8Array.of(3, 0)), true);
+    expect(commands()).toEqual([
+      { kind: "audio", generation: 1, pcm: Int16Array.of(0, 0) },
+      { kind: "audio", generation: 1, pcm: Int16Array.of(3) },
+      { kind: "complete", generation: 1 },
+    ]);
+    server.heard();
+    const report = { itemId: "item_1", contentIndex: 0, generation: 1, played: 5, buffered: 0, underruns: 1 };
+    const message: PlayerMessage = { kind: "reports", buffered: 0, underruns: 1, reports: [{ ...report, state: "done" }] };
+    player.receive(message);
+    expect(server.heard()).toEqual([
+      {
+        ...{ type: "legato.playback", item_id: "item_1", content_index: 0, generation: 1 },
+        ...{ played: 5, buffered: 0, underruns: 1, state: "done" },
+      },
+    ]);
+    expect(said("playback")).toHaveLength(1);
+    expect(said("replyStarted")).toEqual([{ kind: "replyStarted", generation: 1, itemId: "item_1", responseId: "resp_1" }]);
+  });
+
+  test("is silenced here before the server knows, and what comes late is not played", async () => {
+    const server = await live();
+    server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
+    commands();
+    server.heard();
+    call.command({ kind: "interrupt" });
+    expect(commands()).toEqual([{ kind: "flush", first: 1, last: 1 }]);
+    expect(server.heard()).toEqual([{ type: "response.cancel" }]);
+    server.more(1, downlinkRecord(1, Uint8Array.of(2, 0)), false);
+    server.say({ type: "legato.flush", generation: 1 });
+    expect(commands()).toEqual([{ kind: "flush", first: 1, last: 1 }]);
+    expect(said("interrupted")).toEqual([{ kind: "interrupted", first: 1, last: 1 }]);
+  });
+
+  test("that the server flushes is an interruption, and its stream is declined", async () => {
+    const server = await live();
+    server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
+    server.say({ type: "legato.flush", generation: 1 });
+    expect(commands().at(-1)).toEqual({ kind: "flush", first: 1, last: 1 });
+    expect(said("interrupted")).toHaveLength(1);
+    expect(webtransport.transport.stopped).toEqual([[3, 3]]);
+  });
+
+  test("is told to whoever listens, and to nobody else", async () => {
+    const server = await live();
+    server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
+    expect(said("audio")).toEqual([]);
+    call.command({ kind: "tap", wanted: true });
+    server.more(1, downlinkRecord(1, Uint8Array.of(2, 0)), false);
+    expect(said("audio")).toEqual([{ kind: "audio", generation: 1, itemId: "item_1", pcm: Int16Array.of(2) }]);
+  });
+
+  test("is held at the very sample", async () => {
+    await live();
+    call.command({ kind: "hold", held: true });
+    expect(commands()).toEqual([{ kind: "hold", held: true }]);
+  });
+
+  test.each([
+    ["in a format that was not offered", { codec: "pcm16", rate: 24_000 }, 0, 4],
+    ["with a gap that no loss explains", PCM, 16_000 * 31, 2],
+  ])("%s ends the call", async (_, format, offset, code) => {
+    const server = await live();
+    server.reply(1, downlinkRecord(offset, Uint8Array.of(1, 0)), format);
+    expect(webtransport.transport.closedWith?.[0]).toBe(code);
+    expect(said("ended")).toMatchObject([{ by: "local", code }]);
+  });
+});
+
+describe("captured audio", () => {
+  test("of a muted microphone is a second of silence, then nothing", async () => {
+    const server = await live();
+    call.command({ kind: "audio", pcm: frames(320) });
+    call.command({ kind: "mute", muted: true });
+    for (let piece = 0; piece < 100; piece += 1) call.command({ kind: "audio", pcm: frames(320) });
+    await pass(0);
+    expect(server.samples()).toBe(320 + 16_000);
+    expect(webtransport.transport.streams[1]!.fin).toBe(true);
+    call.command({ kind: "mute", muted: false });
+    call.command({ kind: "audio", pcm: frames(320) });
+    expect(server.samples()).toBe(320 + 16_000 + 320);
+  });
+
+  test("that was said by hand is committed with its length", async () => {
+    const server = await live();
+    server.heard();
+    call.command({ kind: "audio", pcm: frames(320) });
+    call.command({ kind: "commit" });
+    await pass(0);
+    expect(server.heard()).toEqual([{ type: "input_audio_buffer.commit", legato_audio_offset: 320 }]);
+    expect(webtransport.transport.streams[1]!.fin).toBe(true);
+  });
+
+  test("comes from the microphone's own thread too", async () => {
+    const server = await live();
+    const port = new FakePort();
+    call.command({ kind: "capture", port: port as unknown as MessagePort });
+    port.receive({ pcm: frames(320) });
+    expect(server.samples()).toBe(320);
+  });
+});
+
+describe("meanwhile", () => {
+  test("the path is doubted when nothing comes back, and trusted again", async () => {
+    const server = await live();
+    call.command({ kind: "audio", pcm: frames(320) });
+    await pass(100);
+    expect(webtransport.transport.datagrams[0]).toEqual(Uint8Array.of(0, 0));
+    await pass(1_700);
+    expect(said("path")).toEqual([{ kind: "path", suspicious: true }]);
+    server.say({ type: "response.created" });
+    await pass(100);
+    expect(said("path").at(-1)).toEqual({ kind: "path", suspicious: false });
+  });
+
+  test("the page is told how things stand", async () => {
+    const server = await live();
+    call.command({ kind: "audio", pcm: frames(320) });
+    server.say({ type: "legato.audio_ack", offset: 320 });
+    await pass(100);
+    await pass(80);
+    webtransport.transport.handler!.datagram(Uint8Array.of(1, 0));
+    await pass(300);
+    expect(said("statistics").at(-1)).toMatchObject({
+      statistics: { transport: "webtransport", rttMs: 80, inputCodec: "pcm16", capturedMs: 20, ackedMs: 20, bufferedMs: 0 },
+    });
+  });
+
+  test("an event that cannot be sent is a mistake of the page, not the end", async () => {
+    const server = await live();
+    server.heard();
+    call.command({ kind: "event", event: { type: "x", long: "x".repeat(1 << 20) } });
+    expect(said("failed")).toMatchObject([{ code: "misuse", fatal: false }]);
+    call.command({ kind: "event", event: { type: "y" } });
+    expect(server.heard()).toEqual([{ type: "y" }]);
+  });
+
+  test("the server's events are passed on, and that it will leave", async () => {
+    const server = await live();
+    server.say({ type: "response.created", response: { id: "r" } });
+    server.say({ type: "legato.going_away", in_ms: 500 });
+    expect(said("event")).toEqual([{ kind: "event", event: { type: "response.created", response: { id: "r" } } }]);
+    expect(said("draining")).toEqual([{ kind: "draining", inMs: 500 }]);
+  });
+});
+
+describe("a call ends", () => {
+  test("with silence when the page hangs up", async () => {
+    await live();
+    call.command({ kind: "close" });
+    expect(webtransport.transport.closedWith).toEqual([0, "hung up"]);
+    expect(commands().at(-1)).toMatchObject({ kind: "flush", first: 1 });
+    expect(said("ended")).toEqual([{ kind: "ended", by: "local", code: 0, reason: "hung up" }]);
+    call.command({ kind: "audio", pcm: frames(320) });
+    call.command({ kind: "event", event: { type: "y" } });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("and plays what has arrived when the server does", async () => {
+    const server = await live();
+    server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
+    commands();
+    webtransport.transport.handler!.closed("peer", 0, "");
+    expect(commands()).toEqual([]);
+    expect(said("failed")).toEqual([]);
+    expect(said("ended")).toEqual([{ kind: "ended", by: "peer", code: 0, reason: "" }]);
+  });
+
+  test("when the connection is lost, and says so", async () => {
+    await live();
+    webtransport.transport.handler!.closed("transport", 0, "timed out");
+    expect(said("failed")).toMatchObject([{ code: "lost", message: "The connection was lost. (timed out)" }]);
+  });
+});

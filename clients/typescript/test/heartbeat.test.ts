@@ -1,0 +1,51 @@
+// When to look whether the path works, and when to doubt it.
+
+import { expect, test } from "vitest";
+
+import { Heartbeat } from "../src/network/heartbeat.ts";
+
+const MS = 1_000;
+
+test("beats twice a second while audio flows and rarely otherwise", () => {
+  const heart = new Heartbeat(0);
+  heart.busy(0);
+  expect(heart.beat(0)).toBe(0);
+  expect(heart.beat(499 * MS)).toBeNull();
+  expect(heart.beat(500 * MS)).toBe(1);
+  const idle = new Heartbeat(0);
+  expect(idle.beat(0)).toBe(0);
+  expect(idle.beat(9_999 * MS)).toBeNull();
+  idle.busy(1_000 * MS);
+  expect(idle.beat(1_499 * MS)).toBeNull();
+  expect(idle.beat(1_500 * MS)).toBe(1);
+});
+
+test("measures the round trip, smoothed", () => {
+  const heart = new Heartbeat(0);
+  heart.beat(0);
+  heart.echoed(0, 80 * MS);
+  expect(heart.rttUs).toBe(80 * MS);
+  const second = heart.beat(10_000 * MS)!;
+  heart.echoed(second, 10_160 * MS);
+  expect(heart.rttUs).toBe(90 * MS);
+  heart.echoed(second, 20_000 * MS);
+  heart.echoed(77, 20_000 * MS);
+  expect([heart.rttUs, heart.sent, heart.returned]).toEqual([90 * MS, 2, 2]);
+});
+
+test("doubts the path after a second and a half of nothing", () => {
+  const heart = new Heartbeat(0);
+  heart.busy(0);
+  heart.beat(0);
+  expect(heart.suspicious(1_499 * MS)).toBe(false);
+  expect(heart.suspicious(1_500 * MS)).toBe(true);
+  heart.alive();
+  expect(heart.suspicious(1_500 * MS)).toBe(false);
+});
+
+test("remembers a bounded number of heartbeats", () => {
+  const heart = new Heartbeat(0);
+  for (let beat = 0; beat < 40; beat += 1) heart.beat(beat * 20_000 * MS);
+  heart.echoed(0, 40 * 20_000 * MS);
+  expect(heart.returned).toBe(0);
+});

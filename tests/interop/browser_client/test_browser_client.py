@@ -1,0 +1,159 @@
+"""The browser package in Chromium and Firefox, as Debian ships them, against `legato serve`."""
+
+import asyncio
+import base64
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.interop.browser import EXECUTABLES
+from tests.interop.browser_client.playing import build, played
+from tests.interop.serve_process import ServeProcess, serve_process
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(100)]
+
+AUDIO = b"".join((index * 7919 % 65536).to_bytes(2, "little") for index in range(16_000))
+"""A second at 16 kHz, no two samples alike."""
+
+ENCODED = base64.b64encode(AUDIO).decode()
+PCM = {"codec": "pcm16", "rate": 16_000, "channels": 1}
+
+
+@dataclass
+class Seen:
+    """What the page saw in each call, and what the server told of them."""
+
+    page: dict[str, Any]
+    server: ServeProcess
+
+    def calls_of(self, client: str) -> list[dict[str, Any]]:
+        """How the calls of a page ended, as the server tells it."""
+        begun = [line["call"] for line in self.server.log if line.items() >= {"client": client}.items()]
+        ends = [line for line in self.server.log if line["event"] == "call ended"]
+        return [line for line in ends if line["call"] in begun]
+
+
+def _closed_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+async def _seen(browser: str, folder: Path) -> Seen:
+    async with serve_process(folder / "state") as server:
+        description = await server.description()
+        parameters = {
+            "url": description["webtransport_url"],
+            "nowhere": f"https://127.0.0.1:{_closed_port()}",
+            "token": server.key(),
+            "certificateHash": description["certificate_hashes"][0]["value"],
+            "audio": ENCODED,
+        }
+        page = await played(browser, parameters, folder)
+        server.stop()
+        await server.ended()
+        return Seen(page, server)
+
+
+@pytest.fixture(scope="module")
+def package() -> None:
+    build()
+
+
+@pytest.fixture(scope="module", params=EXECUTABLES)
+def seen(request: pytest.FixtureRequest, package: None, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """All calls, made once in each browser."""
+    return asyncio.run(_seen(request.param, tmp_path_factory.mktemp("call")))
+
+
+def test_every_sample_comes_back(seen: Seen) -> None:
+    echo = seen.page["echo"]
+    assert echo["formats"] == [PCM, PCM]
+    assert echo["audio"] == ENCODED
+    assert echo["statistics"]["transport"] == "webtransport"
+
+
+def test_a_reply_is_heard_to_its_last_sample_and_not_further(seen: Seen) -> None:
+    echo = seen.page["echo"]
+    assert echo["heardMs"] == echo["wholeMs"] == 1000
+    assert echo["speaker"] == {"who": "agent", "active": True}
+
+
+def test_a_page_sees_how_the_network_does(seen: Seen) -> None:
+    statistics = seen.page["echo"]["statistics"]
+    assert 0 < statistics["rttMs"] < 1000
+    assert statistics["heartbeatsReturned"] >= 1
+    assert (statistics["capturedMs"], statistics["ackedMs"]) == (1000, 1000)
+    assert statistics["webtransportLost"] is None
+
+
+def test_a_page_hangs_up(seen: Seen) -> None:
+    echo = seen.page["echo"]
+    assert echo["states"] == ["live", "ended"]
+    assert echo["ending"] == {"by": "local", "code": 0, "reason": "hung up"}
+    (end,) = seen.calls_of("echo")
+    assert (end["by"], end["code"], end["reason"]) == ("peer", 0, "hung up")
+
+
+def test_a_microphone_is_heard_through_opus(seen: Seen) -> None:
+    talk = seen.page["talk"]
+    assert [form["codec"] for form in talk["formats"]] == ["opus", "opus"]
+    assert (talk["track"], talk["trackAfterwards"]) == ("live", "ended")
+    assert talk["playing"]["heardMs"] > 300
+
+
+def test_an_interruption_stops_at_what_was_heard(seen: Seen) -> None:
+    talk = seen.page["talk"]
+    assert talk["interrupted"] == {"first": 1, "last": 1}
+    assert talk["stopped"]["heardMs"] >= talk["playing"]["heardMs"]
+    assert talk["stopped"]["bufferedMs"] == 0
+    assert talk["stopped"]["itemId"] == talk["playing"]["itemId"]
+
+
+def test_a_busy_page_is_not_heard(seen: Seen) -> None:
+    assert seen.page["busy"]["capturedMs"] >= 700
+
+
+def test_what_was_said_by_hand_is_taken_whole(seen: Seen) -> None:
+    commit = seen.page["commit"]
+    assert commit["audio"] == ENCODED
+    assert commit["afterwards"]["code"] == "closed"
+
+
+def test_a_wrong_key(seen: Seen) -> None:
+    refused = seen.page["unauthorized"]
+    assert refused["error"]["code"] == "unauthorized"
+    assert (refused["ending"]["by"], refused["ending"]["code"]) == ("peer", 5)
+
+
+def test_no_key_to_be_had(seen: Seen) -> None:
+    assert seen.page["noToken"]["code"] == "unauthorized"
+    assert "the token service is down" in seen.page["noToken"]["message"]
+
+
+def test_a_certificate_that_is_not_the_expected_one(seen: Seen) -> None:
+    assert seen.page["foreignCertificate"]["code"] == "unreachable"
+    assert "its certificate is not the expected one" in seen.page["foreignCertificate"]["message"]
+
+
+def test_nobody_there(seen: Seen) -> None:
+    assert seen.page["nobody"]["code"] == "unreachable"
+    assert "nothing listens there" in seen.page["nobody"]["message"]
+
+
+def test_no_microphone_leaves_the_call_alone(seen: Seen) -> None:
+    assert seen.page["noMicrophone"]["error"]["code"] == "no-microphone"
+    assert seen.page["noMicrophone"]["state"] == "live"
+
+
+def test_mistakes_are_told_at_once(seen: Seen) -> None:
+    assert seen.page["mistakes"] == ["bad-address", "bad-address", "misuse", "misuse"]
+
+
+def test_a_strict_page_takes_the_code_from_files(seen: Seen) -> None:
+    assert seen.page["strictWithFiles"] == {"audio": ENCODED}
+    assert seen.page["strictWithout"]["code"] == "unsupported-browser"
+    assert "Content-Security-Policy" in seen.page["strictWithout"]["message"]
