@@ -215,7 +215,7 @@ class ResumedCalls(RuleBasedStateMachine):
         if len(self.links) >= MOST_LINKS:
             self.links.pop(0)
         if self.attempt is not self.client:
-            self.attempt.close(SessionCode.NO_ERROR, "given up", self.now)
+            self.attempt.hand_over(self.now)
         request = self.client.resume_request()
         assert request is not None
         hello = msgspec.structs.replace(self.client.hello, resume=request)
@@ -311,6 +311,7 @@ class ResumedCalls(RuleBasedStateMachine):
                 self.replies[generation].heard = played
             case SessionEnded(by, code):
                 assert by != "local" or code in (SessionCode.REPLACED, SessionCode.GOING_AWAY), event
+                assert session is not self.server
 
     def decide(self, session: ServerSession, ticket: int | None) -> None:
         terms = {"session_id": "call", "output": PCM, "resume_ttl_ms": 10_000_000}
@@ -357,7 +358,7 @@ class ResumedCalls(RuleBasedStateMachine):
                 for generation in range(first, last + 1):
                     self.replies[generation].over = True
             case SessionEnded(by, code):
-                assert by != "local" or code in (SessionCode.REPLACED, SessionCode.NO_ERROR), event
+                assert by != "local" or code == SessionCode.REPLACED, event
                 assert session is not self.client or code == SessionCode.REPLACED
 
 

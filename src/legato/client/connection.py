@@ -50,14 +50,21 @@ class Connection:
         """Whether the server took the session, so that its codes say something."""
         return self.driver is not None and self.driver.established
 
-    def abandon(self, by: Party = "local", code: int = SessionCode.NO_ERROR, reason: str = "") -> None:
-        """End the session; not "local" is what another connection has told."""
-        if self.driver is None or self.driver.over:
-            return
-        if by == "local":
-            self.session.close(code, reason, self.driver.clock())
+    def hang_up(self) -> None:
+        """End the session, and the call with it."""
+        if self.driver is not None and not self.driver.over:
+            self.session.close(SessionCode.NO_ERROR, "", self.driver.clock())
             self.driver.settle()
-        else:
+
+    def give_up(self) -> None:
+        """End the session; the call goes on without it."""
+        if self.driver is not None and not self.driver.over:
+            self.session.hand_over(self.driver.clock())
+            self.driver.settle()
+
+    def end(self, by: Party, code: int, reason: str) -> None:
+        """End the session as another connection has told."""
+        if self.driver is not None:
             self.driver.closed(by, code, reason)
 
 

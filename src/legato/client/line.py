@@ -65,6 +65,7 @@ class CallerLine:
         self._reactions = reactions
         self._path = PathWatch(self.clock())
         self._current = self._connection(ClientSession(hello, self.clock(), self._uplink))
+        self._next: Connection | None = None
         self._taken: asyncio.Future[bool] | None = None
         self._tries = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -101,8 +102,10 @@ class CallerLine:
 
     def hang_up(self) -> None:
         """End the session."""
+        if self._next is not None:
+            self._next.hang_up()
+        self._current.hang_up()
         self.stop()
-        self._current.abandon()
 
     async def close(self) -> None:
         """Release the sockets; the session has ended. Idempotent."""
@@ -138,14 +141,14 @@ class CallerLine:
             self._reactions[SessionEnded](event)
         elif event.by == "peer" and connection.established and event.code not in FOR_NOW:
             # The server tells how the call ended, or why it does not take this caller any more.
-            self._current.abandon(event.by, event.code, event.reason)
+            self._current.end(event.by, event.code, event.reason)
         elif self._taken is not None and not self._taken.done():
             self._taken.set_result(False)
 
     def _lost(self, loss: ConnectionLost) -> None:
         if loss.code == SessionCode.REPLACED and not self._tries:
             # None of ours: another client has come with our ticket.
-            self._current.abandon(loss.by, loss.code, loss.reason)
+            self._current.end(loss.by, loss.code, loss.reason)
         else:
             self._begin("reconnect", self._reconnect)
 
@@ -179,6 +182,7 @@ class CallerLine:
         connection = self._connection(ClientSession(hello, self.clock(), self._uplink, continues=old))
         taken = self._taken = asyncio.get_running_loop().create_future()
         self._tries += 1
+        self._next = connection
         try:
             self._dialer.dial(connection)
             async with asyncio.timeout(patience):
@@ -186,5 +190,6 @@ class CallerLine:
         except (TimeoutError, TransportError):
             return False
         finally:
+            self._next = None
             if connection is not self._current:
-                connection.abandon()
+                connection.give_up()

@@ -162,7 +162,7 @@ class Session(OpeningStreams):
         self._end_locally(code, reason)
 
     def hand_over(self, now: int) -> None:
-        """Another session continues the call: this one ends."""
+        """Another session continues the call, or will: this one ends."""
         self._end_locally(SessionCode.REPLACED, "another connection continues the call")
 
     # For the two roles

@@ -36,6 +36,7 @@ class _MemoryLine:
         self.clock = clock
         self.ledger = PlayoutLedger(reports=True)
         self.over = False
+        self.parked = False
         self.congested = False
         self.plays = plays
         self.events: list[dict[str, Any]] = []

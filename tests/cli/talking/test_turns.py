@@ -5,15 +5,26 @@ from typing import Any
 import pytest
 
 from legato.cli.talking.turns import Turn, TurnLog
-from legato.cli.talking.view import Ahead, Answered, Leaving, News, Speaking, TurnOver, Understood
+from legato.cli.talking.view import (
+    Ahead,
+    Answered,
+    Leaving,
+    News,
+    Reconnected,
+    Speaking,
+    TurnOver,
+    Understood,
+)
 from legato.client.events import (
     Interrupted,
     PlaybackChanged,
     ReplyArrived,
     ReplyBegan,
+    Resumed,
     ServerEvent,
     ServerLeaving,
 )
+from legato.core import AudioFormat, Limits, Welcome
 
 RATE = 24_000
 MS = 1000
@@ -257,3 +268,19 @@ def test_figures_for_unknown_generations_are_left_out(log: TurnLog) -> None:
 def test_a_server_that_leaves_is_shown(log: TurnLog, view: Remembering) -> None:
     log.feed(ServerLeaving(3000, 0))
     assert view.news == [Leaving(3000)]
+
+
+def test_a_new_connection_is_shown(log: TurnLog, view: Remembering) -> None:
+    form = AudioFormat("pcm16", 16_000)
+    welcome = Welcome(
+        session_id="call_1",
+        input=form,
+        output=form,
+        profile="turn",
+        lead_ms=1,
+        server_time_us=0,
+        limits=Limits(),
+        resumed=True,
+    )
+    log.feed(Resumed(welcome, 2_500, 1_600, 0))
+    assert view.news == [Reconnected(True, 2_500, 100)]

@@ -18,6 +18,7 @@ from legato.cli.talking.view import (
     Leaving,
     News,
     PlainView,
+    Reconnected,
     Speaking,
     TurnOver,
     Understood,
@@ -50,6 +51,8 @@ def everything(turn: Turn) -> list[News]:
         Ahead(turn, 24_000),
         TurnOver(turn),
         Leaving(3000),
+        Reconnected(True, 2_500, 0),
+        Reconnected(False, 2_500, 300),
         Closed("local", 0, "hung up", "reply.wav"),
     ]
 
@@ -68,6 +71,8 @@ def test_json_is_one_object_per_line() -> None:
         "answer",
         "turn",
         "leaving",
+        "reconnected",
+        "reconnected",
         "closed",
     ]
     assert lines[0] == {
@@ -93,7 +98,8 @@ def test_json_is_one_object_per_line() -> None:
         "played_ms": 2000.0,
         "underruns": 1,
     }
-    assert lines[6] == {"by": "local", "code": 0, "reason": "hung up", "saved": "reply.wav"}
+    assert lines[7] == {"same_call": False, "gap_ms": 2500, "lost_ms": 300}
+    assert lines[8] == {"by": "local", "code": 0, "reason": "hung up", "saved": "reply.wav"}
 
 
 def test_a_pipe_gets_two_lines_per_turn() -> None:
@@ -126,6 +132,8 @@ def test_people_see_texts_and_figures(terminal: bool) -> None:
         "interrupted after 2.0 s",
         "1 gap",
         "the server ends the call in 3 s",
+        "connected again after 2.5 s\n",
+        "the call was lost; a new one goes on after 2.5 s, 0.3 s of speech lost",
         "replies saved in reply.wav",
     ):
         assert expected in text

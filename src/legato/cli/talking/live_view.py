@@ -19,6 +19,7 @@ from legato.cli.talking.view import (
     Connected,
     Leaving,
     News,
+    Reconnected,
     Speaking,
     TurnOver,
     Understood,
@@ -54,6 +55,10 @@ class LiveView:
                 self._over(turn)
             case Leaving(in_ms):
                 self._console.print(Text(f"the server ends the call in {in_ms / 1000:.0f} s", "yellow"))
+            case Reconnected(same_call, gap_ms, lost_ms):
+                what = "connected again" if same_call else "the call was lost; a new one goes on"
+                lost = f", {lost_ms / 1000:.1f} s of speech lost" if lost_ms else ""
+                self._console.print(Text(f"{what} after {gap_ms / 1000:.1f} s{lost}", "yellow"))
             case Closed():
                 self.stop()
                 if news.saved is not None:

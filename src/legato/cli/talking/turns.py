@@ -11,13 +11,23 @@ settled when all its responses are done and all their audio was played or flushe
 from dataclasses import dataclass, field
 from typing import Any
 
-from legato.cli.talking.view import Ahead, Answered, Leaving, Speaking, TurnOver, Understood, View
+from legato.cli.talking.view import (
+    Ahead,
+    Answered,
+    Leaving,
+    Reconnected,
+    Speaking,
+    TurnOver,
+    Understood,
+    View,
+)
 from legato.client.events import (
     ClientEvent,
     Interrupted,
     PlaybackChanged,
     ReplyArrived,
     ReplyBegan,
+    Resumed,
     ServerEvent,
     ServerLeaving,
 )
@@ -173,6 +183,9 @@ class TurnLog:
                 self._interrupted(event)
             case ServerLeaving():
                 self._view.show(Leaving(event.in_ms))
+            case Resumed(welcome):
+                lost_ms = event.lost_samples * 1000 // welcome.input.rate
+                self._view.show(Reconnected(welcome.resumed, event.gap_ms, lost_ms))
         self._report_settled()
 
     def note_lead(self, samples: int) -> None:

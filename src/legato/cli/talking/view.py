@@ -71,6 +71,15 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The connection was lost for `gap_ms`; the call, or else a new one, goes on over another one."""
+
+    same_call: bool
+    gap_ms: int
+    lost_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The call is over; `saved` is the file that holds the replies."""
 
@@ -80,7 +89,9 @@ class Closed:
     saved: str | None = None
 
 
-News: TypeAlias = Connected | Speaking | Understood | Answered | Ahead | TurnOver | Leaving | Closed
+News: TypeAlias = (
+    Connected | Speaking | Understood | Answered | Ahead | TurnOver | Leaving | Reconnected | Closed
+)
 """Everything that can be shown."""
 
 
@@ -104,7 +115,7 @@ class JsonView:
     def show(self, news: News) -> None:
         """Write a line for all news but `Ahead`, which every turn sums up."""
         match news:
-            case Connected() | Leaving() | Closed():
+            case Connected() | Leaving() | Reconnected() | Closed():
                 fields = asdict(news)
                 if isinstance(news, Connected):
                     fields["connect_ms"] = _ms(news.connect_ms)
