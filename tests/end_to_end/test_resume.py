@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from tests.end_to_end.conftest import StartServer
 from tests.end_to_end.relay import Relay
 from tests.end_to_end.test_calls import BLOCK, PCM16K, PCM24K, noise
 
-from legato import AudioFrame, Call, ClientSettings, Speech, connect
+from legato import AudioFrame, Call, ClientSettings, SessionClosed, Speech, connect
 from legato.client.devices import VirtualSpeaker
 from legato.client.events import PlaybackChanged, Resumed, ServerEvent
 from legato.core.audio import AudioGap
@@ -153,3 +154,48 @@ async def test_the_network_dies_in_mid_sentence(
         (resumed,) = person.resumed
         assert (resumed.welcome.resumed, resumed.lost_samples) == (True, 0)
         assert 2_000 < resumed.gap_ms < 8_000
+
+
+async def test_a_client_that_never_comes_back_ends_its_call_after_the_window(
+    start_server: StartServer, relays: list[Relay]
+) -> None:
+    agent = Companion()
+    server = await start_server(agent, resume={"seconds": 0.5}, engine={"max_idle_ms": 1_000})
+    relay = Relay(server.port)
+    relays.append(relay)
+    person = Person(relay, replace(SETTINGS, keep_alive_ms=300, max_idle_ms=1_000, resume_s=1))
+    async with person.session:
+        await until(lambda: len(person.played) > 4_800)
+        relay.dark = True
+        ended = await asyncio.wait_for(person.session.wait_closed(), 10)
+        await until(lambda: server.calls == 0)
+    assert ended.by == "transport"
+    with pytest.raises(SessionClosed):
+        person.session.send({"type": "test.number", "number": 0})
+
+
+async def test_after_the_window_a_new_call_takes_what_was_kept(
+    start_server: StartServer, relays: list[Relay]
+) -> None:
+    agent = Companion()
+    server = await start_server(agent, resume={"seconds": 0.2}, engine={"max_idle_ms": 1_000})
+    relay = Relay(server.port)
+    relays.append(relay)
+    person = Person(relay, replace(SETTINGS, keep_alive_ms=300, max_idle_ms=1_000))
+    said = noise(4)
+    async with person.session:
+        following = asyncio.create_task(person.follow())
+        await until(lambda: len(person.played) > 4_800)
+        relay.dark = True
+        relay.cut()
+        await person.speak(said)
+        await until(lambda: server.calls == 0)
+        relay.dark = False
+        await until(lambda: bool(person.resumed))
+        await until(lambda: len(agent.pcm) == len(said))
+        await until(lambda: 3 in person.numbers[-5:])
+        following.cancel()
+    (resumed,) = person.resumed
+    assert (resumed.welcome.resumed, resumed.lost_samples) == (False, 0)
+    assert agent.pcm == said, "nothing that was kept is lost"
+    assert agent.calls == 2
