@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
 from typing import Any
 
 from legato._inbox import Inbox
 from legato._version import __version__
 from legato.client.address import DEFAULT_URL, resolve_target, token_for
+from legato.client.calling import Calling, move
 from legato.client.capture import CapturedAudio
 from legato.client.devices import Device, VirtualSpeaker
 from legato.client.events import (
@@ -51,12 +51,13 @@ from legato.core.wire.codes import PLAYBACK_INTERVAL_US, SessionCode
 from legato.core.wire.messages import Capabilities, Hello, Playback, Welcome
 from legato.session_driver import SessionDriver, monotonic_us
 from legato.transports.base import Transport, TransportStatistics
-from legato.transports.webtransport import WebTransportEndpoint, WebTransportSession
 
 __all__ = ["RealtimeSession", "connect"]
 
 UNREAD_EVENTS = 10_000
 """Events kept for an application that does not read them; beyond that the oldest go."""
+
+_BLOCKED = {"webtransport": ", and is UDP let through", "websocket": "", "auto": ""}
 
 SHOW_A_KEY = "give an API key of this server: ClientSettings(token=...), or LEGATO_API_KEY for `legato talk`"
 
@@ -101,8 +102,8 @@ class RealtimeSession:
         self._events: Inbox[ClientEvent] = Inbox()
         self._replies: dict[int, IncomingReply] = {}
         self._reported_us = 0
-        self._endpoint: WebTransportEndpoint | None = None
-        self._transport: WebTransportSession | None = None
+        self._calling: Calling | None = None
+        self._transport: Transport | None = None
         self._driver: SessionDriver[ClientSession] | None = None
         self._welcomed = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
@@ -142,7 +143,7 @@ class RealtimeSession:
             await self.close()
             raise ConnectError(
                 f"no answer from {self.url} within {self.settings.connect_timeout_s:g} s: is a server running"
-                " there, and is UDP let through?"
+                f" there{_BLOCKED[self.settings.transport]}?"
             ) from None
 
     def send_audio(self, pcm: bytes, captured_us: int | None = None) -> None:
@@ -189,11 +190,16 @@ class RealtimeSession:
         self._settle()
 
     def migrate(self, local: tuple[str, int] | None = None) -> None:
-        """Move to another local address, or just to a fresh port, without losing a sample."""
+        """Move to another local address, or just to a fresh port, without losing a sample.
+
+        Raises `LocalProtocolError` before there is a path, and over a WebSocket."""
         self._check_open()
-        if self._transport is None:
-            raise LocalProtocolError("the call has no path yet that could be left: wait until it is ready")
-        self._transport.migrate(local)
+        move(self._transport, local)
+
+    @property
+    def transport(self) -> str:
+        """Return what carries the call: "webtransport" or "websocket"; "" while that is not decided."""
+        return self._transport.info.name if self._transport is not None else ""
 
     def statistics(self) -> TransportStatistics | None:
         """Return the connection's figures, or None before there is one."""
@@ -207,8 +213,8 @@ class RealtimeSession:
             self._settle()
         if self.ended is None:
             self._ended(SessionEnded("local", SessionCode.NO_ERROR, "hung up"))
-        if self._endpoint is not None:
-            await self._endpoint.close()
+        if self._calling is not None:
+            await self._calling.close()
 
     async def wait_closed(self) -> SessionClosed:
         """Wait until the call is over, whoever ends it, and return how it ended."""
@@ -230,17 +236,9 @@ class RealtimeSession:
         await self.close()
 
     async def _connect(self) -> None:
-        settings = self.settings
         try:
-            target = await resolve_target(self.url, settings)
-            self._endpoint = WebTransportEndpoint.client(
-                SimpleNamespace(
-                    keep_alive_ms=settings.keep_alive_ms,
-                    max_idle_ms=settings.max_idle_ms,
-                    initial_rtt_ms=settings.initial_rtt_ms,
-                )
-            )
-            self._transport = self._endpoint.connect(target, self._bind)
+            self._calling = Calling(await resolve_target(self.url, self.settings), self.settings)
+            self._transport = self._calling.connect(self._bind)
             self._settle()
         except LegatoError as error:
             self._fail(error)
