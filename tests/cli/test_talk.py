@@ -52,6 +52,7 @@ def test_formats() -> None:
         (["{wav}", "--url", "ftp://x"], "legato: 'ftp://x' is no address of a voice server"),
         (["{wav}", "--save", "/no/where/a.wav"], "legato: --save /no/where/a.wav cannot be written"),
         (["{wav}", "--cert-hash", "x"], "legato: --cert-hash 'x' is no SHA-256 hash"),
+        (["{wav}", "--transport", "tcp"], "legato: transport must be one of auto, webtransport, websocket"),
         (["{wav}", "--patience", "0"], "legato: Invalid value for '--patience'"),
         (["{wav}", "--barge-in-after", "x", "{wav}"], "legato: Invalid value for '--barge-in-after'"),
         (["--barge-in-after", "2", "{wav}"], "legato: --barge-in-after needs a FILE"),

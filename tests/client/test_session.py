@@ -180,7 +180,7 @@ async def test_whatever_goes_wrong_on_the_way_to_a_call_is_told(monkeypatch: pyt
     async def fail(*_: object) -> object:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr("legato.client.connection.resolve_target", fail)
+    monkeypatch.setattr("legato.client.line.resolve_target", fail)
     with pytest.raises(ConnectError, match="no luck"):
         async with asyncio.timeout(5), connect("https://localhost", SETTINGS):
             pass

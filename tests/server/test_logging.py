@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from legato.server.logging import HIDDEN, configure_logging
 from legato.server.settings import Log
+from legato.transports import websocket_client, websocket_upgrade
 from legato.trust import new_api_key
 
 
@@ -81,7 +82,7 @@ def test_the_level_counts_for_us_and_for_libraries() -> None:
 def test_narrating_libraries_are_quiet_even_when_we_debug() -> None:
     out = io.StringIO()
     configure_logging(Log(level="debug"), out)
-    for name in ("uvicorn.error", "httpx", "asyncio", "legato.transports.websocket"):
+    for name in ("uvicorn.error", "httpx", "asyncio", websocket_client.__name__, websocket_upgrade.__name__):
         logging.getLogger(name).info("Started server process")
     assert out.getvalue() == ""
 

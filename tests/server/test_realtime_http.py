@@ -83,6 +83,18 @@ async def test_no_page_where_a_websocket_is_needed(server: Server) -> None:
     assert answer.json()["error"]["code"] == "upgrade_required"
 
 
+@pytest.mark.parametrize("path", ["/calls", "/calls/call_1/hangup", "/"])
+async def test_what_openai_has_and_legato_has_not_is_refused_as_openai_does(
+    server: Server, path: str
+) -> None:
+    async with asking(server) as http:
+        answer = await http.post(REALTIME_PATH + path)
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert (error["code"], error["type"]) == ("not_found", "invalid_request_error")
+    assert "there is no WebRTC" in error["message"]
+
+
 async def test_no_websocket_where_none_is(server: Server) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with calling(server, "/v1/elsewhere"):

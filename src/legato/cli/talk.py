@@ -67,6 +67,9 @@ def command(  # noqa: PLR0913 - one parameter per flag
     output_format: Annotated[
         str | None, typer.Option(help="How answers are sent, such as pcm16/24000.")
     ] = None,
+    transport: Annotated[
+        str, typer.Option(help="What carries the call: auto, webtransport or websocket.")
+    ] = "auto",
     connect_timeout: Annotated[
         float, typer.Option(help="Seconds to wait for the server to take the call.", min=0.1)
     ] = 10.0,
@@ -80,6 +83,7 @@ def command(  # noqa: PLR0913 - one parameter per flag
         client_settings(cert_hash or [], input_format, output_format),
         connect_timeout_s=connect_timeout,
         token=key or None,
+        transport=transport,  # type: ignore[arg-type]  # judged there
     )
     if save is not None and not save.parent.is_dir():
         raise SettingsError(f"--save {save} cannot be written: there is no directory {save.parent}")
@@ -141,7 +145,7 @@ async def _talk(wish: Wish, view: "View") -> int:
         welcome = await session.ready()
         connect_ms = (session.now_us() - started_us) / 1000
         formats = (named(wish.settings.input), named(welcome.output))
-        view.show(Connected(wish.url, welcome.session_id, *formats, connect_ms))
+        view.show(Connected(wish.url, welcome.session_id, *formats, connect_ms, session.transport))
         await _converse(session, log, wish)
     finally:
         await session.close()

@@ -1,22 +1,17 @@
-"""Connections of one call: made as often as it takes, watched for signs of death.
+"""One connection of a call, and how its path is judged.
 
-Owns the endpoint and how a path is judged. It must not know what is said over a connection.
+Owns how a connection ends. It must not know how it came about, nor what is said over it.
 """
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-from legato.client.address import resolve_target
-from legato.client.settings import ClientSettings
 from legato.core.client_session import ClientSession
-from legato.core.errors import ConnectError, Party
+from legato.core.errors import Party
 from legato.core.wire.codes import SessionCode
 from legato.session_driver import Reactions, SessionDriver
 from legato.transports.base import Transport, TransportStatistics
-from legato.transports.webtransport import ConnectTarget, WebTransportEndpoint, WebTransportSession
 
-__all__ = ["Connection", "Dialer", "PathWatch"]
+__all__ = ["Connection", "PathWatch"]
 
 SUSPICIOUS_US = 1_500_000
 """How long nothing may come while something is expected, before another connection is tried."""
@@ -32,7 +27,7 @@ class Connection:
         """Hold `session`, not connected yet."""
         self.session = session
         self.driver: SessionDriver[ClientSession] | None = None
-        self.transport: WebTransportSession | None = None
+        self.transport: Transport | None = None
         self._reactions = reactions
 
     def bind(self, transport: Transport) -> SessionDriver[ClientSession]:
@@ -66,41 +61,6 @@ class Connection:
         """End the session as another connection has told."""
         if self.driver is not None:
             self.driver.closed(by, code, reason)
-
-
-class Dialer:
-    """Calls one server, each time from a fresh port."""
-
-    def __init__(self, url: str, settings: ClientSettings) -> None:
-        """Look nothing up yet."""
-        self._url = url
-        self._settings = settings
-        self._target: ConnectTarget | None = None
-        self._endpoint: WebTransportEndpoint | None = None
-
-    async def prepare(self) -> None:
-        """Find the server. Raises `SettingsError` or `ConnectError`."""
-        settings = self._settings
-        self._target = await resolve_target(self._url, settings)
-        self._endpoint = WebTransportEndpoint.client(
-            SimpleNamespace(
-                keep_alive_ms=settings.keep_alive_ms,
-                max_idle_ms=settings.max_idle_ms,
-                initial_rtt_ms=settings.initial_rtt_ms,
-            )
-        )
-
-    def dial(self, connection: Connection) -> None:
-        """Connect; what its session has said leaves with the first flight. Raises `TransportError`."""
-        if self._endpoint is None or self._target is None:
-            raise ConnectError("prepare comes first")
-        connection.transport = self._endpoint.connect(self._target, connection.bind)
-        connection.settle()
-
-    async def close(self) -> None:
-        """Close every connection."""
-        if self._endpoint is not None:
-            await self._endpoint.close()
 
 
 class PathWatch:

@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 
-from legato.client.connection import Connection, Dialer, PathWatch
+from legato.client.address import resolve_target
+from legato.client.calling import Calling
+from legato.client.connection import Connection, PathWatch
 from legato.client.events import Resumed
 from legato.client.settings import ClientSettings
 from legato.core.client_session import ClientSession
@@ -58,7 +60,8 @@ class CallerLine:
         called for the call's beginning and end, the others for each session; `Resumed` is one of them."""
         self.clock = monotonic_us
         self._url = url
-        self._dialer = Dialer(url, settings)
+        self._settings = settings
+        self._calling: Calling | None = None
         self._uplink = UplinkSettings(
             group_us=settings.group_ms * 1000, resume_us=round(settings.resume_s * 1_000_000)
         )
@@ -87,8 +90,8 @@ class CallerLine:
     async def connect(self) -> None:
         """Make the first connection. Raises `SettingsError` or `TransportError`."""
         try:
-            await self._dialer.prepare()
-            self._dialer.dial(self._current)
+            self._calling = Calling(await resolve_target(self._url, self._settings), self._settings)
+            self._dial(self._current, SessionCode.NO_ERROR)
         except LegatoError:
             raise
         except Exception as error:
@@ -109,7 +112,13 @@ class CallerLine:
 
     async def close(self) -> None:
         """Release the sockets; the session has ended. Idempotent."""
-        await self._dialer.close()
+        if self._calling is not None:
+            await self._calling.close()
+
+    def _dial(self, connection: Connection, given_up: SessionCode) -> None:
+        assert self._calling is not None
+        connection.transport = self._calling.connect(connection.bind, given_up)
+        connection.settle()
 
     def _connection(self, session: ClientSession) -> Connection:
         own: dict[type, Callable[[Any], None]] = {
@@ -164,6 +173,8 @@ class CallerLine:
             if self.session.state not in CONNECTED or transport is None:
                 continue
             with contextlib.suppress(TransportError):
+                if transport.info.name != "webtransport":
+                    continue  # a WebSocket looks after its own path, and its figures say nothing of it
                 if self._path.look(transport.statistics(), self.clock()):
                     self._begin("reconnect", self._reconnect)
                 elif (task := self._tasks.pop("reconnect", None)) is not None:
@@ -184,7 +195,7 @@ class CallerLine:
         self._tries += 1
         self._next = connection
         try:
-            self._dialer.dial(connection)
+            self._dial(connection, SessionCode.REPLACED)
             async with asyncio.timeout(patience):
                 return bool(await taken)
         except (TimeoutError, TransportError):

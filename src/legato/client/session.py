@@ -13,6 +13,7 @@ from typing import Any
 from legato._inbox import Inbox
 from legato._version import __version__
 from legato.client.address import DEFAULT_URL, token_for
+from legato.client.calling import move
 from legato.client.capture import CapturedAudio
 from legato.client.devices import Device, VirtualSpeaker
 from legato.client.events import (
@@ -56,6 +57,8 @@ __all__ = ["RealtimeSession", "connect"]
 
 UNREAD_EVENTS = 10_000
 """Events kept for an application that does not read them; beyond that the oldest go."""
+
+_BLOCKED = {"webtransport": ", and is UDP let through", "websocket": "", "auto": ""}
 
 SHOW_A_KEY = "give an API key of this server: ClientSettings(token=...), or LEGATO_API_KEY for `legato talk`"
 
@@ -140,7 +143,7 @@ class RealtimeSession:
             await self.close()
             raise ConnectError(
                 f"no answer from {self.url} within {self.settings.connect_timeout_s:g} s: is a server running"
-                " there, and is UDP let through?"
+                f" there{_BLOCKED[self.settings.transport]}?"
             ) from None
 
     def send_audio(self, pcm: bytes, captured_us: int | None = None) -> None:
@@ -187,12 +190,17 @@ class RealtimeSession:
         self._settle()
 
     def migrate(self, local: tuple[str, int] | None = None) -> None:
-        """Move to another local address, or just to a fresh port, without losing a sample."""
+        """Move to another local address, or just to a fresh port, without losing a sample.
+
+        Raises `LocalProtocolError` before there is a path, and over a WebSocket."""
         self._check_open()
+        move(self._line.connection.transport, local)
+
+    @property
+    def transport(self) -> str:
+        """Return what carries the call: "webtransport" or "websocket"; "" while that is not decided."""
         transport = self._line.connection.transport
-        if transport is None:
-            raise LocalProtocolError("the call has no path yet that could be left: wait until it is ready")
-        transport.migrate(local)
+        return transport.info.name if transport is not None else ""
 
     def statistics(self) -> TransportStatistics | None:
         """Return the connection's figures, or None before there is one."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from legato.core.audio import AudioFormat
 from legato.core.errors import SettingsError
 
-__all__ = ["ClientSettings", "default_input", "default_output"]
+__all__ = ["ClientSettings", "TransportChoice", "default_input", "default_output"]
+
+TransportChoice: TypeAlias = Literal["auto", "webtransport", "websocket"]
 
 
 LONGEST_RESUME_S = 3600
@@ -36,6 +38,8 @@ class ClientSettings:
     """How to call.
 
     `certificate_hashes` are SHA-256 digests of the server's certificate: when given, nothing else is trusted.
+    `transport` is what carries the call: WebTransport over QUIC, a WebSocket for where UDP is blocked, or
+    ("auto") whichever is there first, with a head start for WebTransport.
     `lead_ms` is how far a reply may run ahead of its playback. `start_ms` is how much of a reply must be here
     before it starts. `group_ms` is how much captured audio shares a stream. `token` is the API key or client
     secret to show; without one, servers on this machine are shown the development key of this user.
@@ -45,6 +49,7 @@ class ClientSettings:
 
     input: AudioFormat = field(default_factory=default_input)
     output: tuple[AudioFormat, ...] = field(default_factory=default_output)
+    transport: TransportChoice = "auto"
     lead_ms: int = 30_000
     start_ms: int = 40
     group_ms: int = 10_000
@@ -62,6 +67,9 @@ class ClientSettings:
             raise SettingsError("output needs at least one format that can be played")
         if len({form.rate for form in self.output}) != 1:
             raise SettingsError("all output formats need the same sample rate: the player has one")
+        if self.transport not in get_args(TransportChoice):
+            choices = ", ".join(get_args(TransportChoice))
+            raise SettingsError(f"transport must be one of {choices}, not {self.transport!r}")
         if any(len(digest) != 32 for digest in self.certificate_hashes):
             raise SettingsError("a certificate hash is a SHA-256 digest of 32 bytes")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):

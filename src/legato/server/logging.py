@@ -29,9 +29,9 @@ _TOKEN = re.compile(r"\b(ek_|lg_)[A-Za-z0-9_-]{12,}")
 
 _QUIET = (
     *("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio"),
-    "legato.transports.websocket",
+    "legato.transports",
 )
-"""Libraries that narrate, the last under our name: only their warnings are worth a line."""
+"""Libraries that narrate, one of them under names of our transports: only their warnings are worth a line."""
 
 
 def configure_logging(settings: Log, stream: TextIO | None = None) -> None:

@@ -43,7 +43,13 @@ def realtime_routes(authority: Authority, defaults: SessionDefaults) -> list[Rou
     return [
         Route(CLIENT_SECRETS_PATH, client_secrets(authority, defaults), methods=["POST"]),
         Route(REALTIME_PATH, _websocket_needed),
+        Route(f"{REALTIME_PATH}/{{rest:path}}", _nothing_here, methods=["GET", "POST"]),
     ]
+
+
+async def _nothing_here(_: Request) -> Response:
+    sentence = f"There is nothing at this path: calls are WebSockets at {REALTIME_PATH}, there is no WebRTC."
+    return Response(error_body(sentence, "not_found"), HTTPStatus.NOT_FOUND, media_type=_JSON)
 
 
 async def _websocket_needed(_: Request) -> Response:

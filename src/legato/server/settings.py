@@ -87,7 +87,7 @@ class Limits(Group):
         default=4, ge=1, description="Sustained speed of incoming audio, in multiples of real time."
     )
     audio_burst_seconds: float = Field(
-        default=120, ge=1, description="Audio that may arrive at any speed before `audio_rate` counts."
+        default=300, ge=1, description="Audio that may arrive at any speed before `audio_rate` counts."
     )
     event_bytes: int = Field(
         default=16 << 20,

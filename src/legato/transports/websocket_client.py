@@ -52,6 +52,8 @@ class ClientWebSocket(WebSocketConnection):
         self._target = target
         self._handler = handler
         self._opened = opened
+        self.gone = asyncio.Event()
+        """Set when nothing is left of the connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Judge the server's certificate and send the request."""
@@ -68,6 +70,11 @@ class ClientWebSocket(WebSocketConnection):
             request.headers["Origin"] = self._target.origin
         self._protocol.send_request(request)
         self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go."""
+        super().connection_lost(exc)
+        self.gone.set()
 
     def _opening(self, item: Request | Response) -> None:
         assert isinstance(item, Response)

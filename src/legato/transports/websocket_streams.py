@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
-from legato.core.errors import RemoteProtocolError, TransportError
+from legato.core.errors import RemoteProtocolError
 from legato.core.wire import mux
 from legato.core.wire.codes import (
     DATA_MESSAGE_MAX_BYTES,
@@ -33,7 +33,7 @@ from legato.transports.base import CloseSource, Handler, Transport, TransportInf
 from legato.transports.messages import INVALID_TEXT, MESSAGE_TOO_BIG, NORMAL, PROTOCOL_ERROR, MessageLimits
 from legato.transports.stream_queue import StreamQueue
 from legato.transports.websocket import WebSocketConnection
-from legato.transports.websocket_client import open_websocket
+from legato.transports.websocket_client import ClientWebSocket, open_websocket
 from legato.transports.websocket_upgrade import IncomingWebSocket
 from legato.transports.webtransport import ConnectTarget
 
@@ -72,6 +72,7 @@ class WebSocketTransport:
         self._full = False
         self._over = False
         self._connection: WebSocketConnection | None = None
+        self._made: ClientWebSocket | None = None
         self._loop = asyncio.get_running_loop()
 
     def attach(self, connection: WebSocketConnection) -> WebSocketTransport:
@@ -96,11 +97,23 @@ class WebSocketTransport:
 
         try:
             made = await open_websocket(target, WEBSOCKET_PROTOCOL, self, opened, LIMITS)
-        except TransportError as error:
-            self._end("transport", 0, str(error))
+        except Exception as error:
+            # Whoever listens hears of it now, whatever it was.
+            self._end("transport", 0, str(error) or type(error).__name__)
         else:
+            self._made = made
             if self._over:
                 made.close(NORMAL)
+
+    async def released(self) -> None:
+        """Wait until nothing is left of a connection that `connect` made: a few seconds behind its close."""
+        if self._made is not None:
+            await self._made.gone.wait()
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended."""
+        return self._over
 
     # Transport
 
@@ -329,8 +342,9 @@ class WebSocketTransport:
 
     def _hang_up(self) -> None:
         self._held.clear()
-        if self._connection is not None:
-            self._connection.close(NORMAL)
+        connection = self._connection or self._made
+        if connection is not None:
+            connection.close(NORMAL)
 
 
 class IncomingStreams:

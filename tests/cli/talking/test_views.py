@@ -26,7 +26,7 @@ from legato.cli.talking.view import (
     shown,
 )
 
-CONNECTED = Connected("https://localhost:4433", "call_1", "opus/16000", "opus/24000", 2.44)
+CONNECTED = Connected("https://localhost:4433", "call_1", "opus/16000", "opus/24000", 2.44, "websocket")
 
 
 def a_turn() -> Turn:
@@ -81,6 +81,7 @@ def test_json_is_one_object_per_line() -> None:
         "input": "opus/16000",
         "output": "opus/24000",
         "connect_ms": 2.4,
+        "transport": "websocket",
     }
     assert lines[2] == {"turn": 1, "text": "What\x1b[2J time?", "final": True}
     assert lines[4] == {
@@ -122,6 +123,7 @@ def test_people_see_texts_and_figures(terminal: bool) -> None:
     text = out.getvalue()
     for expected in (
         "connected to https://localhost:4433 in 2 ms",
+        "websocket, opus/16000 up",
         "What [2J time?",
         "(question.wav)",
         "It is noon.",

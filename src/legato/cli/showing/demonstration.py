@@ -82,6 +82,7 @@ def _connected(session: RealtimeSession, started_us: int) -> Connected:
         input=_named(welcome.input),
         output=_named(welcome.output),
         connect_ms=(session.now_us() - started_us) / 1000,
+        transport=session.transport,
     )
 
 

@@ -75,7 +75,7 @@ class LiveView:
             Text.assemble(
                 ("connected", "bold green"),
                 f" to {shown(news.url)} in {news.connect_ms:.0f} ms",
-                (f"  {news.input} up, {news.output} down", "dim"),
+                (f"  {news.transport}, {news.input} up, {news.output} down", "dim"),
             )
         )
         self._live = Live(console=self._console, refresh_per_second=REDRAWS_PER_SECOND, transient=True)

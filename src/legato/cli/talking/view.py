@@ -23,6 +23,7 @@ class Connected:
     input: str
     output: str
     connect_ms: float
+    transport: str
 
 
 @dataclass(frozen=True, slots=True)

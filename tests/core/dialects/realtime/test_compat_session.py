@@ -81,8 +81,18 @@ class TestHearing:
         assert error["error"]["code"] == "invalid_value"
         assert error["error"]["param"] == "audio"
         assert "3 bytes are not whole samples of 2 bytes" in error["error"]["message"]
+        assert error["error"]["event_id"] is None
         one.receive(append(FRAME), 0)
         assert len(one.events()) == 1
+
+    @pytest.mark.parametrize("rest", ['"type":"input_audio_buffer.append","audio":"YWJj"', '"type":5'])
+    def test_what_is_refused_is_named(self, rest: str) -> None:
+        one = session()
+        for name in ("e" * 512, "e" * 513):
+            one.receive(f'{{"event_id":"{name}",{rest}}}', 0)
+        named, too_long = said(one)
+        assert named["error"]["event_id"] == "e" * 512
+        assert too_long["error"]["event_id"] is None
 
     def test_the_format_may_change(self) -> None:
         one = session()

@@ -1,4 +1,4 @@
-from legato.core.dialects.realtime.errors import EventRefused, json_type, shown, unsupported
+from legato.core.dialects.realtime.errors import EventRefused, json_type, out_of_range, shown, unsupported
 
 
 def test_an_error_names_the_event_it_answers() -> None:
@@ -31,6 +31,15 @@ def test_long_values_are_cut() -> None:
     assert shown("x" * 65) == "'" + "x" * 64 + "…'"
     assert shown(-(2**64)) == shown(10**5_000) == "a number of more than 64 bits"
     assert shown(2**64 - 1) == "'18446744073709551615'"
+
+
+def test_a_range_is_told_exactly() -> None:
+    assert out_of_range("x", -1, 0, 2**31 - 1).message == (
+        "Invalid value for 'x': expected a number from 0 to 2147483647, but got '-1'."
+    )
+    assert out_of_range("rate", 16_000, 24_000, 24_000).message == (
+        "Invalid value for 'rate': expected 24000, but got '16000'."
+    )
 
 
 def test_types_are_named_as_in_json() -> None:

@@ -119,10 +119,13 @@ def test_references_stand_in_the_input_of_a_response_only() -> None:
         (message("user", {"type": "input_text"}), "missing_required_parameter", "item.content[0].text"),
         (message("user", {"type": "input_audio"}), "missing_required_parameter", "item.content[0].audio"),
         (message("user", {"type": "input_audio", "audio": "?"}), "invalid_value", "item.content[0].audio"),
-        (
-            message("user", {"type": "input_image", "image_url": "https://x"}),
-            "invalid_value",
-            "item.content[0].image_url",
+        *(
+            (
+                message("user", {"type": "input_image", "image_url": url}),
+                "invalid_value",
+                "item.content[0].image_url",
+            )
+            for url in ("https://x", "data:image/png;base64,", "data:image/png;base64,%%%", PNG + "\n")
         ),
         (
             message("user", {"type": "input_text", "text": "", "language": "en"}),

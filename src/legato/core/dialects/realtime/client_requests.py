@@ -23,7 +23,7 @@ from legato.core.dialects.realtime.client_events import (
 )
 from legato.core.dialects.realtime.dialogue_events import ResponseWanted, SettingsChanged, Truncated
 from legato.core.dialects.realtime.dialogue_parts import DialogueParts
-from legato.core.dialects.realtime.errors import EventRefused, unsupported
+from legato.core.dialects.realtime.errors import EventRefused
 from legato.core.dialects.realtime.given_entries import audio_of, entry_of
 from legato.core.wire.messages import JsonObject
 
@@ -115,10 +115,10 @@ class ClientRequests:
 
     def _refuse(self, event: InputAudioBufferAppend | OutputAudioBufferClear) -> None:
         if isinstance(event, InputAudioBufferAppend):
-            raise unsupported("type", "This connection carries audio beside its events.", "unsupported_event")
-        raise unsupported(
-            "type",
-            "What was sent is in the client's hands; send response.cancel, and conversation.item.truncate "
-            "with what was heard.",
-            "unsupported_event",
-        )
+            sentence = "input_audio_buffer.append: this connection carries audio beside its events."
+        else:
+            sentence = (
+                "output_audio_buffer.clear: what was sent is in the client's hands; send response.cancel and "
+                "conversation.item.truncate with what was heard."
+            )
+        raise EventRefused("unsupported_event", f"Unsupported here: {sentence}", "type")

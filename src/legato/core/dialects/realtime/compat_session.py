@@ -19,9 +19,9 @@ import msgspec
 
 from legato.core.audio import AudioFormat, AudioFrame
 from legato.core.dialects.realtime.append_meter import AppendMeter
-from legato.core.dialects.realtime.client_events import read_append, read_message
+from legato.core.dialects.realtime.client_events import EVENT_ID_MAX, read_append, read_message
 from legato.core.dialects.realtime.compat_replies import CompatReplies, SpokenItems
-from legato.core.dialects.realtime.errors import EventRefused, missing, mistyped
+from legato.core.dialects.realtime.errors import EventRefused, invalid, missing, mistyped
 from legato.core.dialects.realtime.vocabulary import SERVER_EVENTS
 from legato.core.errors import LocalProtocolError, Party
 from legato.core.events import AudioReceived, EventReceived, SessionEnded
@@ -123,8 +123,8 @@ class CompatSession:
             audio = read_append(message) if self._may_append else None
             if audio is None:
                 self.untold.append(EventReceived(read_event(message)))
-            else:
-                self._hear(audio, now)
+            elif not self._hear(audio, now):
+                raise self._torn(len(audio), read_event(message))
         except EventRefused as refusal:
             self.send_event({"type": "error", "error": refusal.as_error()}, now)
 
@@ -222,28 +222,32 @@ class CompatSession:
 
     # Inside
 
-    def _hear(self, audio: bytes, now: int) -> None:
+    def _hear(self, audio: bytes, now: int) -> bool:
+        """Take audio in; False, and nothing was done, if it ends within a sample."""
         form = self._input_format()
         if form is not self._form:
             self._follow(form)
         size, width, most = len(audio), self._sample_bytes, self._frame_bytes
         if size % width:
-            raise EventRefused(
-                "invalid_value",
-                f"Invalid value for 'audio': {size} bytes are not whole samples of {width} bytes.",
-                "audio",
-            )
+            return False
         if not size:
-            return
+            return True
         self._meter.add(size, now)
         position = self._position
         self._position = position + size // width
         if size <= most:
             self.untold.append(AudioReceived(AudioFrame(position, now, audio, form)))
-            return
+            return True
         for at in range(0, size, most):
             piece = AudioFrame(position + at // width, now, audio[at : at + most], form)
             self.untold.append(AudioReceived(piece))
+        return True
+
+    def _torn(self, size: int, event: JsonObject) -> EventRefused:
+        sentence = f"{size} bytes are not whole samples of {self._sample_bytes} bytes."
+        refusal = invalid("audio", sentence)
+        refusal.event_id = _event_id_of(event)
+        return refusal
 
     def _follow(self, form: AudioFormat) -> None:
         """Take audio in this format from now on."""
@@ -273,6 +277,11 @@ def read_event(message: str) -> JsonObject:
     if isinstance(kind, str):
         return event
     refusal = missing("type") if kind is None else mistyped("type", "a string", kind)
-    event_id = event.get("event_id")
-    refusal.event_id = event_id if isinstance(event_id, str) else None
+    refusal.event_id = _event_id_of(event)
     raise refusal
+
+
+def _event_id_of(event: JsonObject) -> str | None:
+    """The name a client gave to an event, unless it is too long to be said again."""
+    event_id = event.get("event_id")
+    return event_id if isinstance(event_id, str) and len(event_id) <= EVENT_ID_MAX else None

@@ -93,10 +93,11 @@ def unsupported(param: str, sentence: str, code: str = "unsupported_parameter") 
 def out_of_range(param: str, value: float, low: float, high: float) -> EventRefused:
     """A number below `low` or above `high`."""
     kind = "integer" if isinstance(value, int) else "decimal"
+    expected = f"{low}" if low == high else f"a number from {low} to {high}"
     code = f"{kind}_below_min_value" if value < low else f"{kind}_above_max_value"
     return EventRefused(
         code,
-        f"Invalid value for '{param}': expected a number from {low:g} to {high:g}, but got {shown(value)}.",
+        f"Invalid value for '{param}': expected {expected}, but got {shown(value)}.",
         param,
     )
 

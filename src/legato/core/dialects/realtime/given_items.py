@@ -4,6 +4,7 @@ Owns which items a client may make and their members; must not know a conversati
 server decides (`object`, `status`) are taken and ignored, so that an item can be given back as it came.
 """
 
+from binascii import a2b_base64
 from typing import Literal
 
 import msgspec
@@ -147,13 +148,21 @@ def _part(fields: Fields, role: Role) -> GivenPart:
         part = GivenPart(type=kind, audio=audio, transcript=fields.text("transcript"))
     elif kind == "input_image":
         url = fields.required_text("image_url", BASE64_MAX)
-        if not url.startswith(_IMAGES):
+        if not _is_picture(url):
             raise invalid(fields.param("image_url"), "send a PNG or JPEG as 'data:image/png;base64,...'.")
         part = GivenPart(type=kind, image_url=url, detail=fields.choice("detail", _DETAILS) or "auto")
     else:
         part = GivenPart(type=kind, text=fields.needed("text", fields.text("text")))
     _end_part(fields)
     return part
+
+
+def _is_picture(url: str) -> bool:
+    prefix = next((prefix for prefix in _IMAGES if url.startswith(prefix)), None)
+    try:
+        return prefix is not None and bool(a2b_base64(url[len(prefix) :], strict_mode=True))
+    except ValueError:
+        return False
 
 
 def _part_type(fields: Fields, role: Role) -> PartType:

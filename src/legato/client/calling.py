@@ -1,0 +1,88 @@
+"""The ways to one server: WebTransport, a WebSocket, or whichever is there first.
+
+Owns the endpoint and the connections. It must not know what is said over them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from legato.client.race import Race
+from legato.client.settings import ClientSettings
+from legato.core.errors import LocalProtocolError
+from legato.core.wire.codes import SessionCode
+from legato.transports.base import Handler, Transport
+from legato.transports.websocket_streams import WebSocketTransport
+from legato.transports.webtransport import ConnectTarget, WebTransportEndpoint, WebTransportSession
+
+__all__ = ["Calling", "move"]
+
+
+class Calling:
+    """Connects to one server, as often as it is asked to."""
+
+    def __init__(self, target: ConnectTarget, settings: ClientSettings) -> None:
+        """Call `target` as `settings` say. Raises `TransportError`."""
+        self._target = target
+        self._choice = settings.transport
+        self._endpoint: WebTransportEndpoint | None = None
+        if self._choice != "websocket":
+            self._endpoint = WebTransportEndpoint.client(
+                SimpleNamespace(
+                    keep_alive_ms=settings.keep_alive_ms,
+                    max_idle_ms=settings.max_idle_ms,
+                    initial_rtt_ms=settings.initial_rtt_ms,
+                )
+            )
+        self._websockets: dict[asyncio.Task[None], WebSocketTransport] = {}
+
+    def connect(
+        self, bind: Callable[[Transport], Handler], given_up: SessionCode = SessionCode.NO_ERROR
+    ) -> Transport:
+        """Start a session and return it at once; streams may be opened and written immediately.
+
+        `bind` returns who listens, who hears `opened`, or `closed` when it came to nothing. `given_up` is
+        what a server is told that was reached twice.
+        """
+        if self._choice == "webtransport":
+            return self._webtransport(bind)
+        if self._choice == "websocket":
+            return self._websocket(bind)
+        return Race(bind, self._webtransport, self._websocket, given_up)
+
+    async def close(self) -> None:
+        """End every session and release the sockets. Idempotent."""
+        for task, transport in self._websockets.items():
+            transport.close(SessionCode.NO_ERROR, "")
+            task.cancel()
+        if self._websockets:
+            await asyncio.wait(self._websockets)
+            await asyncio.gather(*(transport.released() for transport in self._websockets.values()))
+        if self._endpoint is not None:
+            await self._endpoint.close()
+
+    def _webtransport(self, bind: Callable[[Transport], Handler]) -> WebTransportSession:
+        assert self._endpoint is not None
+        return self._endpoint.connect(self._target, bind)
+
+    def _websocket(self, bind: Callable[[Transport], Handler]) -> WebSocketTransport:
+        transport = WebSocketTransport(server=False)
+        transport.handler = bind(transport)
+        task = asyncio.get_running_loop().create_task(transport.connect(self._target), name="websocket")
+        for over in [one for one, known in self._websockets.items() if one.done() and known.over]:
+            del self._websockets[over]
+        self._websockets[task] = transport
+        return transport
+
+
+def move(transport: Transport | None, local: tuple[str, int] | None) -> None:
+    """Move a session to another local address. Raises `LocalProtocolError` if it cannot."""
+    if isinstance(transport, Race):
+        transport = transport.winner
+    if transport is None:
+        raise LocalProtocolError("the call has no path yet that could be left: wait until it is ready")
+    if not isinstance(transport, WebTransportSession):
+        raise LocalProtocolError("a call over a WebSocket cannot move to another address: TCP cannot")
+    transport.migrate(local)

@@ -1,0 +1,300 @@
+"""Whole calls over one WebSocket: every sample, interruptions, refusals, blocked UDP, bad peers beside."""
+
+import asyncio
+import contextlib
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from tests.end_to_end.conftest import StartServer
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from legato import AudioFormat, Call, ClientSettings, ConnectError, Server, Speech, connect
+from legato.client.devices import VirtualSpeaker
+from legato.client.events import PlaybackChanged, ReplyArrived, ServerEvent, ServerLeaving
+from legato.client.session import RealtimeSession
+from legato.core.errors import LocalProtocolError
+from legato.core.wire import mux
+from legato.core.wire.codes import SessionCode
+from legato.core.wire.mux import Close, Data
+
+PCM16K = AudioFormat("pcm16", 16_000)
+AUTO = ClientSettings(input=PCM16K, output=(PCM16K,))
+SOCKET = replace(AUTO, transport="websocket")
+
+
+def url(server: Server) -> str:
+    return f"https://127.0.0.1:{server.port}"
+
+
+async def echo(call: Call) -> None:
+    await call.say(call.audio).finished
+
+
+class Tape(VirtualSpeaker):
+    """A loudspeaker that keeps what it plays."""
+
+    def __init__(self) -> None:
+        super().__init__(self._keep)
+        self.heard = bytearray()
+        self._changed = asyncio.Event()
+
+    def _keep(self, pcm: bytes) -> None:
+        self.heard += pcm
+        self._changed.set()
+
+    async def until(self, said: bytes) -> None:
+        """Wait until `said` was heard, without a sample too many or too few."""
+        async with asyncio.timeout(15):
+            while said not in self.heard:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@asynccontextmanager
+async def raw(server: Server, path: str = "/legato/v1", *offers: str) -> AsyncIterator[ClientConnection]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    address = f"wss://127.0.0.1:{server.port}{path}"
+    async with connect_websocket(address, ssl=context, subprotocols=offers, proxy=None) as peer:  # type: ignore[arg-type]
+        yield peer
+
+
+@asynccontextmanager
+async def without_udp(server: Server, *, refused: bool) -> AsyncIterator[str]:
+    """The address of a server as seen from a network that swallows UDP, or refuses it."""
+
+    async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65_536):
+                target.write(data)
+                await target.drain()
+        target.close()
+
+    async def caller(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        if refused:
+            silent.close()
+        forwarder = await asyncio.start_server(caller, "127.0.0.1", port)
+        yield f"https://127.0.0.1:{port}"
+        forwarder.close()
+        await forwarder.wait_closed()
+
+
+def speak(session: RealtimeSession, pcm: bytes) -> None:
+    for start in range(0, len(pcm), 640):
+        session.send_audio(pcm[start : start + 640])
+
+
+async def until(session: RealtimeSession, wanted: Callable[[object], bool]) -> None:
+    async with asyncio.timeout(10):
+        async for event in session.events:
+            if wanted(event):
+                return
+    raise AssertionError("the call ended before that")
+
+
+async def test_an_echo_is_exact_to_the_bit(start_server: StartServer) -> None:
+    said = random.Random(1).randbytes(2 * 16_000)
+    tape = Tape()
+    async with connect(url(await start_server(echo)), SOCKET, tape) as session:
+        assert session.transport == "websocket"
+        speak(session, said)
+        await tape.until(said)
+        statistics = session.statistics()
+        assert statistics is not None
+        assert statistics.rtt_us > 0
+        assert min(statistics.bytes_sent, statistics.bytes_received) > len(said)
+        with pytest.raises(LocalProtocolError, match="TCP cannot"):
+            session.migrate()
+
+
+async def test_what_is_said_while_connecting_arrives_too(start_server: StartServer) -> None:
+    said = random.Random(2).randbytes(2 * 8_000)
+    tape = Tape()
+    session = connect(url(await start_server(echo)), SOCKET, tape)
+    speak(session, said)
+    await tape.until(said)
+    await session.close()
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_where_udp_is_blocked_the_call_runs_over_a_websocket_within_a_second(
+    start_server: StartServer, refused: bool
+) -> None:
+    said = random.Random(3).randbytes(2 * 8_000)
+    tape = Tape()
+    async with without_udp(await start_server(echo), refused=refused) as address:
+        session = connect(address, AUTO, tape)
+        speak(session, said)  # goes to both, and is said again to the winner
+        started = session.now_us()
+        async with session:
+            assert session.now_us() - started < 1_000_000
+            assert session.transport == "websocket"
+            speak(session, said)
+            await tape.until(said + said)
+
+
+async def test_where_udp_gets_through_webtransport_carries_the_call(start_server: StartServer) -> None:
+    tape = Tape()
+    said = random.Random(4).randbytes(2 * 4_000)
+    session = connect(url(await start_server(echo)), AUTO, tape)
+    speak(session, said)
+    async with session:
+        assert session.transport == "webtransport"
+        speak(session, said)
+        await tape.until(said + said)
+
+
+async def test_interrupting_is_exact_on_both_sides(start_server: StartServer) -> None:
+    heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def talkative(call: Call) -> None:
+        async def speech() -> AsyncIterator[Speech]:
+            yield Speech(bytes(32_000 * 30), 16_000, "A long story.")
+
+        utterance = call.say(speech())
+        await utterance.finished
+        heard.set_result(utterance.heard_ms)
+        await asyncio.Event().wait()
+
+    async with connect(url(await start_server(talkative)), SOCKET) as session:
+        stopped = None
+        async for event in session.events:
+            if isinstance(event, PlaybackChanged):
+                if event.state == "stopped":
+                    stopped = event
+                    break
+                if event.played >= 3200:
+                    session.interrupt()
+        assert stopped is not None
+        assert session.playback.buffered == 0
+        assert await asyncio.wait_for(heard, 5) == stopped.played * 1000 // 16_000
+
+
+async def test_the_last_words_of_an_agent_arrive_before_the_end(start_server: StartServer) -> None:
+    async def brief(call: Call) -> None:
+        for number in range(50):
+            call.send({"type": "conversation.item.added", "number": number, "text": "x" * 10_000})
+
+    async with connect(url(await start_server(brief)), SOCKET) as session:
+        said = [event.event async for event in session.events if isinstance(event, ServerEvent)]
+        numbers = [event["number"] for event in said if event["type"] == "conversation.item.added"]
+        assert numbers == list(range(50))
+        assert (await session.wait_closed()).code == 0
+
+
+class TestRefusals:
+    async def test_a_wrong_path(self, start_server: StartServer) -> None:
+        with pytest.raises(ConnectError, match="answered 404"):
+            async with connect(f"{url(await start_server(echo))}/wrong", SOCKET):
+                pass
+
+    async def test_a_wrong_certificate(self, start_server: StartServer) -> None:
+        wrong = replace(SOCKET, certificate_hashes=(bytes(32),))
+        with pytest.raises(ConnectError, match="its certificate is not trusted"):
+            async with connect(url(await start_server(echo)), wrong):
+                pass
+
+    async def test_a_wrong_key(self, start_server: StartServer) -> None:
+        with pytest.raises(ConnectError, match="give an API key"):
+            async with connect(url(await start_server(echo)), replace(SOCKET, token="lg_wrong")):
+                pass
+
+    async def test_too_many_calls(self, start_server: StartServer) -> None:
+        server = await start_server(echo, limits={"calls": 1})
+        async with connect(url(server), AUTO):
+            with pytest.raises(ConnectError, match="answered 429"):
+                async with connect(url(server), SOCKET):
+                    pass
+
+    async def test_a_server_that_stops(self, start_server: StartServer) -> None:
+        leave = asyncio.Event()
+
+        async def patient(_: Call) -> None:
+            await leave.wait()
+
+        server = await start_server(patient)
+        async with connect(url(server), SOCKET) as session:
+            draining = asyncio.create_task(server.drain(5))
+            await until(session, lambda event: isinstance(event, ServerLeaving))
+            with pytest.raises(ConnectError, match="answered 503"):
+                async with connect(url(server), SOCKET):
+                    pass
+            leave.set()
+            await asyncio.wait_for(draining, 5)
+            assert (await session.wait_closed()).code == 0
+
+    async def test_nobody_there(self) -> None:
+        with pytest.raises(ConnectError, match="the connection was refused"):
+            async with connect("https://127.0.0.1:9", SOCKET):
+                pass
+
+    async def test_nobody_there_for_either(self) -> None:
+        with pytest.raises(
+            ConnectError, match=r"nobody listens.*; as a WebSocket: the connection was refused"
+        ):
+            async with connect("https://127.0.0.1:9", AUTO):
+                pass
+
+    async def test_a_websocket_without_the_subprotocol(self, start_server: StartServer) -> None:
+        server = await start_server(echo)
+        with pytest.raises(InvalidStatus) as raised:
+            async with raw(server):
+                pass
+        assert raised.value.response.status_code == 400
+
+
+async def test_garbage_ends_its_own_call_and_no_other(start_server: StartServer) -> None:
+    server = await start_server(echo)
+    tape = Tape()
+    said = random.Random(5).randbytes(2 * 4_800)
+    async with connect(url(server), SOCKET, tape) as session:
+        for garbage in (
+            b"",
+            b"\x40",
+            mux.encode(Data(0, False, b"\0\2{]")),
+            "text",
+            mux.encode(Data(6, False, b"")),
+            bytes(70_000),
+        ):
+            async with raw(server, "/legato/v1", "legato.v1") as peer:
+                await peer.send(garbage)
+                end = mux.decode(await asyncio.wait_for(peer.recv(decode=False), 5))
+                assert isinstance(end, Close)
+                assert end.code in (SessionCode.PROTOCOL_VIOLATION, SessionCode.LIMIT_EXCEEDED)
+                with pytest.raises(ConnectionClosed):
+                    await asyncio.wait_for(peer.recv(), 5)
+                assert peer.close_code == 1000
+        speak(session, said)
+        await tape.until(said)
+
+
+async def test_a_reader_that_stands_still_disturbs_nobody(start_server: StartServer) -> None:
+    async def talkative(call: Call) -> None:
+        async def speech() -> AsyncIterator[Speech]:
+            for _ in range(6):
+                yield Speech(bytes(32_000), 16_000, "On and on.")
+
+        await call.say(speech()).finished
+
+    server = await start_server(talkative)
+    async with connect(url(server), SOCKET) as slow:
+        assert slow._transport is not None
+        connection = slow._transport._connection  # type: ignore[attr-defined]
+        connection._transport.pause_reading()
+        async with connect(url(server), SOCKET) as quick:
+            await until(quick, lambda event: isinstance(event, ReplyArrived))
+        connection._transport.resume_reading()
+        await until(slow, lambda event: isinstance(event, ReplyArrived))
