@@ -10,6 +10,7 @@ from functools import partial
 
 import hypothesis.strategies as st
 import msgspec
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.core.link import PCM, End, a_hello, of_type, pcm
 
@@ -363,6 +364,7 @@ class ResumedCalls(RuleBasedStateMachine):
 
 
 TestResumedCalls = ResumedCalls.TestCase
+TestResumedCalls.settings = settings(stateful_step_count=30)
 
 
 def test_nothing_is_said_twice_on_one_connection() -> None:

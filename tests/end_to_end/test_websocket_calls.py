@@ -291,8 +291,9 @@ async def test_a_reader_that_stands_still_disturbs_nobody(start_server: StartSer
 
     server = await start_server(talkative)
     async with connect(url(server), SOCKET) as slow:
-        assert slow._transport is not None
-        connection = slow._transport._connection  # type: ignore[attr-defined]
+        transport = slow._line.connection.transport
+        assert transport is not None
+        connection = transport._connection  # type: ignore[attr-defined]
         connection._transport.pause_reading()
         async with connect(url(server), SOCKET) as quick:
             await until(quick, lambda event: isinstance(event, ReplyArrived))
