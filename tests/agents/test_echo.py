@@ -28,3 +28,20 @@ async def test_other_formats_are_converted_and_long_gaps_are_short() -> None:
     call.end()
     await running
     assert 1_150 < utterance.made_ms <= 1_200
+
+
+async def test_who_silences_it_is_echoed_again() -> None:
+    call = MemoryCall(AudioFormat("opus", 16_000))
+    frames = [AudioFrame(320 * place, place, bytes([0x48, place]), call.input_format) for place in range(4)]
+    running = asyncio.create_task(echo(call))
+    call.hear(frames[0])
+    first = await call.utterance()
+    await call.until(lambda: len(first.audio) == 1)
+    first.cancel()
+    await first.finished
+    call.hear(*frames[1:])
+    second = await call.utterance(2)
+    await call.until(lambda: len(second.audio) == 2)
+    assert second.audio == [frame.payload for frame in frames[2:]]
+    call.end()
+    await running

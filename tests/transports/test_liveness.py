@@ -34,7 +34,13 @@ def test_what_trickles_into_an_empty_buffer_proves_nothing() -> None:
 def test_progress_of_a_full_buffer_is_a_sign_of_life() -> None:
     liveness = Liveness()
     assert [liveness.look(sent, congested=True) for sent in (100, 200, 300)] == ["alive"] * 3
-    assert liveness.look(300, congested=True) == "stalled"
+    assert [liveness.look(300, congested=True) for _ in range(2)] == ["alive", "stalled"]
+
+
+def test_who_pauses_and_goes_on_reading_is_not_cut_off() -> None:
+    liveness = Liveness()
+    taken = (100, 100, 200, 200, 300)
+    assert [liveness.look(sent, congested=True) for sent in taken] == ["alive"] * 5
 
 
 def test_who_does_not_read_asks_without_waiting_for_an_answer() -> None:

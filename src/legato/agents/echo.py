@@ -15,10 +15,14 @@ __all__ = ["build", "echo"]
 
 
 async def echo(call: Call) -> None:
-    """Answer with the caller's own audio for as long as the call lasts. What is lost on the way in is left
-    out when frames pass through, and silence of at most a second when they are converted."""
-    same = call.input_format == call.output_format
-    await call.say(call.audio if same else _converted(call)).finished
+    """Answer with the caller's own audio for as long as the call lasts, also once it was silenced. What is
+    lost on the way in is left out when frames pass through, and silence of at most a second when they are
+    converted."""
+    while True:
+        same = call.input_format == call.output_format
+        await call.say(call.audio if same else _converted(call)).finished
+        if await anext(call.audio, None) is None:
+            return
 
 
 async def _converted(call: Call) -> AsyncIterator[Speech]:

@@ -67,9 +67,7 @@ def command(  # noqa: PLR0913 - one parameter per flag
     output_format: Annotated[
         str | None, typer.Option(help="How answers are sent, such as pcm16/24000.")
     ] = None,
-    transport: Annotated[
-        str, typer.Option(help="What carries the call: auto, webtransport or websocket.")
-    ] = "auto",
+    transport: Annotated[str, typer.Option(help="auto, webtransport or websocket (over TCP).")] = "auto",
     connect_timeout: Annotated[
         float, typer.Option(help="Seconds to wait for the server to take the call.", min=0.1)
     ] = 10.0,
@@ -89,14 +87,8 @@ def command(  # noqa: PLR0913 - one parameter per flag
         raise SettingsError(f"--save {save} cannot be written: there is no directory {save.parent}")
     plan = _plan(files or [], barge_in_after, settings.input.rate, patience)
     own_voice = microphone or not plan.lines
-    wish = Wish(
-        url=url,
-        settings=settings,
-        plan=plan,
-        microphone=own_voice,
-        loudspeaker=play or own_voice,
-        save=save,
-    )
+    loud = play or own_voice
+    wish = Wish(url=url, settings=settings, plan=plan, microphone=own_voice, loudspeaker=loud, save=save)
     return run(_talk(wish, _view(as_json)))
 
 

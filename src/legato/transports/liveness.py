@@ -11,13 +11,14 @@ from typing import Literal
 __all__ = ["Liveness", "Verdict"]
 
 Verdict = Literal["alive", "ping", "stalled", "gone"]
-"""`ping`: silent, ask whether it is there. `stalled`: it takes nothing of what waits. `gone`: no answer."""
+"""`ping`: silent, ask whether it is there. `stalled`: twice it took nothing of what waits. `gone`: no
+answer."""
 
 
 class Liveness:
     """One connection's account of the last interval."""
 
-    __slots__ = ("_pinged", "_taken", "heard")
+    __slots__ = ("_pinged", "_stuck", "_taken", "heard")
 
     def __init__(self) -> None:
         """Begin with a peer that was just heard."""
@@ -25,6 +26,7 @@ class Liveness:
         """Set whenever bytes of the peer arrive."""
         self._taken = 0
         self._pinged = False
+        self._stuck = False
 
     def look(self, taken: int, congested: bool, deaf: bool = False) -> Verdict:
         """Judge the interval that ends now: `taken` bytes left by now, and if `congested` more wait.
@@ -35,7 +37,8 @@ class Liveness:
         """
         before, self._taken = self._taken, taken
         heard, self.heard = self.heard, False
-        if congested and taken <= before:
+        was_stuck, self._stuck = self._stuck, congested and taken <= before
+        if was_stuck and self._stuck:
             return "stalled"
         if deaf:
             self._pinged = False

@@ -12,7 +12,7 @@ Guarantees
 * Sends never block. Who sends more than the peer takes watches `congested` and waits for
   `MessageHandler.drained`.
 * A peer that does not read is not read from either once `pause_bytes` wait, and is cut off at `unsent_bytes`,
-  or when nothing moved for a whole `keep_alive_s`. A peer of which nothing is heard for two is gone.
+  or when nothing moved for two whole `keep_alive_s`. A peer of which nothing is heard for two is gone.
 * `MessageHandler.closed` is called once, unless the owner itself called `close`. After either no callback is
   made, and every method is without effect.
 """

@@ -58,6 +58,35 @@ const CALLS = {
         return { formats: [welcome.input, welcome.output], audio, heardMs, wholeMs, speaker, statistics, states, ending };
     },
 
+    /** The same over one WebSocket. */
+    async websocket({ url, options, pcm }) {
+        const call = connect(url, { ...options, transport: "websocket", input: PCM, output: PCM, client: "websocket" });
+        const echoed = replied(call, pcm.length);
+        for (let at = 0; at < pcm.length; at += PIECE) call.sendAudio(pcm.slice(at, at + PIECE));
+        call.endUtterance();
+        const wholeMs = (pcm.length / PCM.rate) * 1000;
+        const played = heard(call, "playback", ({ heardMs }) => heardMs >= wholeMs);
+        const audio = await echoed;
+        const { heardMs } = await played;
+        const statistics = await heard(call, "statistics", ({ rttMs, ackedMs }) => rttMs !== null && ackedMs >= wholeMs);
+        const interrupted = heard(call, "playback", ({ state }) => state === "stopped" || state === "done");
+        call.interrupt();
+        const { state } = await interrupted;
+        await call.close();
+        return { audio, heardMs, statistics, state, ending: await call.closed };
+    },
+
+    /** UDP goes nowhere, as behind many a firewall. */
+    async withoutUdp({ url, blackhole, options }) {
+        const started = performance.now();
+        const call = connect(blackhole, { ...options, transport: "auto", websocketUrl: url, discover: false });
+        await call.ready;
+        const readyMs = performance.now() - started;
+        const seen = { readyMs, statistics: await heard(call, "statistics") };
+        await call.close();
+        return seen;
+    },
+
     /** A microphone and the defaults: Opus both ways; then silence at once. */
     async talk({ url, options }) {
         const call = connect(url, { ...options, client: "talk" });
@@ -184,6 +213,8 @@ export async function playAll({ token, certificateHash, audio, ...given }, stric
     const options = { token, certificateHashes: [certificateHash], transport: "webtransport" };
     const seen = {};
     for (const [name, call] of Object.entries(strict ? STRICT_CALLS : CALLS)) {
+        // Shown with the driver's errors: where it stood still, if it did.
+        console.log(name);
         try {
             seen[name] = await within(call({ ...given, options, pcm: new Int16Array(bytes.buffer) }), CALL_TIMEOUT_MS, "end");
         } catch (error) {

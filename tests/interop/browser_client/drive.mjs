@@ -44,6 +44,8 @@ const browser = await puppeteer.launch({
     browser: browserName === "firefox" ? "firefox" : "chrome",
     executablePath,
     headless: true,
+    // WebTransport has the hash of the server's certificate; a WebSocket cannot be given one.
+    acceptInsecureCerts: true,
     timeout: 30_000,
     protocolTimeout: 80_000,
     ...STARTS[browserName],
@@ -51,6 +53,7 @@ const browser = await puppeteer.launch({
 try {
     const page = await browser.newPage();
     // Read only when the page fails as a whole; see the caller.
+    page.on("console", (message) => console.error(message.text()));
     page.on("pageerror", (error) => console.error(error));
     const seen = {};
     for (const url of [pageUrl, `${pageUrl}?strict`]) {

@@ -43,10 +43,17 @@ def _closed_port() -> int:
 
 
 async def _seen(browser: str, folder: Path) -> Seen:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        return await _seen_beside(silent.getsockname()[1], browser, folder)
+
+
+async def _seen_beside(silent_port: int, browser: str, folder: Path) -> Seen:
     async with serve_process(folder / "state") as server:
         description = await server.description()
         parameters = {
             "url": description["webtransport_url"],
+            "blackhole": f"https://127.0.0.1:{silent_port}",
             "nowhere": f"https://127.0.0.1:{_closed_port()}",
             "token": server.key(),
             "certificateHash": description["certificate_hashes"][0]["value"],
@@ -96,6 +103,21 @@ def test_a_page_hangs_up(seen: Seen) -> None:
     assert echo["ending"] == {"by": "local", "code": 0, "reason": "hung up"}
     (end,) = seen.calls_of("echo")
     assert (end["by"], end["code"], end["reason"]) == ("peer", 0, "hung up")
+
+
+def test_one_websocket_carries_the_same(seen: Seen) -> None:
+    call = seen.page["websocket"]
+    assert call["audio"] == ENCODED
+    assert call["heardMs"] == 1000
+    assert call["statistics"]["transport"] == "websocket"
+    assert call["state"] in ("stopped", "done")
+
+
+def test_without_udp_a_call_begins_all_the_same(seen: Seen) -> None:
+    call = seen.page["withoutUdp"]
+    assert call["statistics"]["transport"] == "websocket"
+    assert call["statistics"]["webtransportLost"]
+    assert 300 <= call["readyMs"] < 2500, "well before WebTransport is given up"
 
 
 def test_a_microphone_is_heard_through_opus(seen: Seen) -> None:

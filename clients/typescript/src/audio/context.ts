@@ -2,9 +2,6 @@
 
 import { VoiceError } from "../errors.ts";
 
-/** How often a loudspeaker is asked how late it is. */
-export const LATENCY_MS = 500;
-
 /** A context at `rate`, running if the page was just clicked. Throws VoiceError where there is none. */
 export function openContext(rate: number): AudioContext {
   if (typeof AudioContext === "undefined") {

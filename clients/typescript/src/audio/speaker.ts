@@ -7,7 +7,8 @@ import type { SpeakerCommand } from "../network/threads.ts";
 import type { ThreadUrls } from "../settings.ts";
 import { addModule } from "../thread-code.ts";
 import { VoiceError } from "../errors.ts";
-import { keepRunning, LATENCY_MS, openContext } from "./context.ts";
+import { keepRunning, openContext } from "./context.ts";
+import { isGecko, LATENCY_MS, LatencyGauge } from "./latency.ts";
 
 /** As registered by playback-worklet.ts, which runs where this file does not. */
 const PLAYBACK_PROCESSOR = "legato-playback";
@@ -20,12 +21,14 @@ export class Speaker {
   readonly port: MessagePort;
   private readonly channel = new MessageChannel();
   private readonly letGo: () => void;
+  private readonly gauge: LatencyGauge;
   private node: AudioWorkletNode | null = null;
   private timer: ReturnType<typeof setInterval> | null = null;
 
   /** To be made inside a click. `blocked` is told when the browser does not let it sound. */
   constructor(rate: number, blocked: (blocked: boolean) => void) {
     this.context = openContext(rate);
+    this.gauge = new LatencyGauge(this.context, isGecko());
     this.output = this.context.createGain();
     this.output.connect(this.context.destination);
     this.port = this.channel.port1;
@@ -40,12 +43,15 @@ export class Speaker {
     this.node = new AudioWorkletNode(this.context, PLAYBACK_PROCESSOR, options);
     this.node.connect(this.output);
     this.tell({ kind: "network", port: this.channel.port2 }, [this.channel.port2]);
-    this.timer = setInterval(() => this.tell({ kind: "latency", seconds: this.latency }), LATENCY_MS);
+    this.timer = setInterval(() => {
+      this.gauge.look();
+      this.tell({ kind: "latency", seconds: this.gauge.seconds });
+    }, LATENCY_MS);
   }
 
   /** Seconds from the worklet to the ear. */
   get latency(): number {
-    return (this.context.baseLatency || 0) + (this.context.outputLatency || 0);
+    return this.gauge.seconds;
   }
 
   /** Play on another device. */
