@@ -14,7 +14,7 @@ from legato.core.events import ReplyAudio
 from legato.core.outputs import OpenStream, Output, Reset, Send
 from legato.core.playout import PlayoutLedger
 from legato.core.state import ReplyState
-from legato.core.wire.messages import Flush
+from legato.core.wire.messages import Flush, ReceivedReply
 from legato.core.wire.records import AudioReader, downlink_record
 
 
@@ -249,3 +249,23 @@ def test_refusing_what_is_not_known_is_harmless() -> None:
     register.refuse(2)
     register.refuse(1)
     assert positions(register) == [(1, 0, False, "stopped")]
+
+
+@pytest.mark.parametrize(
+    ("received", "again"),
+    [(0, [(0, 10), (10, 10)]), (10, [(10, 10)]), (15, [(15, 5)]), (20, []), (99, [])],
+)
+def test_only_what_a_client_lacks_is_sent_again(received: int, again: list[tuple[int, int]]) -> None:
+    replies = Replies()
+    replies.keeps = True
+    one = replies.start()
+    for start in (0, 10):
+        replies.send(one, pcm(start, 10), 10, 0)
+    replies.outputs.clear()
+    there = ReceivedReply(generation=one, item_id="item", received=received)
+    assert replies.attach(replies.outputs.append, lambda: -9, replies.said.append, [there])
+    opened, preface, *records = replies.outputs
+    assert isinstance(opened, OpenStream)
+    assert isinstance(preface, Send)
+    replies.outputs[:] = records
+    assert [(offset, len(payload) // 2) for offset, payload in replies.sent()] == again
