@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 from tests.end_to_end.conftest import StartServer
 from tests.end_to_end.relay import Relay
@@ -13,6 +14,7 @@ from tests.end_to_end.test_calls import BLOCK, PCM16K, PCM24K, noise
 from legato import AudioFrame, Call, ClientSettings, SessionClosed, Speech, connect
 from legato.client.devices import VirtualSpeaker
 from legato.client.events import PlaybackChanged, Resumed, ServerEvent
+from legato.core import ClientSession, SessionCode
 from legato.core.audio import AudioGap
 
 SETTINGS = ClientSettings(input=PCM16K, output=(PCM24K,))
@@ -199,3 +201,20 @@ async def test_after_the_window_a_new_call_takes_what_was_kept(
     assert (resumed.welcome.resumed, resumed.lost_samples) == (False, 0)
     assert agent.pcm == said, "nothing that was kept is lost"
     assert agent.calls == 2
+
+
+async def test_a_second_client_with_the_ticket_ends_the_first_with_a_clear_code(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(Companion())
+    async with connect(f"https://127.0.0.1:{server.port}", SETTINGS) as first:
+        request = first._session.resume_request()
+        assert request is not None
+        async with connect(f"https://127.0.0.1:{server.port}", SETTINGS) as other:
+            line = other._line
+            hello = msgspec.structs.replace(line.session.hello, resume=request)
+            thief = line._connection(ClientSession(hello, line.clock()))
+            line._dial(thief, SessionCode.NO_ERROR)
+            ended = await asyncio.wait_for(first.wait_closed(), 10)
+            thief.hang_up()
+    assert (ended.by, ended.code) == ("peer", SessionCode.REPLACED)

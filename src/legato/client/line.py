@@ -174,7 +174,9 @@ class CallerLine:
                 continue
             with contextlib.suppress(TransportError):
                 if transport.info.name != "webtransport":
-                    continue  # a WebSocket looks after its own path, and its figures say nothing of it
+                    # A WebSocket looks after its own path, and its figures say nothing of it.
+                    self._path = PathWatch(self.clock())
+                    continue
                 if self._path.look(transport.statistics(), self.clock()):
                     self._begin("reconnect", self._reconnect)
                 elif (task := self._tasks.pop("reconnect", None)) is not None:
