@@ -36,7 +36,7 @@ def pcm(start: int, samples: int) -> bytes:
 
 
 def a_hello(form: AudioFormat = PCM, **fields: Any) -> Hello:
-    reports = Capabilities(playback_reports=True)
+    reports = Capabilities(playback_reports=True, resume=True)
     return Hello(**{"input": form, "output": (PCM, OPUS), "capabilities": reports, **fields})
 
 

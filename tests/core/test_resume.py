@@ -100,7 +100,7 @@ def test_a_call_without_ticket_ends_with_its_connection() -> None:
         link = a_call(**terms)
         link.server.closed("transport", 0, "idle", 0)
         assert link.server.events() == [SessionEnded("transport", 0, "idle")]
-    silent = a_hello(capabilities=Capabilities())
+    silent = a_hello(capabilities=Capabilities(resume=True))
     link = a_call(silent)
     assert link.client.resume_request() is None
     for session in (link.client, link.server):
@@ -305,7 +305,8 @@ def test_a_call_that_ended_meanwhile_is_not_continued() -> None:
     [
         ({"input": OPUS}, {}),
         ({"output": (OPUS,)}, {}),
-        ({"capabilities": Capabilities()}, {}),
+        ({"capabilities": Capabilities(resume=True)}, {}),
+        ({"capabilities": Capabilities(playback_reports=True)}, {}),
         ({"resume": None}, {}),
         ({}, {"events": 2}),
         ({}, {"uplink_offset": 1 << 50}),

@@ -136,7 +136,7 @@ def hello(**changes: object) -> Hello:
     words: dict[str, object] = {
         "input": INPUT,
         "output": (PCM,),
-        "capabilities": Capabilities(playback_reports=True),
+        "capabilities": Capabilities(playback_reports=True, resume=True),
     }
     return Hello(**{**words, **changes})  # type: ignore[arg-type]
 

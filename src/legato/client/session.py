@@ -109,7 +109,7 @@ class RealtimeSession:
             output=settings.output,
             lead_ms=settings.lead_ms,
             token=token_for(url, settings),
-            capabilities=Capabilities(playback_reports=True),
+            capabilities=Capabilities(playback_reports=True, resume=settings.resume_s > 0),
             client=f"legato-python/{__version__}",
         )
         self._line = CallerLine(url, settings, hello, reactions)

@@ -88,7 +88,7 @@ class ServerSession(ServerReplies):
             self._log.keeps
             and hello.input == mine.input
             and terms.output in hello.output
-            and hello.capabilities.playback_reports
+            and hello.capabilities.resumes
             and self._log.has_all_after(request.events)
             and (request.uplink_offset <= uplink.expected or uplink.can_have(request.uplink_offset, now))
         )
@@ -114,15 +114,14 @@ class ServerSession(ServerReplies):
         self._state = session_after(self._state, SessionCause.ACCEPT)
         self._terms = terms
         self._say_message(welcome)
-        reports = hello.capabilities.playback_reports
         if continues is not None:
             self._guarded(self._continue, continues, hello, now)
         else:
-            self._downlink = self._new_downlink(reports)
+            self._downlink = self._new_downlink(hello.capabilities.playback_reports)
             self._uplink = UplinkReceiver(
                 hello.input, self.limits, welcome.uplink_offset, self._events.append, self._press
             )
-        if terms.resume_ticket is not None and reports:
+        if welcome.resume_ticket is not None:
             self._resume_us = terms.resume_ttl_ms * 1_000
             self._downlink.keeps = True
         else:

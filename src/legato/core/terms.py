@@ -25,8 +25,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     def welcome(self, hello: Hello, limits: Limits, now: int) -> Welcome:
         """The answer to `hello`; raises LocalProtocolError if the client cannot play `output`.
 
-        Positions go on where the client says that its audio begins. A ticket is of use only to a client whose
-        player reports: of another one nobody knows what it has heard.
+        Positions go on where the client says that its audio begins. A ticket is for clients that can use it.
         """
         if self.lead_ms < 1:
             raise LocalProtocolError("replies need some lead; set lead_ms to at least 1")
@@ -40,7 +39,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             lead_ms=self.lead_ms,
             server_time_us=now,
             limits=limits,
-            resume_ticket=self.resume_ticket if hello.capabilities.playback_reports else None,
-            resume_ttl_ms=self.resume_ttl_ms if hello.capabilities.playback_reports else 0,
+            resume_ticket=self.resume_ticket if hello.capabilities.resumes else None,
+            resume_ttl_ms=self.resume_ttl_ms if hello.capabilities.resumes else 0,
             uplink_offset=hello.resume.uplink_offset if hello.resume is not None else 0,
         )

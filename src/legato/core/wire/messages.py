@@ -51,6 +51,12 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     playback_reports: bool = False
     local_vad: bool = False
+    resume: bool = False
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a ticket is of use: without reports nobody knows what was heard."""
+        return self.resume and self.playback_reports
 
 
 class ReceivedReply(msgspec.Struct, frozen=True, kw_only=True):
