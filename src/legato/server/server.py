@@ -29,7 +29,7 @@ from legato.server.realtime_http import REALTIME_PATH, error_body, realtime_rout
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
 from legato.transports.base import IncomingSession
-from legato.transports.websocket_streams import IncomingStreams
+from legato.transports.websocket_incoming import IncomingStreams
 from legato.transports.websocket_upgrade import IncomingWebSocket
 from legato.transports.webtransport import WebTransportEndpoint
 
