@@ -178,7 +178,7 @@ async def test_audio_far_faster_than_real_time_ends_the_session(start_server: St
 
     server = await start_server(greedy)
     raw = await Raw.dial(server)
-    pour(raw, 300)
+    pour(raw, 400)
     assert "too fast" in await raw.ended(SessionCode.LIMIT_EXCEEDED)
     await raw.endpoint.close()
 

@@ -23,7 +23,8 @@ from legato.testing.transports import Recorder, check_transport
 from legato.transports.base import Handler, Transport
 from legato.transports.stream_queue import PIECE_BYTES, SEND_LIMIT_BYTES
 from legato.transports.websocket import WebSocketConnection
-from legato.transports.websocket_streams import HELD_BYTES, LIMITS, IncomingStreams, WebSocketTransport
+from legato.transports.websocket_incoming import IncomingStreams
+from legato.transports.websocket_streams import HELD_BYTES, LIMITS, WebSocketTransport
 from legato.transports.websocket_upgrade import IncomingWebSocket, ServerWebSocket
 from legato.transports.webtransport import ConnectTarget
 
@@ -374,14 +375,14 @@ class TestEnds:
         self, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         impatient = replace(LIMITS, keep_alive_s=0.1, close_s=0.1)
-        monkeypatch.setattr("legato.transports.websocket_streams.LIMITS", impatient)
+        monkeypatch.setattr("legato.transports.websocket_incoming.LIMITS", impatient)
         heard = loopback.recorder
         async with loopback.raw() as peer:
             peer.transport.pause_reading()
             transport = await served(loopback)
             transport.send(transport.open_stream(False), bytes(16 << 20))
             await heard.until(lambda: heard.end is not None, "the end is reported")
-            assert heard.end == ("transport", 0, "nothing of what was sent was read for too long")
+            assert heard.end == ("transport", 0, "the peer is gone: it does not answer pings")
             peer.transport.abort()
 
     async def test_who_ignores_backpressure_is_told(self, loopback: Loopback) -> None:

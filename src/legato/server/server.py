@@ -31,7 +31,7 @@ from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
 from legato.server.tickets import Tickets
 from legato.transports.base import IncomingSession
-from legato.transports.websocket_streams import IncomingStreams
+from legato.transports.websocket_incoming import IncomingStreams
 from legato.transports.websocket_upgrade import IncomingWebSocket
 from legato.transports.webtransport import WebTransportEndpoint
 

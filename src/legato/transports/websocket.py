@@ -70,10 +70,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._sent = 0
         self._received = 0
         self._taken = 0  # bytes of these that the network had, when the end began to be waited for
-        self._measuring = False
-        self._pinged_at: float | None = None
-        self._pongs = 0
-        self._rtt_us = 0
+        self.on_pong: Callable[[bytes], None] | None = None
+        """Is told what the peer's pongs say."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -106,16 +104,11 @@ class WebSocketConnection(asyncio.Protocol):
         """Return how many bytes have come."""
         return self._received
 
-    @property
-    def rtt_us(self) -> int:
-        """Return how long the peer took to answer the last ping, in microseconds; 0 before it has."""
-        return self._rtt_us
-
-    def measure(self) -> None:
-        """Ping now and at every look from now on, to know `rtt_us`."""
+    def ping(self, payload: bytes) -> None:
+        """Send a ping, which the peer answers with a pong of the same words, or the one behind it does."""
         if not self._over:
-            self._measuring = True
-            self._ping()
+            self._codec.ping(payload)
+            self._flush()
 
     def send_text(self, text: str | bytes) -> None:
         """Send one text message; bytes must be UTF-8."""
@@ -170,10 +163,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._liveness.heard = True
         self._received += len(data)
         self._take(self._codec.receive(data))
-        if self._pinged_at is not None and self._codec.pongs > self._pongs:
-            self._pongs = self._codec.pongs
-            self._rtt_us = round((asyncio.get_running_loop().time() - self._pinged_at) * 1_000_000)
-            self._pinged_at = None
+        if (pong := self._codec.pong) is not None:
+            self._codec.pong = None
+            if self.on_pong is not None and not self._over:
+                self.on_pong(pong)
 
     def eof_received(self) -> None:
         """The peer says no more: without a close frame, that is the end."""
@@ -339,15 +332,9 @@ class WebSocketConnection(asyncio.Protocol):
             self._end("transport", NO_CLOSE_FRAME, "the peer is gone: it does not answer pings")
             self._transport.abort()
         else:
-            if verdict == "ping" or self._measuring:
-                self._ping()
+            if verdict == "ping":
+                self.ping(b"")
             self._look_later()
-
-    def _ping(self) -> None:
-        if self._pinged_at is None:
-            self._pinged_at, self._pongs = asyncio.get_running_loop().time(), self._codec.pongs
-        self._codec.ping()
-        self._flush()
 
     def _arm(self, seconds: float, call: Callable[[], None]) -> None:
         if self._timer is not None:

@@ -63,8 +63,8 @@ class WebSocketCodec:
         self._early: list[bytes] = []
         self.open = False
         """Whether messages may be sent."""
-        self.pongs = 0
-        """How many pings the peer has answered."""
+        self.pong: bytes | None = None
+        """What the peer's last pong said."""
 
     @property
     def undecided(self) -> bool:
@@ -135,9 +135,9 @@ class WebSocketCodec:
         self._protocol.send_close(code, reason.encode()[:REASON_BYTES].decode(errors="ignore"))
         self.open = False
 
-    def ping(self) -> None:
-        """Ask whether the peer is there."""
-        self._protocol.send_ping(b"")
+    def ping(self, payload: bytes = b"") -> None:
+        """Ask whether the peer is there; its pong says the same."""
+        self._protocol.send_ping(payload)
 
     def _opening(self, data: bytes) -> list[Item]:
         """Read the request; keep what comes before its answer."""
@@ -176,7 +176,7 @@ class WebSocketCodec:
             if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._fragment(items, event)
             elif isinstance(event, Frame) and event.opcode is Opcode.PONG:
-                self.pongs += 1
+                self.pong = bytes(event.data)
         self.open = protocol.state is State.OPEN
         if was_open and not self.open:
             closed = protocol.close_rcvd

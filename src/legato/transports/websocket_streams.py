@@ -6,8 +6,8 @@ taken. It must not know what streams carry.
 A loss delays everything behind it here, which nothing can be done about. Two more things follow from the one
 connection:
 
-* What waits is kept here, per stream, so that the connection holds a few pieces at most: a reset, a datagram
-  or an event passes the audio in front of it, and what is reset never leaves.
+* What waits is kept here, per stream, so that the connection holds little: a reset or an event passes the
+  audio in front of it, and what is reset never leaves. Pings mark what has arrived: see `flight_window`.
 * A paused stream is held here up to `HELD_BYTES`, of all streams together; beyond that nothing is read from
   the socket, so that every stream stands still until the owner of the paused one takes more.
 """
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from http import HTTPStatus
 
 from legato.core.errors import RemoteProtocolError
 from legato.core.wire import mux
@@ -29,15 +27,15 @@ from legato.core.wire.codes import (
     SessionCode,
 )
 from legato.core.wire.mux import Close, Data, Datagram, Drain, MuxStreams, Reset, Stop, StreamMessage
-from legato.transports.base import CloseSource, Handler, Transport, TransportInfo, TransportStatistics
+from legato.transports.base import CloseSource, Handler, TransportInfo, TransportStatistics
+from legato.transports.flight_window import FlightWindow
 from legato.transports.messages import INVALID_TEXT, MESSAGE_TOO_BIG, NORMAL, PROTOCOL_ERROR, MessageLimits
 from legato.transports.stream_queue import StreamQueue
 from legato.transports.websocket import WebSocketConnection
 from legato.transports.websocket_client import ClientWebSocket, open_websocket
-from legato.transports.websocket_upgrade import IncomingWebSocket
 from legato.transports.webtransport import ConnectTarget
 
-__all__ = ["LIMITS", "IncomingStreams", "WebSocketTransport"]
+__all__ = ["LIMITS", "WebSocketTransport"]
 
 LIMITS = MessageLimits(
     message_bytes=2 * DATA_MESSAGE_MAX_BYTES,
@@ -45,6 +43,9 @@ LIMITS = MessageLimits(
     keep_alive_s=15,
 )
 """Beyond the longest message that is allowed, so that one too long can be answered with a code."""
+
+UNANSWERED_S = 2.0
+"""How long answers to marks may stay away before the connection's own buffers are relied on."""
 
 HELD_BYTES = 1 << 20
 """Bytes of paused streams above which nothing is read any more; half of it lets the peer go on."""
@@ -71,6 +72,8 @@ class WebSocketTransport:
         self._held_bytes = 0
         self._full = False
         self._over = False
+        self._flight = FlightWindow()
+        self._waiting: asyncio.TimerHandle | None = None
         self._connection: WebSocketConnection | None = None
         self._made: ClientWebSocket | None = None
         self._loop = asyncio.get_running_loop()
@@ -81,7 +84,8 @@ class WebSocketTransport:
         if self._over:
             connection.close(NORMAL)
         else:
-            connection.measure()
+            connection.on_pong = self._answered
+            self._mark()
             self._pump()
         return self
 
@@ -175,7 +179,8 @@ class WebSocketTransport:
     def send_datagram(self, data: bytes) -> None:
         """Send one datagram, unless something waits or it is too long."""
         connection = self._connection
-        if len(data) <= DATAGRAM_MAX_BYTES and connection is not None and not connection.congested:
+        waits = connection is None or connection.congested or bool(self._queue)
+        if len(data) <= DATAGRAM_MAX_BYTES and not waits:
             self._say(Datagram(data))
 
     def drain(self) -> None:
@@ -201,7 +206,7 @@ class WebSocketTransport:
         if connection is None:
             return TransportStatistics(0, 0, 0, 0, 0, 0)
         return TransportStatistics(
-            connection.rtt_us, 0, 0, connection.bytes_sent, connection.bytes_received, 0
+            self._flight.rtt_us, 0, 0, connection.bytes_sent, connection.bytes_received, 0
         )
 
     # MessageHandler
@@ -307,12 +312,39 @@ class WebSocketTransport:
         connection = self._connection
         if connection is None:
             return
-        queue = self._queue
-        while queue and not connection.congested and not connection.over:
+        queue, flight = self._queue, self._flight
+        # Who reads nothing hears no answer either.
+        while queue and not connection.congested and not self._over and (flight.open or self._full):
             stream, payload, fin, drained = queue.next()
             self._say_data(stream, payload, fin)
+            if flight.sent(len(payload) + OVERHEAD_BYTES):
+                self._mark()
             if drained:
                 self.handler.stream_writable(stream)
+        if queue and not connection.congested and self._waiting is None:
+            self._waiting = self._loop.call_later(UNANSWERED_S, self._unanswered)
+
+    def _mark(self) -> None:
+        assert self._connection is not None
+        self._connection.ping(self._flight.mark(self._now_us()).to_bytes(8, "big"))
+
+    def _answered(self, words: bytes) -> None:
+        self._flight.answered(int.from_bytes(words, "big"), self._now_us())
+        self._at_ease()
+        self._pump()
+
+    def _now_us(self) -> int:
+        return round(self._loop.time() * 1_000_000)
+
+    def _unanswered(self) -> None:
+        self._waiting = None
+        self._flight.give_up()
+        self._pump()
+
+    def _at_ease(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def _say_data(self, stream: int, payload: bytes, fin: bool) -> None:
         self._announce(stream, reset=False)
@@ -338,39 +370,15 @@ class WebSocketTransport:
     def _end(self, by: CloseSource, code: int, reason: str) -> None:
         if not self._over:
             self._over = True
+            self._at_ease()
             self.handler.closed(by, code, reason)
 
     def _hang_up(self) -> None:
+        self._at_ease()
         self._held.clear()
         connection = self._connection or self._made
         if connection is not None:
             connection.close(NORMAL)
-
-
-class IncomingStreams:
-    """A session that a client asks for over a WebSocket; implements `IncomingSession`."""
-
-    def __init__(self, incoming: IncomingWebSocket) -> None:
-        """Wrap the request of an upgrade."""
-        self._incoming = incoming
-        self.path = incoming.path
-        self.authority = incoming.header("host") or ""
-        self.origin = incoming.header("origin")
-        self.headers: Sequence[tuple[str, str]] = incoming.headers
-        self.remote = incoming.remote
-        self.offered = WEBSOCKET_PROTOCOL in incoming.subprotocols
-        """Whether the client speaks the protocol."""
-
-    def accept(self, handler: Callable[[Transport], Handler]) -> Transport:
-        """Accept the session and let what `handler` returns listen to it."""
-        transport = WebSocketTransport(server=True)
-        transport.handler = handler(transport)
-        self._incoming.accept(transport.attach, subprotocol=WEBSOCKET_PROTOCOL, limits=LIMITS)
-        return transport
-
-    def reject(self, status: int, headers: Sequence[tuple[str, str]] = ()) -> None:
-        """Answer with an HTTP status."""
-        self._incoming.reject(status, f"{HTTPStatus(status).phrase}\n".encode(), headers)
 
 
 def _weight(message: Data | Reset) -> int:
