@@ -26,6 +26,8 @@ PROGRAM = (sys.executable, "-m", "legato")
 ONE_FORMAT = ("--input-format", "pcm16/16000", "--output-format", "pcm16/16000")
 """An echo comes back in the format in which it was sent."""
 
+SOCKET = ("--transport", "websocket")
+
 
 class Serving:
     """A running `legato serve` whose log is read as JSON."""
@@ -152,13 +154,19 @@ class TestServe:
 
 
 class TestTalk:
+    @pytest.mark.parametrize(("flags", "transport"), [((), "webtransport"), (SOCKET, "websocket")])
     def test_finds_and_trusts_the_server_of_the_same_user(
-        self, environment: dict[str, str], wav: Path, tmp_path: Path
+        self,
+        environment: dict[str, str],
+        wav: Path,
+        tmp_path: Path,
+        flags: tuple[str, ...],
+        transport: str,
     ) -> None:
         saved = tmp_path / "reply.wav"
         with serving(environment) as server:
             url = f"https://localhost:{server.port}"
-            process = talk(environment, str(wav), "--url", url, "--json", "--save", str(saved))
+            process = talk(environment, str(wav), "--url", url, "--json", "--save", str(saved), *flags)
             out, err = process.communicate(timeout=20)
         assert err == ""
         assert process.returncode == 0
@@ -166,6 +174,7 @@ class TestTalk:
         by_type = {line["type"]: line for line in lines}
         assert [line["type"] for line in lines] == ["connected", "speaking", "turn", "closed"]
         assert by_type["connected"]["url"] == url
+        assert by_type["connected"]["transport"] == transport
         assert by_type["turn"]["said"] == "tone.wav"
         assert by_type["turn"]["played_ms"] > 200
         assert by_type["closed"] == {

@@ -55,6 +55,7 @@ async def post(
 def error(answer: httpx.Response, status: int, code: str, param: str | None = None) -> str:
     """The message of an error in OpenAI's shape."""
     assert answer.status_code == status, answer.text
+    assert answer.headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
     told = answer.json()["error"]
     assert set(answer.json()) == {"error"}
     assert set(told) == {"message", "type", "param", "code"}

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from legato.core.errors import TransportError
 from legato.core.wire import mux
 from legato.core.wire.codes import WEBSOCKET_PROTOCOL, SessionCode
 from legato.core.wire.mux import Close, Data, Datagram, Drain, Reset, Stop
-from legato.server.certificates import make_development_identity
+from legato.server.certificates import ServerIdentity, make_development_identity
 from legato.testing.transports import Recorder, check_transport
 from legato.transports.base import Handler, Transport
 from legato.transports.stream_queue import PIECE_BYTES, SEND_LIMIT_BYTES
@@ -47,10 +47,11 @@ class Loopback:
         assert isinstance(transport, WebSocketTransport)
         self.made.put_nowait(transport)
 
-    async def start(self, directory: Path) -> None:
+    async def start(self, directory: Path, identity: ServerIdentity = IDENTITY) -> None:
+        self.identity = identity
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         path = directory / "identity.pem"
-        path.write_bytes(IDENTITY.key_pem() + IDENTITY.chain_pem())
+        path.write_bytes(identity.key_pem() + identity.chain_pem())
         context.load_cert_chain(path)
         self.server = await asyncio.get_running_loop().create_server(
             lambda: ServerWebSocket(lambda incoming: self.answer(incoming), connections=self.open),
@@ -74,7 +75,7 @@ class Loopback:
             server_name="localhost",
             authority=f"localhost:{self.port}",
             path="/legato/v1",
-            certificate_hashes=[IDENTITY.hash],
+            certificate_hashes=[self.identity.hash],
         )
 
     async def dial(self, handler: Handler, target: ConnectTarget | None = None) -> WebSocketTransport:
@@ -412,6 +413,16 @@ class TestConnecting:
         target = replace(loopback.target, certificate_hashes=[bytes(32)])
         reason = "its certificate is not trusted (its hash is not the expected one)"
         assert await self.ended(loopback, target) == ("transport", 0, reason)
+
+    @pytest.mark.parametrize(
+        ("days", "fault"), [(-60, "it has expired"), (60, "it is not valid yet")], ids=("old", "new")
+    )
+    async def test_a_certificate_out_of_its_time(self, tmp_path: Path, days: int, fault: str) -> None:
+        other = Loopback()
+        await other.start(tmp_path, make_development_identity(NOW + timedelta(days=days)))
+        reason = f"its certificate is not trusted ({fault})"
+        assert await self.ended(other, other.target) == ("transport", 0, reason)
+        await other.close()
 
     async def test_a_certificate_of_nobody(self, loopback: Loopback) -> None:
         target = replace(loopback.target, certificate_hashes=[])

@@ -49,6 +49,11 @@ export interface ConnectOptions {
   certificateHashes?: readonly string[];
   /** Ask the server for its certificate hashes first. Default: for servers on this machine and on private addresses. */
   discover?: boolean;
+  /**
+   * Who notices first that somebody speaks into a reply. "server" (default): its flush silences the reply. "local": the
+   * page goes quiet at the first sound and waits for the server's word, and goes on from the very sample if it was none.
+   */
+  bargeIn?: "server" | "local";
   /** Play replies. Default true; false for pages that do so themselves with "audio" events. */
   speaker?: boolean;
   threads?: ThreadUrls;
@@ -90,6 +95,7 @@ export function callSettings(url: string | URL, options: ConnectOptions, odds: R
     groupMs: number("groupMs", options.groupMs ?? 10_000, 20, 60_000),
     client: options.client ?? "legato-voice",
     plays: options.speaker !== false,
+    ducks: options.bargeIn === "local" && options.speaker !== false,
   };
 }
 

@@ -26,6 +26,7 @@ const SETTINGS: CallSettings = {
   groupMs: 10_000,
   client: "test",
   plays: true,
+  ducks: false,
 };
 
 let posted: CallMessage[];
@@ -282,6 +283,73 @@ describe("a reply", () => {
     server.reply(1, downlinkRecord(offset, Uint8Array.of(1, 0)), format);
     expect(webtransport.transport.closedWith?.[0]).toBe(code);
     expect(said("ended")).toMatchObject([{ by: "local", code }]);
+  });
+});
+
+describe("somebody who speaks into a reply", () => {
+  const port = new FakePort();
+  const speak = (speaking: boolean): void => port.receive({ speaking });
+
+  async function sounding(): Promise<FakeServer> {
+    const server = await live({ ducks: true });
+    call.command({ kind: "capture", port: port as unknown as MessagePort });
+    server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
+    const report = { itemId: "item_1", contentIndex: 0, generation: 1, played: 0, buffered: 1, underruns: 0 };
+    player.receive({ kind: "reports", buffered: 1, underruns: 0, reports: [{ ...report, state: "playing" }] });
+    commands();
+    server.heard();
+    return server;
+  }
+
+  test("ducks it at once, and the server is told", async () => {
+    const server = await sounding();
+    speak(true);
+    expect(commands()).toEqual([{ kind: "hold", held: true }]);
+    expect(server.heard()).toEqual([{ type: "legato.duck", generation: 1 }]);
+  });
+
+  test("silences it when the server agrees", async () => {
+    const server = await sounding();
+    speak(true);
+    server.say({ type: "legato.flush", generation: 1 });
+    expect(commands().slice(1)).toEqual([
+      { kind: "flush", first: 1, last: 1 },
+      { kind: "hold", held: false },
+    ]);
+  });
+
+  test("lets it go on when the server does not", async () => {
+    const server = await sounding();
+    speak(true);
+    server.say({ type: "legato.unduck" });
+    expect(commands().at(-1)).toEqual({ kind: "hold", held: false });
+  });
+
+  test("lets it go on when the server says nothing: soon after a noise, later after a speech", async () => {
+    await sounding();
+    speak(true);
+    await pass(100);
+    speak(false);
+    await pass(300);
+    expect(commands()).toHaveLength(1);
+    await pass(200);
+    expect(commands()).toEqual([{ kind: "hold", held: false }]);
+    speak(true);
+    await pass(1_900);
+    expect(commands()).toHaveLength(1);
+    await pass(200);
+    expect(commands()).toEqual([{ kind: "hold", held: false }]);
+  });
+
+  test("while nothing sounds, or muted, or where the server is to notice, changes nothing", async () => {
+    await sounding();
+    call.command({ kind: "mute", muted: true });
+    speak(true);
+    expect(commands()).toEqual([]);
+    await live();
+    call.command({ kind: "capture", port: port as unknown as MessagePort });
+    speak(true);
+    expect(commands()).toEqual([]);
   });
 });
 

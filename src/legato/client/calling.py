@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from legato.client.race import Race
 from legato.client.settings import ClientSettings
 from legato.core.errors import LocalProtocolError
 from legato.core.wire.codes import SessionCode
 from legato.transports.base import Handler, Transport
-from legato.transports.websocket_streams import WebSocketTransport
 from legato.transports.webtransport import ConnectTarget, WebTransportEndpoint, WebTransportSession
+
+if TYPE_CHECKING:
+    from legato.transports.websocket_streams import WebSocketTransport
 
 __all__ = ["Calling", "move"]
 
@@ -68,6 +71,9 @@ class Calling:
         return self._endpoint.connect(self._target, bind)
 
     def _websocket(self, bind: Callable[[Transport], Handler]) -> WebSocketTransport:
+        # Most calls never need it, and it takes longer to load than they take to connect.
+        from legato.transports.websocket_streams import WebSocketTransport
+
         transport = WebSocketTransport(server=False)
         transport.handler = bind(transport)
         task = asyncio.get_running_loop().create_task(transport.connect(self._target), name="websocket")

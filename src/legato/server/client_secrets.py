@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import msgspec
 import structlog
@@ -50,7 +51,8 @@ def client_secrets(
             wish = _Wish(await _body(request), defaults)
             secret = authority.issue(grant, wish.session, wish.seconds, wish.permissions)
         except Unauthorized as refusal:
-            return JSONResponse(refusal.as_json(), refusal.status)
+            more = {"WWW-Authenticate": "Bearer"} if refusal.status == HTTPStatus.UNAUTHORIZED else None
+            return JSONResponse(refusal.as_json(), refusal.status, more)
         except LocalProtocolError as refusal:
             return _refused(EventRefused("session_too_large", f"{refusal}.", "session"))
         except EventRefused as refusal:

@@ -13,7 +13,6 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from cryptography import x509
 from websockets.client import ClientProtocol
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -173,6 +172,9 @@ def _trust(target: ConnectTarget) -> ssl.SSLContext:
 
 def _fault(connection: ssl.SSLObject, hashes: Sequence[bytes]) -> str | None:
     """Say what is wrong with the server's certificate, given the hashes of those that are trusted."""
+    # Loaded late: a long one, and only for pinned certificates.
+    from cryptography import x509
+
     leaf = connection.getpeercert(binary_form=True)
     if leaf is None or hashlib.sha256(leaf).digest() not in hashes:
         return "its hash is not the expected one"

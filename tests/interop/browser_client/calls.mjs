@@ -110,6 +110,31 @@ const CALLS = {
         return { ...seen, trackAfterwards: stream.getAudioTracks()[0].readyState };
     },
 
+    /** Somebody coughs into a reply, by a stream of the page's own; nobody at the server minds. */
+    async cough({ url, options, pcm }) {
+        const call = connect(url, { ...options, bargeIn: "local", input: PCM, output: PCM, client: "cough" });
+        const context = new AudioContext();
+        const [voice, loudness] = [context.createOscillator(), context.createGain()];
+        const room = context.createMediaStreamDestination();
+        voice.connect(loudness).connect(room);
+        loudness.gain.value = 0;
+        voice.start();
+        call.sendStream(room.stream);
+        call.sendAudio(pcm);
+        await heard(call, "playback", ({ heardMs }) => heardMs > 100);
+        const paused = heard(call, "playback", ({ state }) => state === "paused");
+        const began = performance.now();
+        loudness.gain.value = 0.5;
+        const held = await paused;
+        const quietMs = performance.now() - began;
+        const playing = heard(call, "playback", ({ state }) => state === "playing");
+        loudness.gain.value = 0;
+        const resumed = await playing;
+        await call.close();
+        await context.close();
+        return { held, resumed, quietMs };
+    },
+
     /** The page is busy for a second; what the microphone captures meanwhile arrives all the same. */
     async busy({ url, options }) {
         const call = connect(url, { ...options, input: PCM, output: PCM, client: "busy" });

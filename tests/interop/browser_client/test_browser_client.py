@@ -28,6 +28,12 @@ class Seen:
     page: dict[str, Any]
     server: ServeProcess
 
+    def call(self, name: str) -> Any:
+        """What the page saw in a call that went as far as it should."""
+        saw = self.page[name]
+        assert "failed" not in saw, saw["failed"]
+        return saw
+
     def calls_of(self, client: str) -> list[dict[str, Any]]:
         """How the calls of a page ended, as the server tells it."""
         begun = [line["call"] for line in self.server.log if line.items() >= {"client": client}.items()]
@@ -77,20 +83,20 @@ def seen(request: pytest.FixtureRequest, package: None, tmp_path_factory: pytest
 
 
 def test_every_sample_comes_back(seen: Seen) -> None:
-    echo = seen.page["echo"]
+    echo = seen.call("echo")
     assert echo["formats"] == [PCM, PCM]
     assert echo["audio"] == ENCODED
     assert echo["statistics"]["transport"] == "webtransport"
 
 
 def test_a_reply_is_heard_to_its_last_sample_and_not_further(seen: Seen) -> None:
-    echo = seen.page["echo"]
+    echo = seen.call("echo")
     assert echo["heardMs"] == echo["wholeMs"] == 1000
     assert echo["speaker"] == {"who": "agent", "active": True}
 
 
 def test_a_page_sees_how_the_network_does(seen: Seen) -> None:
-    statistics = seen.page["echo"]["statistics"]
+    statistics = seen.call("echo")["statistics"]
     assert 0 < statistics["rttMs"] < 1000
     assert statistics["heartbeatsReturned"] >= 1
     assert (statistics["capturedMs"], statistics["ackedMs"]) == (1000, 1000)
@@ -98,7 +104,7 @@ def test_a_page_sees_how_the_network_does(seen: Seen) -> None:
 
 
 def test_a_page_hangs_up(seen: Seen) -> None:
-    echo = seen.page["echo"]
+    echo = seen.call("echo")
     assert echo["states"] == ["live", "ended"]
     assert echo["ending"] == {"by": "local", "code": 0, "reason": "hung up"}
     (end,) = seen.calls_of("echo")
@@ -106,7 +112,7 @@ def test_a_page_hangs_up(seen: Seen) -> None:
 
 
 def test_one_websocket_carries_the_same(seen: Seen) -> None:
-    call = seen.page["websocket"]
+    call = seen.call("websocket")
     assert call["audio"] == ENCODED
     assert call["heardMs"] == 1000
     assert call["statistics"]["transport"] == "websocket"
@@ -114,68 +120,77 @@ def test_one_websocket_carries_the_same(seen: Seen) -> None:
 
 
 def test_without_udp_a_call_begins_all_the_same(seen: Seen) -> None:
-    call = seen.page["withoutUdp"]
+    call = seen.call("withoutUdp")
     assert call["statistics"]["transport"] == "websocket"
     assert call["statistics"]["webtransportLost"]
     assert 300 <= call["readyMs"] < 2500, "well before WebTransport is given up"
 
 
 def test_a_microphone_is_heard_through_opus(seen: Seen) -> None:
-    talk = seen.page["talk"]
+    talk = seen.call("talk")
     assert [form["codec"] for form in talk["formats"]] == ["opus", "opus"]
     assert (talk["track"], talk["trackAfterwards"]) == ("live", "ended")
     assert talk["playing"]["heardMs"] > 300
 
 
 def test_an_interruption_stops_at_what_was_heard(seen: Seen) -> None:
-    talk = seen.page["talk"]
+    talk = seen.call("talk")
     assert talk["interrupted"] == {"first": 1, "last": 1}
     assert talk["stopped"]["heardMs"] >= talk["playing"]["heardMs"]
     assert talk["stopped"]["bufferedMs"] == 0
     assert talk["stopped"]["itemId"] == talk["playing"]["itemId"]
 
 
+def test_a_cough_ducks_a_reply_that_then_goes_on(seen: Seen) -> None:
+    cough = seen.call("cough")
+    held, resumed = cough["held"], cough["resumed"]
+    assert (held["state"], resumed["state"]) == ("paused", "playing")
+    assert held["generation"] == resumed["generation"]
+    assert held["heardMs"] <= resumed["heardMs"] < held["heardMs"] + 150, "no sample of it is left out"
+    assert 0 < cough["quietMs"] < 1000
+
+
 def test_a_busy_page_is_not_heard(seen: Seen) -> None:
-    assert seen.page["busy"]["capturedMs"] >= 700
+    assert seen.call("busy")["capturedMs"] >= 700
 
 
 def test_what_was_said_by_hand_is_taken_whole(seen: Seen) -> None:
-    commit = seen.page["commit"]
+    commit = seen.call("commit")
     assert commit["audio"] == ENCODED
     assert commit["afterwards"]["code"] == "closed"
 
 
 def test_a_wrong_key(seen: Seen) -> None:
-    refused = seen.page["unauthorized"]
+    refused = seen.call("unauthorized")
     assert refused["error"]["code"] == "unauthorized"
     assert (refused["ending"]["by"], refused["ending"]["code"]) == ("peer", 5)
 
 
 def test_no_key_to_be_had(seen: Seen) -> None:
-    assert seen.page["noToken"]["code"] == "unauthorized"
-    assert "the token service is down" in seen.page["noToken"]["message"]
+    assert seen.call("noToken")["code"] == "unauthorized"
+    assert "the token service is down" in seen.call("noToken")["message"]
 
 
 def test_a_certificate_that_is_not_the_expected_one(seen: Seen) -> None:
-    assert seen.page["foreignCertificate"]["code"] == "unreachable"
-    assert "its certificate is not the expected one" in seen.page["foreignCertificate"]["message"]
+    assert seen.call("foreignCertificate")["code"] == "unreachable"
+    assert "its certificate is not the expected one" in seen.call("foreignCertificate")["message"]
 
 
 def test_nobody_there(seen: Seen) -> None:
-    assert seen.page["nobody"]["code"] == "unreachable"
-    assert "nothing listens there" in seen.page["nobody"]["message"]
+    assert seen.call("nobody")["code"] == "unreachable"
+    assert "nothing listens there" in seen.call("nobody")["message"]
 
 
 def test_no_microphone_leaves_the_call_alone(seen: Seen) -> None:
-    assert seen.page["noMicrophone"]["error"]["code"] == "no-microphone"
-    assert seen.page["noMicrophone"]["state"] == "live"
+    assert seen.call("noMicrophone")["error"]["code"] == "no-microphone"
+    assert seen.call("noMicrophone")["state"] == "live"
 
 
 def test_mistakes_are_told_at_once(seen: Seen) -> None:
-    assert seen.page["mistakes"] == ["bad-address", "bad-address", "misuse", "misuse"]
+    assert seen.call("mistakes") == ["bad-address", "bad-address", "misuse", "misuse"]
 
 
 def test_a_strict_page_takes_the_code_from_files(seen: Seen) -> None:
-    assert seen.page["strictWithFiles"] == {"audio": ENCODED}
-    assert seen.page["strictWithout"]["code"] == "unsupported-browser"
-    assert "Content-Security-Policy" in seen.page["strictWithout"]["message"]
+    assert seen.call("strictWithFiles") == {"audio": ENCODED}
+    assert seen.call("strictWithout")["code"] == "unsupported-browser"
+    assert "Content-Security-Policy" in seen.call("strictWithout")["message"]

@@ -43,10 +43,8 @@ export class Speaker {
     this.node = new AudioWorkletNode(this.context, PLAYBACK_PROCESSOR, options);
     this.node.connect(this.output);
     this.tell({ kind: "network", port: this.channel.port2 }, [this.channel.port2]);
-    this.timer = setInterval(() => {
-      this.gauge.look();
-      this.tell({ kind: "latency", seconds: this.gauge.seconds });
-    }, LATENCY_MS);
+    this.tellLatency();
+    this.timer = setInterval(() => this.tellLatency(), LATENCY_MS);
   }
 
   /** Seconds from the worklet to the ear. */
@@ -69,6 +67,11 @@ export class Speaker {
     this.tell({ kind: "end" });
     this.node?.disconnect();
     if (this.context.state !== "closed") await this.context.close();
+  }
+
+  private tellLatency(): void {
+    this.gauge.look();
+    this.tell({ kind: "latency", seconds: this.gauge.seconds });
   }
 
   private tell(command: SpeakerCommand, transfer: Transferable[] = []): void {

@@ -21,6 +21,7 @@ import { race, type Winner } from "../transports/race.ts";
 import { SessionCode, WIRE_VERSION } from "../wire/codes.ts";
 import { audioFormat, equal, type AudioFormat } from "../wire/formats.ts";
 import type { Hello, JsonObject, Welcome } from "../wire/messages.ts";
+import { BargeIn } from "./barge-in.ts";
 import { discoverHashes } from "./discovery.ts";
 import { failureOf, failureToConnect } from "./ending.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -50,6 +51,7 @@ export class Call {
   private readonly replies: Replies;
   private readonly control = new AbortController();
   private readonly heartbeat: Heartbeat;
+  private readonly bargeIn = new BargeIn();
   private readonly token: Promise<string | null>;
   private giveToken!: (token: string | null) => void;
   private uplink: Uplink | null = null;
@@ -98,7 +100,8 @@ export class Call {
       case "token":
         return this.giveToken(command.token);
       case "capture":
-        command.port.onmessage = ({ data }: MessageEvent<CapturedPiece>) => this.capture(data.pcm);
+        command.port.onmessage = ({ data }: MessageEvent<CapturedPiece>) =>
+          "pcm" in data ? this.capture(data.pcm) : this.notice(data.speaking);
         return;
       case "audio":
         return this.capture(command.pcm);
@@ -115,6 +118,7 @@ export class Call {
         return this.uplink?.mute(command.muted);
       case "interrupt":
         this.replies.interrupt();
+        this.goOn(this.bargeIn.decided());
         return this.say({ type: "response.cancel" });
       case "hold":
         return this.replies.hold(command.held);
@@ -135,6 +139,18 @@ export class Call {
     }
     this.heartbeat.busy(this.host.now());
     this.uplink.take(pcm);
+  }
+
+  /** Somebody may have begun to speak, or has stopped. */
+  private notice(speaking: boolean): void {
+    const { audible } = this.replies;
+    if (!this.settings.ducks || this.muted || !this.bargeIn.speech(speaking, audible !== null, this.host.now())) return;
+    this.replies.hold(true);
+    this.say({ type: "legato.duck", generation: audible });
+  }
+
+  private goOn(free: boolean): void {
+    if (free) this.replies.hold(false);
   }
 
   private say(event: JsonObject): void {
@@ -219,11 +235,11 @@ export class Call {
   }
 
   private hello(token: string | null): Hello {
-    const { profile, leadMs, client, plays } = this.settings;
+    const { profile, leadMs, client, plays, ducks } = this.settings;
     return {
       ...{ type: "legato.hello", version: WIRE_VERSION, input: this.uplink!.format, output: this.output },
       ...{ dialect: "realtime", profile, lead_ms: leadMs, token, client },
-      capabilities: { playback_reports: plays, local_vad: false },
+      capabilities: { playback_reports: plays, local_vad: ducks },
     };
   }
 
@@ -255,6 +271,7 @@ export class Call {
         this.said = [];
         return this.host.post({ kind: "welcome", welcome: event.welcome });
       case "eventReceived":
+        if (event.event.type === "legato.unduck") this.goOn(this.bargeIn.decided());
         return this.host.post({ kind: "event", event: event.event });
       case "heartbeatReturned":
         return this.heartbeat.echoed(event.sequence, this.host.now());
@@ -274,6 +291,7 @@ export class Call {
         throw new RemoteProtocolError(SessionCode.UNSUPPORTED_FORMAT, "a reply in a format that was not offered");
       }
       this.replies.take(event);
+      if (event.kind === "flushed") this.goOn(this.bargeIn.decided());
     } catch (error) {
       if (!(error instanceof RemoteProtocolError)) throw error;
       this.driver!.session.close(error.code, error.reason);
@@ -318,6 +336,7 @@ export class Call {
 
   private tick(): void {
     const now = this.host.now();
+    this.goOn(this.bargeIn.tick(now));
     if (this.welcome && this.driver) {
       if (this.driver.received !== this.receivedBefore) this.heartbeat.alive();
       this.receivedBefore = this.driver.received;

@@ -5,7 +5,7 @@
 import type { PlayerReport } from "../audio/playback-buffer.ts";
 import { replyDecoder, type ReplyDecoder } from "../audio/reply-decoder.ts";
 import type { Event } from "../core/outputs.ts";
-import type { ReplyHeader } from "../wire/messages.ts";
+import type { PlaybackState, ReplyHeader } from "../wire/messages.ts";
 import type { CallMessage, PlayerCommand, PlayerMessage } from "./threads.ts";
 
 type Post = (message: CallMessage, transfer?: Transferable[]) => void;
@@ -13,6 +13,8 @@ type Post = (message: CallMessage, transfer?: Transferable[]) => void;
 export class Replies {
   buffered = 0;
   underruns = 0;
+  /** The generation that sounds at the moment. */
+  audible: number | null = null;
   /** Whether decoded audio is passed to the main thread as well. */
   tapped = false;
   private readonly live = new Map<number, ReplyDecoder>();
@@ -27,7 +29,7 @@ export class Replies {
     player.onmessage = ({ data }: MessageEvent<PlayerMessage>) => {
       this.buffered = data.buffered;
       this.underruns = data.underruns;
-      for (const { generation, state } of data.reports) if (state === "done") this.live.delete(generation);
+      for (const { generation, state } of data.reports) this.note(generation, state);
       report(data.reports);
     };
   }
@@ -62,6 +64,12 @@ export class Replies {
     this.tell({ kind: "flush", first: 1, last: Number.MAX_SAFE_INTEGER });
     for (const decoder of this.live.values()) decoder.close();
     this.live.clear();
+  }
+
+  private note(generation: number, state: PlaybackState): void {
+    if (state === "playing") this.audible = generation;
+    else if (state !== "paused" && this.audible === generation) this.audible = null;
+    if (state === "done") this.live.delete(generation);
   }
 
   private begin({ generation, item_id: itemId, response_id: responseId, content_index, format }: ReplyHeader): void {

@@ -31,6 +31,8 @@ export interface CallSettings {
   groupMs: number;
   client: string;
   plays: boolean;
+  /** Whether a reply ducks as soon as the page itself hears somebody. */
+  ducks: boolean;
 }
 
 /** From the main thread to the network worker. */
@@ -101,7 +103,5 @@ export type SpeakerCommand =
 /** From the main thread to the capture worklet. */
 export type CaptureCommand = { kind: "network"; port: MessagePort } | { kind: "end" };
 
-/** From the capture worklet to the network worker: 20 ms. */
-export interface CapturedPiece {
-  pcm: Int16Array;
-}
+/** From the capture worklet to the network worker: 20 ms, or that somebody may have begun to speak, or has stopped. */
+export type CapturedPiece = { pcm: Int16Array } | { speaking: boolean };
