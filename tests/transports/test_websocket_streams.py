@@ -233,6 +233,28 @@ class TestOrder:
             assert said[-2:] == [Data(0, False, b"last words"), Close(3, "enough")]
 
 
+async def test_a_trickle_is_answered_too(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("legato.transports.websocket_streams.MARK_INTERVAL_S", 0)
+    near, answered = Recorder(), asyncio.Event()
+    client = await loopback.dial(near)
+    await near.until(lambda: near.is_open, "consent is reported")
+    connection = client._connection
+    assert connection is not None
+    before = client.statistics().bytes_received
+
+    def told(words: bytes) -> None:
+        client._answered(words)
+        if int.from_bytes(words, "big") > 1:  # the first is sent when the session begins
+            answered.set()
+
+    connection.on_pong = told
+    client.send(client.open_stream(False), b"a")
+    await asyncio.wait_for(answered.wait(), 5)
+    assert client.statistics().bytes_received > before
+    client.close(0, "")
+    await client.released()
+
+
 class TestStops:
     async def test_a_stop_is_answered_with_a_reset(self, loopback: Loopback) -> None:
         async with loopback.raw() as peer:

@@ -51,7 +51,12 @@ export class VoiceSession {
     this.ready.catch(() => {});
     const started = startMs(options);
     if (settings.plays) this.speaker = new Speaker(settings.output[0]!.rate, (blocked) => this.listeners.tell("blocked", { blocked }));
-    this.worker = this.startWorker();
+    try {
+      this.worker = this.startWorker();
+    } catch (error) {
+      void this.speaker?.close();
+      throw new VoiceError("unsupported-browser", `The browser starts no network thread. ${CSP}`, { cause: error });
+    }
     const player = this.speaker?.port ?? null;
     this.command({ kind: "start", settings, player }, player ? [player] : []);
     this.speaker?.start(started, options.threads).catch((error: unknown) => this.fail(asVoiceError(error)));
@@ -176,14 +181,12 @@ export class VoiceSession {
   private startWorker(): Worker {
     const url = threadUrl("worker", this.options.threads);
     const worker = new Worker(url, { name: "legato" });
-    worker.onmessage = ({ data }: MessageEvent<CallMessage>) => {
-      release(url);
-      this.take(data);
-    };
+    worker.addEventListener("message", () => release(url), { once: true });
+    worker.onmessage = ({ data }: MessageEvent<CallMessage>) => this.take(data);
     worker.onerror = (event) => {
       event.preventDefault();
       const message = event.message ? `The network thread failed: ${event.message}` : `The network thread did not start. ${CSP}`;
-      this.fail(new VoiceError(event.message ? "server" : "unsupported-browser", message));
+      this.fail(new VoiceError(event.message ? "protocol" : "unsupported-browser", message), true);
       this.end({ by: "local", code: 9, reason: message });
     };
     return worker;
@@ -210,7 +213,7 @@ export class VoiceSession {
       this.command({ kind: "token", token: typeof token === "function" ? await token() : token });
     } catch (error) {
       const message = `There is no token for this call: ${error instanceof Error ? error.message : String(error)}`;
-      this.fail(new VoiceError("unauthorized", message, { cause: error }));
+      this.fail(new VoiceError("unauthorized", message, { cause: error }), true);
       this.command({ kind: "close" });
     }
   }
@@ -250,7 +253,7 @@ export class VoiceSession {
         this.latest = message.statistics;
         return this.listeners.tell("statistics", this.statistics());
       case "failed":
-        return this.fail(new VoiceError(message.code, message.message));
+        return this.fail(new VoiceError(message.code, message.message), message.fatal);
       case "ended":
         return this.end({ by: message.by, code: message.code, reason: message.reason });
     }
@@ -274,8 +277,9 @@ export class VoiceSession {
     this.listeners.tell("playback", this.heard);
   }
 
-  private fail(error: VoiceError): void {
-    this.settle.failed(error);
+  /** `fatal`: the call does not come about, or does not go on. */
+  private fail(error: VoiceError, fatal = false): void {
+    if (fatal) this.settle.failed(error);
     this.listeners.tell("error", error);
   }
 

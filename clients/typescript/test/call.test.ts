@@ -127,6 +127,30 @@ describe("a call begins", () => {
     expect(new FakeServer(webtransport.transport).heard()).toMatchObject([{ input: PCM, output: [PCM] }]);
   });
 
+  test("with what was said by hand before the browser knew its codecs, in order", async () => {
+    let answer!: (can: boolean) => void;
+    host = { ...host, encodesOpus: () => new Promise((resolve) => (answer = resolve)) };
+    await begun({ input: { codec: "opus", rate: 16_000, channels: 1 } });
+    call.command({ kind: "audio", pcm: frames(320) });
+    call.command({ kind: "commit" });
+    answer(false);
+    webtransport.succeed();
+    await pass(0);
+    expect(new FakeServer(webtransport.transport).heard()).toMatchObject([
+      { type: "legato.hello" },
+      { type: "input_audio_buffer.commit", legato_audio_offset: 320 },
+    ]);
+  });
+
+  test("although the page said something that cannot be sent", async () => {
+    await begun();
+    call.command({ kind: "event", event: { type: "x", long: "x".repeat(1 << 20) } });
+    webtransport.succeed();
+    await pass(0);
+    expect(said("failed")).toMatchObject([{ code: "misuse", fatal: false }]);
+    expect(said("connected")).toHaveLength(1);
+  });
+
   test("on a WebSocket, with everything once more, when WebTransport connects and then says nothing", async () => {
     await begun();
     call.command({ kind: "audio", pcm: frames(320) });
@@ -203,7 +227,6 @@ describe("a call that does not come about", () => {
     webtransport.succeed();
     await pass(0);
     call.command({ kind: "close" });
-    call.command({ kind: "token", token: null });
     await pass(0);
     expect(webtransport.transport.closedWith).toEqual([0, "hung up"]);
   });

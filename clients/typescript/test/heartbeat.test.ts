@@ -7,26 +7,33 @@ import { Heartbeat } from "../src/network/heartbeat.ts";
 const MS = 1_000;
 
 test("beats twice a second while audio flows and rarely otherwise", () => {
-  const heart = new Heartbeat(0);
+  const heart = new Heartbeat();
   heart.busy(0);
   expect(heart.beat(0)).toBe(0);
   expect(heart.beat(499 * MS)).toBeNull();
   expect(heart.beat(500 * MS)).toBe(1);
-  const idle = new Heartbeat(0);
+  const idle = new Heartbeat();
   expect(idle.beat(0)).toBe(0);
-  expect(idle.beat(9_999 * MS)).toBeNull();
-  idle.busy(1_000 * MS);
-  expect(idle.beat(1_499 * MS)).toBeNull();
-  expect(idle.beat(1_500 * MS)).toBe(1);
+  idle.echoed(0, 1 * MS);
+  expect(idle.beat(14_999 * MS)).toBeNull();
+  idle.busy(14_999 * MS);
+  expect(idle.beat(14_999 * MS)).toBe(1);
+});
+
+test("asks again soon when there is no answer", () => {
+  const heart = new Heartbeat();
+  heart.beat(0);
+  expect(heart.beat(499 * MS)).toBeNull();
+  expect(heart.beat(500 * MS)).toBe(1);
 });
 
 test("measures the round trip, smoothed", () => {
-  const heart = new Heartbeat(0);
+  const heart = new Heartbeat();
   heart.beat(0);
   heart.echoed(0, 80 * MS);
   expect(heart.rttUs).toBe(80 * MS);
-  const second = heart.beat(10_000 * MS)!;
-  heart.echoed(second, 10_160 * MS);
+  const second = heart.beat(15_000 * MS)!;
+  heart.echoed(second, 15_160 * MS);
   expect(heart.rttUs).toBe(90 * MS);
   heart.echoed(second, 20_000 * MS);
   heart.echoed(77, 20_000 * MS);
@@ -34,7 +41,7 @@ test("measures the round trip, smoothed", () => {
 });
 
 test("doubts the path after a second and a half of nothing", () => {
-  const heart = new Heartbeat(0);
+  const heart = new Heartbeat();
   heart.busy(0);
   heart.beat(0);
   expect(heart.suspicious(1_499 * MS)).toBe(false);
@@ -44,7 +51,7 @@ test("doubts the path after a second and a half of nothing", () => {
 });
 
 test("remembers a bounded number of heartbeats", () => {
-  const heart = new Heartbeat(0);
+  const heart = new Heartbeat();
   for (let beat = 0; beat < 40; beat += 1) heart.beat(beat * 20_000 * MS);
   heart.echoed(0, 40 * 20_000 * MS);
   expect(heart.returned).toBe(0);

@@ -140,6 +140,7 @@ describe("a failure", () => {
     ["peer", 8, "overloaded"],
     ["peer", 9, "server"],
     ["peer", 4711, "server"],
+    ["local", 9, "unsupported-browser"],
   ] as const)("of %s with code %d is %s", (by, code, expected) => {
     expect(failureOf(by, code, "")?.code ?? null).toBe(expected);
   });

@@ -40,10 +40,10 @@ class ClientWebSocket(WebSocketConnection):
         target: ConnectTarget,
         subprotocol: str,
         handler: MessageHandler,
-        opened: Callable[[], None],
+        opened: Callable[[ClientWebSocket], None],
         limits: MessageLimits,
     ) -> None:
-        """Ask for `target` and a subprotocol; call `opened` when the server consents."""
+        """Ask for `target` and a subprotocol; call `opened` with this when the server consents."""
         host, _, port = target.authority.rpartition(":")
         uri = WebSocketURI(True, host.strip("[]"), int(port), *_path_and_query(target.path))
         self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], logger=log)
@@ -85,14 +85,14 @@ class ClientWebSocket(WebSocketConnection):
             self._say_close(NORMAL, "")
         else:
             self._look_later()
-            self._guarded(self._opened)
+            self._guarded(self._opened, self)
 
 
 async def open_websocket(
     target: ConnectTarget,
     subprotocol: str,
     handler: MessageHandler,
-    opened: Callable[[], None],
+    opened: Callable[[ClientWebSocket], None],
     limits: MessageLimits,
 ) -> ClientWebSocket:
     """Connect and send the request; what it is answered with, `opened` or `handler.closed` tells.

@@ -44,6 +44,9 @@ LIMITS = MessageLimits(
 )
 """Beyond the longest message that is allowed, so that one too long can be answered with a code."""
 
+MARK_INTERVAL_S = 0.5
+"""How long anything may be sent without a mark, so that whoever watches the connection sees it answered."""
+
 UNANSWERED_S = 2.0
 """How long answers to marks may stay away before the connection's own buffers are relied on."""
 
@@ -73,6 +76,7 @@ class WebSocketTransport:
         self._full = False
         self._over = False
         self._flight = FlightWindow()
+        self._marked = 0.0
         self._waiting: asyncio.TimerHandle | None = None
         self._connection: WebSocketConnection | None = None
         self._made: ClientWebSocket | None = None
@@ -95,9 +99,11 @@ class WebSocketTransport:
         Returns when the request has left, or all is over.
         """
 
-        def opened() -> None:
+        def opened(made: ClientWebSocket) -> None:
+            self._made = made
             self.attach(made)
-            self.handler.opened()
+            if not self._over:
+                self.handler.opened()
 
         try:
             made = await open_websocket(target, WEBSOCKET_PROTOCOL, self, opened, LIMITS)
@@ -317,7 +323,8 @@ class WebSocketTransport:
         while queue and not connection.congested and not self._over and (flight.open or self._full):
             stream, payload, fin, drained = queue.next()
             self._say_data(stream, payload, fin)
-            if flight.sent(len(payload) + OVERHEAD_BYTES):
+            due = flight.sent(len(payload) + OVERHEAD_BYTES)
+            if due or self._loop.time() - self._marked > MARK_INTERVAL_S:
                 self._mark()
             if drained:
                 self.handler.stream_writable(stream)
@@ -326,6 +333,7 @@ class WebSocketTransport:
 
     def _mark(self) -> None:
         assert self._connection is not None
+        self._marked = self._loop.time()
         self._connection.ping(self._flight.mark(self._now_us()).to_bytes(8, "big"))
 
     def _answered(self, words: bytes) -> None:

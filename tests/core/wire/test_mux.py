@@ -136,6 +136,11 @@ def test_a_message_too_long() -> None:
     assert raised.value.code == SessionCode.LIMIT_EXCEEDED
 
 
+def test_a_reason_that_cannot_be_said_whole() -> None:
+    assert mux.decode(mux.encode(Close(1, "\N{EURO SIGN}" * 400))) == Close(1, "\N{EURO SIGN}" * 341)
+    assert mux.decode(mux.encode(Close(1, "\ud800"))) == Close(1, "?")
+
+
 def test_streams_that_stay_open_are_bounded() -> None:
     streams = MuxStreams(server=True)
     for number in range(mux.PEER_STREAMS_MAX):

@@ -11,7 +11,7 @@ const SETTLED_S = 2;
 /**
  * Asks an audio context as often as `look` is called; with `once`, only a single time, when it has run for a while.
  *
- * That is for Firefox, where asking waits for the sound server: on PulseAudio, 2 of 24 pages that asked ten times a
+ * That is for Firefox, where asking waits for the sound server: on PulseAudio, 2 of 12 pages that asked ten times a
  * second stood still for good (Firefox 153). One question in a call is what exactness is worth.
  */
 export class LatencyGauge {

@@ -22,7 +22,7 @@ import { SessionCode, WIRE_VERSION } from "../wire/codes.ts";
 import { audioFormat, equal, type AudioFormat } from "../wire/formats.ts";
 import type { Hello, JsonObject, Welcome } from "../wire/messages.ts";
 import { BargeIn } from "./barge-in.ts";
-import { discoverHashes } from "./discovery.ts";
+import { discoverHashes, haveChanged, type Fetch } from "./discovery.ts";
 import { failureOf, failureToConnect } from "./ending.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Replies } from "./replies.ts";
@@ -50,12 +50,13 @@ const WELCOME_MS = 1_500;
 export class Call {
   private readonly replies: Replies;
   private readonly control = new AbortController();
-  private readonly heartbeat: Heartbeat;
+  private readonly heartbeat = new Heartbeat();
   private readonly bargeIn = new BargeIn();
   private readonly token: Promise<string | null>;
   private giveToken!: (token: string | null) => void;
   private uplink: Uplink | null = null;
-  private waitingPcm: Int16Array[] = [];
+  /** What has to wait until it is known which codecs the browser has. */
+  private waiting: ((uplink: Uplink) => void)[] = [];
   private driver: SessionDriver | null = null;
   private welcome: Welcome | null = null;
   private said: JsonObject[] = [];
@@ -76,7 +77,6 @@ export class Call {
     private readonly host: CallHost,
   ) {
     this.startedUs = host.now();
-    this.heartbeat = new Heartbeat(this.startedUs);
     this.hashes = settings.certificateHashes;
     this.output = settings.output;
     this.token = new Promise((resolve) => (this.giveToken = resolve));
@@ -108,11 +108,9 @@ export class Call {
       case "event":
         return this.say(command.event);
       case "endUtterance":
-        void this.uplink?.pause();
-        return;
+        return this.whenPrepared((uplink) => void uplink.pause());
       case "commit":
-        void this.commit();
-        return;
+        return this.whenPrepared((uplink) => void this.commit(uplink));
       case "mute":
         this.muted = command.muted;
         return this.uplink?.mute(command.muted);
@@ -133,12 +131,13 @@ export class Call {
 
   private capture(pcm: Int16Array): void {
     if (this.over) return;
-    if (!this.uplink) {
-      this.waitingPcm.push(pcm);
-      return;
-    }
     this.heartbeat.busy(this.host.now());
-    this.uplink.take(pcm);
+    this.whenPrepared((uplink) => uplink.take(pcm));
+  }
+
+  private whenPrepared(act: (uplink: Uplink) => void): void {
+    if (this.uplink) act(this.uplink);
+    else this.waiting.push(act);
   }
 
   /** Somebody may have begun to speak, or has stopped. */
@@ -157,19 +156,22 @@ export class Call {
     if (this.over) return;
     if (!this.welcome) this.said.push(event);
     if (!this.driver) return;
+    this.sayOn(this.driver.session, event);
+    this.driver.settle();
+  }
+
+  private sayOn(session: ClientSession, event: JsonObject): void {
     try {
-      this.driver.session.sendEvent(event);
+      session.sendEvent(event);
     } catch (error) {
       if (!(error instanceof LocalProtocolError)) throw error;
       this.fail("misuse", error.message, false);
     }
-    this.driver.settle();
   }
 
-  private async commit(): Promise<void> {
-    if (!this.uplink) return;
-    await this.uplink.pause();
-    this.say({ type: "input_audio_buffer.commit", legato_audio_offset: this.uplink.captured });
+  private async commit(uplink: Uplink): Promise<void> {
+    await uplink.pause();
+    this.say({ type: "input_audio_buffer.commit", legato_audio_offset: uplink.captured });
   }
 
   private hangUp(): void {
@@ -190,17 +192,17 @@ export class Call {
       this.output = plain.filter((format, at) => plain.findIndex((one) => equal(one, format)) === at);
     }
     const format = encodes ? input : audioFormat("pcm16", input.rate);
-    const fail = (reason: string): void => this.close(SessionCode.INTERNAL_ERROR, `the browser's encoder failed: ${reason}`);
+    const fail = (reason: string): void => this.breakOff(`the browser's encoder failed: ${reason}`);
     this.uplink = new Uplink(format, bitrate, () => this.host.now(), () => this.driver?.settle(), fail);
     this.uplink.mute(this.muted);
-    for (const pcm of this.waitingPcm.splice(0)) this.uplink.take(pcm);
+    for (const act of this.waiting.splice(0)) act(this.uplink);
   }
 
   private async findHashes(): Promise<void> {
     const { discoveryUrl, hardStopMs } = this.settings;
     if (!discoveryUrl || this.hashes.length) return;
     try {
-      this.hashes = await discoverHashes(discoveryUrl, (url, init) => this.host.fetch(url, init), hardStopMs);
+      this.hashes = await discoverHashes(discoveryUrl, (at, init) => this.host.fetch(at, init), hardStopMs);
     } catch {
       // A certificate of an authority needs no hash, and any other one shows in the race.
     }
@@ -228,7 +230,7 @@ export class Call {
     const uplink = { ...UPLINK_SETTINGS, groupUs: this.settings.groupMs * 1_000 };
     const session = new ClientSession(this.hello(token), now, { limits, uplink, carried });
     this.uplink!.attach(session);
-    for (const event of this.said) session.sendEvent(event);
+    for (const event of this.said) this.sayOn(session, event);
     this.driver = new SessionDriver(session, transport, () => this.host.now(), (event) => this.react(event));
     this.driver.start();
     if (!this.over) this.host.post({ kind: "connected", transport: transport.name, lost: this.lost });
@@ -246,16 +248,8 @@ export class Call {
   private async failToConnect(error: unknown): Promise<void> {
     if (this.over) return;
     const { discoveryUrl, certificateHashes, webtransportUrl, websocketUrl } = this.settings;
-    const pinned = certificateHashes.length > 0;
-    let changed = false;
-    if (pinned && discoveryUrl) {
-      try {
-        const published = await discoverHashes(discoveryUrl, (url, init) => this.host.fetch(url, init), WELCOME_MS);
-        changed = !published.some((one) => certificateHashes.some((other) => String(one) === String(other)));
-      } catch {
-        // It cannot be asked: then that is not what is known about it.
-      }
-    }
+    const fetch: Fetch = (url, init) => this.host.fetch(url, init);
+    const changed = discoveryUrl !== null && (await haveChanged(certificateHashes, discoveryUrl, fetch, WELCOME_MS));
     const { host } = new URL((webtransportUrl ?? websocketUrl)!);
     const failure = failureToConnect(error, host, this.hashes.length > 0, changed);
     this.fail(failure.code, failure.message, true);
@@ -327,9 +321,15 @@ export class Call {
     this.end(by, code, reason);
   }
 
-  private close(code: number, reason: string): void {
-    this.driver?.session.close(code, reason);
-    this.driver?.settle();
+  /** The call cannot go on for a reason of our own. */
+  private breakOff(reason: string): void {
+    if (this.over) return;
+    if (!this.driver) {
+      this.fail("unsupported-browser", reason, true);
+      return this.end("local", SessionCode.INTERNAL_ERROR, reason);
+    }
+    this.driver.session.close(SessionCode.INTERNAL_ERROR, reason);
+    this.driver.settle();
   }
 
   // What goes on meanwhile
@@ -381,6 +381,8 @@ export class Call {
     this.over = true;
     if (this.timer !== null) clearInterval(this.timer);
     this.control.abort();
+    // Whoever still connects finds that it is over, and closes what it got.
+    this.giveToken(null);
     // Who hangs up wants silence; otherwise what has arrived is played to its end.
     if (by === "local") this.replies.close();
     this.uplink?.close();

@@ -2,10 +2,12 @@
 
 export const DISCOVERY_PATH = "/.well-known/legato";
 
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
 /** SHA-256 digests of the certificates of the server behind `url`; none for one with a certificate of an authority. */
 export async function discoverHashes(
   url: string,
-  fetch: (url: string, init: RequestInit) => Promise<Response>,
+  fetch: Fetch,
   patienceMs: number,
 ): Promise<Uint8Array<ArrayBuffer>[]> {
   const response = await fetch(url, { signal: AbortSignal.timeout(patienceMs), cache: "no-store" });
@@ -15,6 +17,22 @@ export async function discoverHashes(
   return published
     .filter((one: { algorithm?: unknown }) => one?.algorithm === "sha-256")
     .map((one: { value?: unknown }) => digest(String(one.value)));
+}
+
+/** Whether a server publishes none of the `expected` hashes any more; false if it cannot be asked. */
+export async function haveChanged(
+  expected: readonly Uint8Array[],
+  url: string,
+  fetch: Fetch,
+  patienceMs: number,
+): Promise<boolean> {
+  if (!expected.length) return false;
+  try {
+    const published = await discoverHashes(url, fetch, patienceMs);
+    return !published.some((one) => expected.some((other) => String(one) === String(other)));
+  } catch {
+    return false;
+  }
 }
 
 /** A SHA-256 digest from base64 or hex; throws RangeError if it is none. */

@@ -35,6 +35,7 @@ const WORDS: Readonly<Partial<Record<VoiceErrorCode, string>>> = {
 /** The failure in the end of a session; null if it was just over. */
 export function failureOf(by: Party, code: number, reason: string): Failure | null {
   if (by !== "transport" && code === SessionCode.NO_ERROR) return null;
+  if (by === "local" && code === SessionCode.INTERNAL_ERROR) return { code: "unsupported-browser", message: reason };
   const kind = by === "transport" ? "lost" : (BY_CODE[code] ?? "server");
   return { code: kind, message: reason ? `${WORDS[kind]} (${reason})` : WORDS[kind]! };
 }

@@ -6,8 +6,8 @@
 /** While audio flows, how often, and how long silence may last. */
 const BUSY_US = 500_000;
 const SUSPICION_US = 1_500_000;
-/** While a call is parked. */
-const IDLE_US = 10_000_000;
+/** While a call is parked, and answers. */
+const IDLE_US = 15_000_000;
 /** How long a call counts as busy after audio moved. */
 const BUSY_FOR_US = 3_000_000;
 const KEPT = 32;
@@ -18,23 +18,19 @@ export class Heartbeat {
   returned = 0;
   private readonly flying = new Map<number, number>();
   private busyUntil = 0;
-  private due: number;
+  private last: number | null = null;
   private unansweredSince: number | null = null;
-
-  constructor(now: number) {
-    this.due = now;
-  }
 
   /** Audio moves: look more often. */
   busy(now: number): void {
     this.busyUntil = now + BUSY_FOR_US;
-    this.due = Math.min(this.due, now + BUSY_US);
   }
 
   /** The number of the heartbeat to send now, null if none is due. */
   beat(now: number): number | null {
-    if (now < this.due) return null;
-    this.due = now + (now < this.busyUntil ? BUSY_US : IDLE_US);
+    const often = now < this.busyUntil || this.unansweredSince !== null;
+    if (this.last !== null && now < this.last + (often ? BUSY_US : IDLE_US)) return null;
+    this.last = now;
     const sequence = this.sent;
     this.sent += 1;
     this.flying.set(sequence, now);

@@ -83,7 +83,7 @@ Verdict: TypeAlias = Literal["opened", "known", "dropped"]
 
 
 def encode(message: Message) -> bytes:
-    """Return the message as bytes."""
+    """Return the message as bytes; a reason that is too long is cut."""
     if isinstance(message, Data):
         head = b"\0" + varint.encode(message.stream)
         return head + (b"\1" if message.fin else b"\0") + message.payload
@@ -95,7 +95,8 @@ def encode(message: Message) -> bytes:
         return _numbers(MessageType.DATAGRAM) + message.payload
     if isinstance(message, Drain):
         return _numbers(MessageType.DRAIN)
-    return _numbers(MessageType.CLOSE, message.code) + message.reason.encode()
+    reason = message.reason.encode(errors="replace")[:REASON_MAX_BYTES]
+    return _numbers(MessageType.CLOSE, message.code) + reason.decode(errors="ignore").encode()
 
 
 def decode(data: bytes) -> Message | None:
