@@ -18,6 +18,14 @@ def test_samples(form: AudioFormat, payload: bytes, samples: int) -> None:
     assert form.samples(payload) == samples
 
 
+@pytest.mark.parametrize(
+    ("packet", "duration_us"),
+    [(b"\x08", 20_000), (b"\x09", 40_000), (b"\x0b\x03", 60_000), (b"\x80", 2_500)],
+)
+def test_how_long_an_opus_packet_sounds(packet: bytes, duration_us: int) -> None:
+    assert opus_duration_us(packet) == duration_us
+
+
 @pytest.mark.parametrize("packet", [b"", b"\x03", b"\x03\x00", b"\x1b\x03", b"\xfb\x07"])
 def test_what_is_no_opus_packet(packet: bytes) -> None:
     with pytest.raises(ValueError, match="Opus packet"):
