@@ -15,9 +15,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from legato import AudioFormat, Call, ClientSettings, ConnectError, Server, Speech, connect
+from legato import AudioFormat, AudioFrame, Call, ClientSettings, ConnectError, Server, Speech, connect
 from legato.client.devices import VirtualSpeaker
-from legato.client.events import PlaybackChanged, ReplyArrived, ServerEvent, ServerLeaving
+from legato.client.events import PlaybackChanged, ReplyArrived, Resumed, ServerEvent, ServerLeaving
 from legato.client.session import RealtimeSession
 from legato.core.errors import LocalProtocolError
 from legato.core.wire import mux
@@ -67,8 +67,19 @@ async def raw(server: Server, path: str = "/legato/v1", *offers: str) -> AsyncIt
 
 
 @asynccontextmanager
-async def without_udp(server: Server, *, refused: bool) -> AsyncIterator[str]:
-    """The address of a server as seen from a network that swallows UDP, or refuses it."""
+async def without_udp(
+    server: Server, *, refused: bool, cut: asyncio.Event | None = None
+) -> AsyncIterator[str]:
+    """The address of a server as seen from a network that swallows UDP, or refuses it.
+
+    `cut` ends the first TCP connection through it.
+    """
+    connections: list[asyncio.StreamWriter] = []
+
+    async def cutting() -> None:
+        if cut is not None:
+            await cut.wait()
+            connections[0].close()
 
     async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -79,6 +90,7 @@ async def without_udp(server: Server, *, refused: bool) -> AsyncIterator[str]:
 
     async def caller(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        connections.append(writer)
         await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
@@ -87,7 +99,9 @@ async def without_udp(server: Server, *, refused: bool) -> AsyncIterator[str]:
         if refused:
             silent.close()
         forwarder = await asyncio.start_server(caller, "127.0.0.1", port)
+        knife = asyncio.create_task(cutting())
         yield f"https://127.0.0.1:{port}"
+        knife.cancel()
         forwarder.close()
         await forwarder.wait_closed()
 
@@ -144,6 +158,34 @@ async def test_where_udp_is_blocked_the_call_runs_over_a_websocket_within_a_seco
             assert session.transport == "websocket"
             speak(session, said)
             await tape.until(said + said)
+
+
+async def test_a_call_outlives_its_websocket(start_server: StartServer) -> None:
+    said = random.Random(6).randbytes(2 * 32_000)
+    heard, half, whole, cut = bytearray(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def listener(call: Call) -> None:
+        async for frame in call.audio:
+            assert isinstance(frame, AudioFrame)
+            assert frame.offset == len(heard) // 2
+            heard.extend(frame.payload)
+            if len(heard) >= len(said) // 2:
+                half.set()
+            if len(heard) == len(said):
+                whole.set()
+
+    async with (
+        without_udp(await start_server(listener), refused=True, cut=cut) as address,
+        connect(address, AUTO) as session,
+    ):
+        speak(session, said[: len(said) // 2])
+        await asyncio.wait_for(half.wait(), 5)
+        cut.set()
+        await until(session, lambda event: isinstance(event, Resumed))
+        assert session.transport == "websocket"
+        speak(session, said[len(said) // 2 :])
+        await asyncio.wait_for(whole.wait(), 5)
+    assert bytes(heard) == said
 
 
 async def test_where_udp_gets_through_webtransport_carries_the_call(start_server: StartServer) -> None:

@@ -139,9 +139,10 @@ class CallerLine:
             if connection.session.resume_request() is not None and self._uplink.resume_us:
                 self._begin("watch", self._watch)
             return
-        before.settle()
+        # Told first: what is left of the old connection ends now, and is no answer to the attempt.
         if self._taken is not None and not self._taken.done():
             self._taken.set_result(True)
+        before.settle()
         self._reactions[Resumed](Resumed(event.welcome, silent_us // 1000, event.lost, now))
 
     def _ended(self, connection: Connection, event: SessionEnded) -> None:
