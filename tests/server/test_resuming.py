@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.server.calls import ANYONE, OF_INTEREST, PCM, Caller, Held, Incoming, hello, speech
+from tests.server.calls import ANYONE, OF_INTEREST, PCM, SECOND, Caller, Held, Incoming, hello, speech
 
-from legato.agents.base import Agent, Call
+from legato.agents.base import Agent, Call, Speech
 from legato.core.client_session import ClientSession
 from legato.core.events import ConnectionLost, EventReceived, ReplyEnded, Welcomed
 from legato.core.wire.codes import SessionCode
@@ -114,6 +114,29 @@ async def test_a_lost_call_goes_on_with_the_same_agent(held: Held) -> None:
     after.session.send_event({"type": "test.hello"}, after.driver.clock())
     after.driver.settle()
     assert (await anext(aiter(call.events)))["type"] == "test.hello"
+
+
+async def test_what_is_still_being_made_goes_on_over_the_next_connection(held: Held) -> None:
+    go_on = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[Speech]:
+        yield Speech(SECOND, PCM.rate, "One.")
+        await go_on.wait()
+        yield Speech(SECOND, PCM.rate, "Two.")
+
+    house = House(held)
+    caller = await house.dial()
+    utterance = (await held.call).say(slowly())
+    await caller.until(lambda: caller.playback.buffered >= PCM.rate)
+    caller.play(1_000)
+    house.lose(caller)
+    after = house.redial(caller)
+    assert (await welcomed(after)).resumed
+    go_on.set()
+    await after.until(lambda: after.whole == 1)
+    after.play(1_000)
+    await utterance.finished
+    assert (utterance.heard_ms, utterance.heard_text) == (2_000, "One. Two.")
 
 
 async def test_the_old_connection_is_closed_when_another_takes_over(held: Held) -> None:

@@ -80,7 +80,7 @@ class Delivery:
 
     async def _send(self, source: AsyncGenerator[Part, None]) -> None:
         line, playing, spoken = self._line, self._playing, self._utterance.spoken
-        session, clock = line.session, line.clock
+        clock = line.clock
         generation: int | None = None
         room = in_a_row = 0
         async for part in source:
@@ -96,7 +96,8 @@ class Delivery:
             if room < samples or line.congested:
                 room = await playing.room()
                 in_a_row = 0
-            session.send_audio(generation, part.payload, samples, clock())
+            # Asked for anew: the line may have gone on over another connection meanwhile.
+            line.session.send_audio(generation, part.payload, samples, clock())
             line.carry_out()
             spoken.sent += samples
             room -= samples
