@@ -40,16 +40,17 @@ class Mirror:
 def test_every_frame_is_sent_and_timed() -> None:
     mirror = Mirror(4)
     marks: list[bool] = []
-    result = pulse(mirror, PulseTimes(warm_up=0.1, window=0.2, tail=1), marks.append)
+    # Long enough that a machine which hesitates for half a second does not step over the whole window.
+    result = pulse(mirror, PulseTimes(warm_up=0.1, window=1.1, tail=1), marks.append)
     mirror.close()
-    assert mirror.sent == [(who, number) for number in range(15) for who in range(4)]
-    assert result.frames_sent == result.frames_echoed == 60
+    assert mirror.sent == [(who, number) for number in range(60) for who in range(4)]
+    assert result.frames_sent == result.frames_echoed == 240
     assert result.frames_out_of_order == 0
     assert marks == [True, False]
     assert result.delays_ns is not None
     # A frame and its echo may lie on two sides of an edge of the window when the machine hesitates.
-    assert 0 < len(result.delays_ns) <= 60
-    assert 0 < result.frames_in_window <= 60
+    assert 0 < len(result.delays_ns) <= 240
+    assert 0 < result.frames_in_window <= 240
     assert min(result.delays_ns) >= 0
 
 
