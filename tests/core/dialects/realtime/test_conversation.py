@@ -1,6 +1,5 @@
 """Items as a client creates, retrieves, deletes and truncates them."""
 
-import gc
 import sys
 from base64 import b64decode, b64encode
 from typing import Any
