@@ -10,7 +10,6 @@ def test_one_base_covers_everything() -> None:
         errors.ConnectError("x"),
         errors.SessionClosed("peer", 0),
         errors.StreamReset(1),
-        errors.ResumeRejected("x"),
         errors.AgentError("x"),
         errors.SettingsError("x"),
     ]

@@ -1,4 +1,4 @@
-"""`legato bench`: four measurements, most beside a baseline taken in the same run.
+"""`legato bench`: what things cost and how exact they are, most beside a baseline of the same run.
 
 Owns the flags; the measurements are `legato.bench`. Exit code 1 when a figure is outside its limit.
 """

@@ -8,7 +8,6 @@
     │   ├── ConnectError           no session could be established
     │   ├── SessionClosed          the session is over (who ended it, code, reason)
     │   └── StreamReset            the peer abandoned one stream (carries the stream code)
-    ├── ResumeRejected             the server does not continue the call named by the ticket
     ├── AgentError                 an agent or one of its model stages failed (retryable or not)
     └── SettingsError              a setting is missing, malformed or contradicts another
 
@@ -73,10 +72,6 @@ class StreamReset(TransportError):  # noqa: N818 - named after what happened
     def __init__(self, code: int) -> None:
         super().__init__(f"stream reset by peer, code {code}")
         self.code = code
-
-
-class ResumeRejected(LegatoError):  # noqa: N818 - named after what happened
-    """The server does not continue the call that the resume ticket names; a new call can be started."""
 
 
 class AgentError(LegatoError):
