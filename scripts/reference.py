@@ -46,7 +46,6 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
             "LocalProtocolError",
             "ProtocolError",
             "RemoteProtocolError",
-            "ResumeRejected",
             "SessionClosed",
             "SettingsError",
             "StreamReset",
