@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from legato._alarm import Alarm
 from legato.core.errors import LegatoError
 from legato.core.outputs import (
     CloseSession,
@@ -78,8 +79,7 @@ class SessionDriver(Generic[S]):
         self._full: set[int] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed: int | None = None
+        self._alarm = Alarm(clock, self._on_deadline)
         self._over = False
         self._settling = False
         self._rare: dict[type, Callable[[Output], None]] = {
@@ -201,8 +201,10 @@ class SessionDriver(Generic[S]):
             self._settling = False
         deadline = session.next_deadline()
         # A timer that fires early costs one call; moving it on every frame would cost one per frame.
-        if deadline is not None and (self._armed is None or deadline < self._armed):
-            self._arm(deadline)
+        if deadline is not None:
+            armed = self._alarm.at
+            if (armed is None or deadline < armed) and not self._over:
+                self._alarm.set(deadline)
 
     def carry_out(self) -> None:
         """Do what the session asks for, after an operation that causes neither events nor deadlines."""
@@ -282,18 +284,7 @@ class SessionDriver(Generic[S]):
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _arm(self, deadline: int | None) -> None:
-        self._armed = None if self._over else deadline
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._armed is not None:
-            delay = max(0, self._armed - self.clock()) / 1_000_000
-            self._timer = self._loop.call_later(delay, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._armed = None
+    def _on_deadline(self) -> None:
         self.session.on_deadline(self.clock())
         self.settle()
         if self.session.state is SessionState.CLOSED:
@@ -313,4 +304,4 @@ class SessionDriver(Generic[S]):
         self._full.clear()
         self.congested = False
         self._wake()
-        self._arm(None)
+        self._alarm.set(None)

@@ -6,10 +6,10 @@ the agent makes of a request, nor what is said.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from legato._alarm import Alarm
 from legato.core.dialects.realtime.dialogue import Dialogue, DialogueEvent, Opening
 from legato.core.dialects.realtime.items import Item
 from legato.core.dialects.realtime.response import Response, ResponseRequest, Trigger
@@ -30,8 +30,7 @@ class LiveDialogue:
         self._react = react
         self._listeners: list[Listener] = []
         self._settling = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed: int | None = None
+        self._alarm = Alarm(line.clock, self._on_deadline)
         self._dialogue = Dialogue(opening, line.clock())
         self.hear = self._dialogue.hear
         """Counts (and keeps) input audio; nothing follows from it at once."""
@@ -133,12 +132,12 @@ class LiveDialogue:
         finally:
             self._settling = False
         deadline = self._dialogue.next_deadline()
-        if deadline != self._armed:
-            self._arm(deadline)
+        if deadline != self._alarm.at:
+            self._alarm.set(deadline)
 
     def end(self) -> None:
         """Stop waiting for anything: the call is over."""
-        self._arm(None)
+        self._alarm.set(None)
         self._listeners.clear()
 
     def _send(self, event: dict[str, Any]) -> None:
@@ -147,17 +146,6 @@ class LiveDialogue:
         for listener in tuple(self._listeners):
             listener(event)
 
-    def _arm(self, deadline: int | None) -> None:
-        self._armed = deadline
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            delay = max(0, deadline - self._line.clock()) / 1_000_000
-            self._timer = asyncio.get_running_loop().call_later(delay, self._on_deadline)
-
     def _on_deadline(self) -> None:
-        self._timer = None
-        self._armed = None
         self._dialogue.on_deadline(self._line.clock())
         self.settle()

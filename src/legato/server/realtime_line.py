@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
+from legato._alarm import Alarm
 from legato.core.dialects.realtime.compat_session import CompatSession
 from legato.core.wire.codes import SessionCode
 from legato.session_driver import Reactions, monotonic_us
@@ -58,8 +59,7 @@ class CompatLine:
         self._loop = asyncio.get_running_loop()
         self._connection: WebSocketConnection | None = None
         self._waiting: list[asyncio.Future[None]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed: int | None = None
+        self._alarm = Alarm(clock, self._on_deadline)
         self._settling = False
         self._held = False
 
@@ -117,8 +117,8 @@ class CompatLine:
         if session.holds is not self._held:
             self._hold(session.holds)
         deadline = session.next_deadline()
-        if deadline is not None and (self._armed is None or deadline < self._armed):
-            self._arm(deadline)
+        if deadline is not None and (self._alarm.at is None or deadline < self._alarm.at):
+            self._alarm.set(deadline)
 
     def carry_out(self) -> None:
         """Send what is to be said; close if that is what follows."""
@@ -168,20 +168,10 @@ class CompatLine:
             self._held = held
             (self._connection.pause if held else self._connection.resume)()
 
-    def _arm(self, deadline: int) -> None:
-        self._armed = deadline
-        if self._timer is not None:
-            self._timer.cancel()
-        delay = max(0, deadline - self.clock()) / 1_000_000
-        self._timer = self._loop.call_later(delay, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = self._armed = None
+    def _on_deadline(self) -> None:
         self.session.on_deadline(self.clock())
         self.settle()
 
     def _finish(self) -> None:
         self.drained()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.set(None)
