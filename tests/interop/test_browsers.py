@@ -1,7 +1,8 @@
 """The server against the WebTransport of Chromium and Firefox, as Debian ships them, without flags for it."""
 
 import pytest
-from tests.interop.browser import EXECUTABLES, Performance, perform
+from tests.interop.browser import Performance, perform
+from tests.interop.driving import EXECUTABLES
 from tests.interop.scenes import CLOSE_CODE, CLOSE_REASON, RESET_CODE, SPEECH, STOP_CODE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(60)]

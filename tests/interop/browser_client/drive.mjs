@@ -3,52 +3,17 @@
 //
 //     node drive.mjs chromium|firefox EXECUTABLE PAGE_URL PARAMETERS_AS_JSON
 //
-// Owns how each browser is started. Must not know what the page does.
+// Owns the order of the page's two versions. Must not know what the page does.
 
-import { createRequire } from "node:module";
-
-const neighbour = createRequire(new URL("../browsers/package.json", import.meta.url));
-const { default: puppeteer } = await import(neighbour.resolve("puppeteer-core"));
-
-const STARTS = {
-    chromium: {
-        args: [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
-        ],
-    },
-    firefox: {
-        extraPrefsFirefox: {
-            // Nothing but the page's own traffic.
-            "app.update.enabled": false,
-            "browser.safebrowsing.downloads.remote.enabled": false,
-            "datareporting.policy.dataSubmissionEnabled": false,
-            "extensions.update.enabled": false,
-            "network.captive-portal-service.enabled": false,
-            "network.connectivity-service.enabled": false,
-            "media.navigator.streams.fake": true,
-            "media.navigator.permission.disabled": true,
-        },
-    },
-};
+import { launch } from "../browsers/launching.mjs";
 
 const [browserName, executablePath, pageUrl, parameters] = process.argv.slice(2);
 
-const browser = await puppeteer.launch({
-    browser: browserName === "firefox" ? "firefox" : "chrome",
-    executablePath,
-    headless: true,
+const browser = await launch(browserName, executablePath, {
+    args: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
+    preferences: { "media.navigator.streams.fake": true, "media.navigator.permission.disabled": true },
     // WebTransport has the hash of the server's certificate; a WebSocket cannot be given one.
-    acceptInsecureCerts: true,
-    timeout: 30_000,
-    protocolTimeout: 80_000,
-    ...STARTS[browserName],
+    options: { acceptInsecureCerts: true, protocolTimeout: 80_000 },
 });
 try {
     const page = await browser.newPage();

@@ -1,26 +1,23 @@
 """Plays the calls of this folder's page in a browser, and brings back what the page saw.
 
-Owns processes and files: the built package, the page's web server, a loudspeaker, Node, the browser. Must not
-know what is expected of a call.
+Owns the built package, the page's files and a loudspeaker. Must not know what is expected of a call.
 """
 
 import asyncio
-import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
-import threading
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.interop.browser import EXECUTABLES
+from tests.interop.driving import driver, node, page_server, program
 
 FOLDER = Path(__file__).parent
 PACKAGE = FOLDER.parents[2] / "clients" / "typescript"
@@ -29,20 +26,16 @@ LIMIT_SECONDS = 80.0
 POLICY = "default-src 'none'; script-src 'self'{blob}; worker-src 'self'{blob}; connect-src *; img-src data:"
 
 
-def node() -> str:
+def package_node() -> str:
     """Node, with the packages that this folder needs."""
-    path = shutil.which("node")
-    if path is None:
-        pytest.fail("Node.js 20 or newer is missing: run scripts/setup for how to get it")
-    for folder in (PACKAGE, FOLDER.parent / "browsers"):
-        if not (folder / "node_modules").is_dir():
-            pytest.fail(f"Node packages are missing: run scripts/setup (or: npm ci --prefix {folder})")
-    return path
+    return node(PACKAGE, FOLDER.parent / "browsers")
 
 
 def build() -> None:
     """Bundle the package as a release would."""
-    subprocess.run([node(), "build.mjs"], cwd=PACKAGE, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [package_node(), "build.mjs"], cwd=PACKAGE, check=True, timeout=60, stdout=subprocess.DEVNULL
+    )
 
 
 class _Files(SimpleHTTPRequestHandler):
@@ -59,19 +52,6 @@ class _Files(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Stay quiet."""
-
-
-@contextmanager
-def _page_server() -> Iterator[str]:
-    """Serve this folder and the package; pages of a loopback address are a secure context."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Files)) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/page.html"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager
@@ -94,39 +74,15 @@ def _loudspeaker(folder: Path) -> Iterator[dict[str, str]]:
 
 async def played(browser: str, parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Let a browser make all calls of the page; `folder` is for what it leaves behind."""
-    program = next(filter(None, map(shutil.which, EXECUTABLES[browser])), None)
-    if program is None:
-        pytest.fail(
-            f"{browser} is missing: run scripts/setup (or: apt-get install {EXECUTABLES[browser][0]})"
-        )
-    with _page_server() as page_url, _loudspeaker(folder) as sound:
-        arguments = [browser, program, page_url, json.dumps(parameters)]
-        return await _driven(browser, arguments, os.environ | sound)
-
-
-async def _driven(browser: str, arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    # A session of its own, so that the browser's many processes can be ended together.
-    process = await asyncio.create_subprocess_exec(
-        *(node(), str(FOLDER / "drive.mjs"), *arguments),
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            seen, errors = await process.communicate()
-    except TimeoutError:
-        pytest.fail(f"{browser} did not make all calls within {LIMIT_SECONDS:.0f} s")
-    finally:
-        # The browser has a process group of its own and ends only with a driver that has the time to end it.
-        with suppress(ProcessLookupError, TimeoutError):
-            process.terminate()
-            await asyncio.wait_for(process.wait(), 5)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    with page_server(_Files) as page_url, _loudspeaker(folder) as sound:
+        arguments = (browser, program(browser), page_url, json.dumps(parameters))
+        command = (package_node(), str(FOLDER / "drive.mjs"), *arguments)
+        async with driver(command, DEVNULL, os.environ | sound) as process:
+            try:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    seen, errors = await process.communicate()
+            except TimeoutError:
+                pytest.fail(f"{browser} did not make all calls within {LIMIT_SECONDS:.0f} s")
     if not seen:
         pytest.fail(f"driving {browser} failed:\n{errors.decode(errors='replace')}")
     result: dict[str, Any] = json.loads(seen)

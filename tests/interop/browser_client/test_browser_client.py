@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.interop.browser import EXECUTABLES
 from tests.interop.browser_client.playing import build, played
+from tests.interop.driving import EXECUTABLES
 from tests.interop.serve_process import ServeProcess, serve_process
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(100)]
