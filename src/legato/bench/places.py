@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from legato.bench.processes import BenchError
+from legato.bench.processes import BenchError, end
 from legato.core.errors import LegatoError, SettingsError
 
 __all__ = ["Link", "LinkUnavailableError", "Place", "Wire", "join", "networks", "run"]
@@ -159,7 +159,7 @@ def run(link: Link, command: Sequence[str], *, server: str | None, port: int | N
             # Standard output belongs to the command.
             words = link.server.command(shlex.split(server))
             process = subprocess.Popen(words, env=environment, stdout=sys.stderr)
-            stack.callback(_end, process)
+            stack.callback(end, process, STOP_TIMEOUT_S)
             if port is not None:
                 wait_until_it_listens(process, port)
         link.begin()
@@ -210,15 +210,6 @@ def _program() -> str:
 def _sentence(errors: str) -> str:
     lines = errors.strip().splitlines()
     return lines[-1].removeprefix("legato-netem: ") if lines else "legato-netem ended without a word"
-
-
-def _end(process: subprocess.Popen[Any]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from legato.bench import usage
 from legato.core.errors import LegatoError
@@ -30,6 +30,7 @@ __all__ = [
     "Identity",
     "child",
     "divided_cores",
+    "end",
     "end_when_terminated",
     "free_port",
     "module",
@@ -140,7 +141,7 @@ def child(
                     os.setpriority(os.PRIO_PROCESS, process.pid, FIRST)
             yield Child(process, name, log)
         finally:
-            _end(process)
+            end(process)
 
 
 def _environment() -> dict[str, str]:
@@ -153,10 +154,11 @@ def end_when_terminated() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[Any], patience_s: float = STOP_TIMEOUT_S) -> None:
+    """End a child, politely for `patience_s`, then by force."""
     process.terminate()
     try:
-        process.wait(STOP_TIMEOUT_S)
+        process.wait(patience_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
