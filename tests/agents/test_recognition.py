@@ -138,7 +138,7 @@ async def test_a_decoder_that_dies_fails_one_request_and_is_replaced(speak) -> N
     recogniser = recognition.open()
     await recogniser.feed(speak("hello"))
     (decoder,) = recognition._running
-    decoder._process.kill()
+    await decoder._program.kill()
     with pytest.raises(AgentError, match="has stopped") as caught:
         for _ in range(100):
             await recogniser.feed(speak("hello"))

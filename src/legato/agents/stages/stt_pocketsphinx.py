@@ -7,7 +7,6 @@ for a grammar), shared by all calls in the order in which they ask. It must not 
 import asyncio
 import importlib.util
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from legato.agents.settings import AssistantSettings
 from legato.core.errors import AgentError, SettingsError
 
+from . import programs
 from .base import NO_HINTS, Hints, SpeechToTextCapabilities
 from .pocketsphinx_worker import HEADER
 
@@ -37,18 +37,21 @@ _LANGUAGES = ("", "en")
 class _Decoder:
     """One worker process. Requests run one after the other, each to its end even if nobody waits any more."""
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(
+        self, program: programs.Program, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._program = program
+        self._reader = reader
+        self._writer = writer
         self._turn = asyncio.Lock()
         self.broken = False
 
     async def ask(self, request: bytes, payload: bytes = b"") -> str:
         """One request; raises `AgentError` if it fails."""
         async with self._turn:
-            assert self._process.stdin is not None
             try:
-                self._process.stdin.write(HEADER.pack(request, len(payload)) + payload)
-                await self._process.stdin.drain()
+                self._writer.write(HEADER.pack(request, len(payload)) + payload)
+                await self._writer.drain()
                 return await self.answer()
             except (OSError, RuntimeError) as error:
                 self.broken = True
@@ -56,12 +59,11 @@ class _Decoder:
 
     async def answer(self) -> str:
         """The next answer."""
-        assert self._process.stdout is not None
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                status, length = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
-                text = (await self._process.stdout.readexactly(length)).decode()
-        except (asyncio.IncompleteReadError, TimeoutError) as error:
+                status, length = HEADER.unpack(await self._reader.readexactly(HEADER.size))
+                text = (await self._reader.readexactly(length)).decode()
+        except (asyncio.IncompleteReadError, OSError) as error:
             self.broken = True
             raise AgentError("the recogniser has stopped", retryable=True) from error
         if status != b".":
@@ -71,11 +73,8 @@ class _Decoder:
     async def stop(self) -> None:
         """End the process."""
         self.broken = True
-        if self._process.returncode is None:
-            self._process.kill()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        await self._process.wait()
+        self._writer.close()
+        await self._program.kill()
 
 
 class PocketsphinxSpeechToText:
@@ -187,12 +186,10 @@ class PocketsphinxSpeechToText:
         if self._closed:
             raise AgentError("speech recognition has been closed")
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", str(_WORKER), self._grammar, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
-            )
+            command = [sys.executable, "-P", str(_WORKER), self._grammar]
+            decoder = _Decoder(*await programs.start_with_pipe(command))
         except OSError as error:
             raise AgentError(f"the recogniser cannot be started: {error}", retryable=True) from error
-        decoder = _Decoder(process)
         self._running.add(decoder)
         try:
             await decoder.answer()

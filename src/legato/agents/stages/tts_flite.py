@@ -5,7 +5,6 @@ unwanted. It must not know who listens.
 """
 
 import asyncio
-import contextlib
 import io
 import shutil
 import subprocess
@@ -14,13 +13,13 @@ import tempfile
 import unicodedata
 import wave
 from array import array
-from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncGenerator
 
 from legato.agents.base import Speech
 from legato.agents.settings import AssistantSettings
 from legato.core.errors import AgentError, SettingsError
 
+from . import programs
 from .base import USUAL, Delivery, TextToSpeechCapabilities
 
 __all__ = ["FliteTextToSpeech", "build"]
@@ -88,27 +87,23 @@ class FliteTextToSpeech:
 
     async def _write(self, text: str, manner: list[str], descriptor: int) -> None:
         """Let one process write the WAV file of `text` to `descriptor`."""
+        command = [self._program, *manner, "-t", text, "-o", f"/dev/fd/{descriptor}"]
         try:
-            process = await asyncio.create_subprocess_exec(
-                self._program, *manner, "-t", text, "-o", f"/dev/fd/{descriptor}",
-                stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, pass_fds=(descriptor,),
-            )  # fmt: skip
+            flite = await programs.start(command, pass_fds=(descriptor,))
         except FileNotFoundError as error:
             raise AgentError(_MISSING) from error
         except OSError as error:
             raise AgentError(f"flite cannot be started: {error}", retryable=True) from error
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await process.wait()
+                status = await flite.wait()
         except TimeoutError as error:
             raise AgentError("flite takes too long", retryable=True) from error
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await asyncio.shield(process.wait())
-        if process.returncode != 0:
-            raise AgentError(f"flite failed with status {process.returncode}", retryable=True)
+            if flite.status is None:
+                await asyncio.shield(flite.kill())
+        if status != 0:
+            raise AgentError(f"flite failed with status {status}", retryable=True)
 
 
 def _pronounceable(text: str) -> str:
