@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from legato.audio.codecs import codec_for
@@ -13,6 +15,15 @@ def test_the_codecs_delay_is_taken_away(rate: int) -> None:
     lengths = [len(decoder.decode(payload)) // 2 for payload in payloads]
     assert lengths[1:] == [rate // 50] * 4
     assert rate // 50 - rate * 9 // 1000 < lengths[0] < rate // 50 - rate * 6 // 1000
+
+
+def test_calls_cost_no_threads() -> None:
+    codec = codec_for(AudioFormat("opus", 16_000))
+    payload = codec.encoder().encode(chirp(1_600, 16_000))[0]
+    before = len(os.listdir("/proc/self/task"))
+    decoders = [codec.decoder() for _ in range(20)]
+    assert all(decoder.decode(payload) for decoder in decoders)
+    assert len(os.listdir("/proc/self/task")) <= before
 
 
 def test_packets_are_small_and_of_speech_quality() -> None:

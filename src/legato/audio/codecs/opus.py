@@ -6,6 +6,7 @@ decoder takes away again, so that both ends count the same samples.
 
 import av
 import av.error
+import av.filter
 from av.audio.codeccontext import AudioCodecContext
 
 from legato.core.audio import AudioFormat, opus_duration_us
@@ -32,6 +33,35 @@ def _pcm(frame: av.AudioFrame) -> bytes:
     return bytes(frame.planes[0])[: 2 * frame.samples]
 
 
+class _Downsampler:
+    """From the rate that libopus decodes at; on the caller's thread (`av.AudioResampler` starts several)."""
+
+    def __init__(self, rate: int) -> None:
+        self._graph = av.filter.Graph()
+        self._graph.threads = 1
+        source = f"sample_rate={_DECODED_RATE}:sample_fmt=s16:channel_layout=mono:time_base=1/{_DECODED_RATE}"
+        filters = ("abuffer", source), ("aresample", str(rate)), ("abuffersink", "")
+        self._graph.link_nodes(*(self._graph.add(name, options) for name, options in filters)).configure()
+
+    def process(self, pcm: bytes) -> bytes:
+        self._graph.push(_frame(pcm, _DECODED_RATE))
+        return self._ready()
+
+    def flush(self) -> bytes:
+        self._graph.push(None)
+        return self._ready()
+
+    def _ready(self) -> bytes:
+        ready = b""
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return ready
+            assert isinstance(frame, av.AudioFrame)
+            ready += _pcm(frame)
+
+
 class _Decoder:
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -43,9 +73,7 @@ class _Decoder:
         context.layout = "mono"
         self._context = context
         self._to_skip = _PRE_SKIP
-        self._resampler = (
-            None if self._rate == _DECODED_RATE else av.AudioResampler("s16", "mono", self._rate)
-        )
+        self._downsampler = None if self._rate == _DECODED_RATE else _Downsampler(self._rate)
 
     def decode(self, payload: bytes) -> bytes:
         opus_duration_us(payload)
@@ -59,7 +87,7 @@ class _Decoder:
         return self._at_rate(bytes(2 * samples * _DECODED_RATE // self._rate))
 
     def flush(self) -> bytes:
-        rest = b"" if self._resampler is None else b"".join(map(_pcm, self._resampler.resample(None)))
+        rest = b"" if self._downsampler is None else self._downsampler.flush()
         self._start()
         return rest
 
@@ -68,9 +96,9 @@ class _Decoder:
             skipped = min(self._to_skip, len(pcm) // 2)
             self._to_skip -= skipped
             pcm = pcm[2 * skipped :]
-        if self._resampler is None or not pcm:
+        if self._downsampler is None or not pcm:
             return pcm
-        return b"".join(map(_pcm, self._resampler.resample(_frame(pcm, _DECODED_RATE))))
+        return self._downsampler.process(pcm)
 
 
 class _Encoder:
