@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from legato.core.errors import SettingsError, TransportError
@@ -78,15 +81,9 @@ class TestAnswers:
 
     @pytest.mark.parametrize("host", ["<script>", "a b", "user@host", "x" * 300])
     async def test_hosts_that_are_none(self, client: httpx.AsyncClient, host: str) -> None:
-        answer = await client.get("/", headers={"host": host})
+        answer = await client.get("/.well-known/legato", headers={"host": host})
         assert answer.status_code == 400
         assert "script" not in answer.text
-
-    async def test_the_page_says_what_this_is(self, client: httpx.AsyncClient) -> None:
-        answer = await client.get("/")
-        assert answer.headers["content-type"].startswith("text/html")
-        assert "legato talk" in answer.text
-        assert "1.2.3" in answer.text
 
     async def test_unknown_paths_and_methods_are_json(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/nowhere")
@@ -105,7 +102,7 @@ class TestAnswers:
         assert answer.status_code == 500
         assert "private" not in answer.text
 
-    @pytest.mark.parametrize("path", ["/", "/healthz", "/nowhere"])
+    @pytest.mark.parametrize("path", ["/.well-known/legato", "/healthz", "/nowhere"])
     async def test_every_answer_carries_the_security_headers(
         self, client: httpx.AsyncClient, path: str
     ) -> None:
@@ -114,6 +111,16 @@ class TestAnswers:
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["cache-control"] == "no-store"
+
+    async def test_a_route_may_have_a_policy_of_its_own(self) -> None:
+        own = {"content-security-policy": "default-src 'self'", "cache-control": "public"}
+
+        async def page(_: Request) -> Response:
+            return Response("hello", headers=own)
+
+        answer = await asking(make_app(lambda: DESCRIPTION, lambda: None, [Route("/", page)])).get("/")
+        assert {name: answer.headers.get_list(name) for name in own} == {k: [v] for k, v in own.items()}
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
@@ -49,17 +49,6 @@ _HEADERS = (
 
 _AUTHORITY = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>legato</title></head><body>
-<h1>legato {version}</h1>
-<p>A voice server. It is running and talks over QUIC (WebTransport) at <code>{url}</code>,
-and over a WebSocket at the same address where UDP is blocked.</p>
-<p>Talk to it from a terminal: <code>legato talk</code></p>
-<p><a href="/.well-known/legato">Connection document</a> · <a href="/healthz">health</a> ·
-<a href="/readyz">readiness</a></p>
-</body></html>
-"""
-
 Address = tuple[str, int]
 """A numeric IP address and a port."""
 
@@ -76,9 +65,9 @@ class Description:
 
 
 def make_app(
-    describe: Callable[[], Description], unready: Callable[[], str | None], api: Sequence[Route] = ()
+    describe: Callable[[], Description], unready: Callable[[], str | None], more: Sequence[Route] = ()
 ) -> Starlette:
-    """The HTTP application, with the routes of `api`. `unready` gives the reason for not taking calls now
+    """The HTTP application, with the routes of `more`. `unready` gives the reason for not taking calls now
     ("draining"), or None."""
 
     async def health(_: Request) -> Response:
@@ -106,16 +95,11 @@ def make_app(
         }
         return JSONResponse(document, headers={"access-control-allow-origin": "*"})
 
-    async def page(request: Request) -> Response:
-        now = describe()
-        return HTMLResponse(_PAGE.format(version=now.server_version, url=_url(request, now.path)))
-
     routes = [
         Route("/healthz", health),
         Route("/readyz", readiness),
         Route(WELL_KNOWN, well_known),
-        Route("/", page),
-        *api,
+        *more,
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
     app.add_middleware(_SecurityHeaders)
@@ -142,7 +126,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 class _SecurityHeaders:
-    """Adds the headers that every answer carries."""
+    """Adds the headers that every answer carries, where it has none of its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -150,7 +134,9 @@ class _SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_HEADERS]
+                given = {name for name, _ in message["headers"]}
+                missing = (header for header in _HEADERS if header[0] not in given)
+                message["headers"] = [*message["headers"], *missing]
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

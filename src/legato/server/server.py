@@ -24,6 +24,8 @@ from legato.server.certificates import CertificateRotation, ServerIdentity, iden
 from legato.server.development_key import keep_development_key
 from legato.server.http import Description, HttpSide, bind, make_app
 from legato.server.native_door import NativeDoor
+from legato.server.page_files import page_routes
+from legato.server.page_key import page_key_route
 from legato.server.realtime_door import RealtimeDoor
 from legato.server.realtime_http import REALTIME_PATH, error_body, realtime_routes, refuse
 from legato.server.resuming import Resuming
@@ -112,7 +114,8 @@ class Server:
         self._rotation = CertificateRotation(identity_source(settings.tls), self._new_identity)
         for warning in self.identity.warnings:
             log.warning(warning)
-        self._authority = _authority(settings)
+        own_key = _development_key(settings)
+        self._authority = Authority(settings, development_key=own_key)
         self._calls = LiveCalls(
             CallTerms(
                 self._agent,
@@ -124,8 +127,12 @@ class Server:
         self._native = NativeDoor(self._calls, self._authority, _resuming(settings), settings.limits.calls)
         sockets = bind(settings.listen.host, settings.listen.port)
         self._realtime = RealtimeDoor(self._calls, self._authority, self._unready)
-        api = realtime_routes(self._authority, self._calls.terms.session)
-        app = make_app(self._describe, self._unready, api)
+        routes = [
+            *realtime_routes(self._authority, self._calls.terms.session),
+            *page_routes(),
+            page_key_route(self._authority, own_key),
+        ]
+        app = make_app(self._describe, self._unready, routes)
         self._http = HttpSide(app, self.identity, sockets, self._on_websocket)
         self._endpoint = WebTransportEndpoint.listen(
             [socket.getsockname()[:2] for socket in sockets],
@@ -265,13 +272,12 @@ class Server:
         return None
 
 
-def _authority(settings: ServerSettings) -> Authority:
-    """Who decides which callers get in; without keys of the operator's, the development key does."""
-    if settings.auth.keys or not settings.auth.required:
-        if not settings.auth.required:
-            log.warning("callers need no key: anybody on this machine may call")
-        return Authority(settings)
-    return Authority(settings, development_key=keep_development_key())
+def _development_key(settings: ServerSettings) -> str | None:
+    """The key of who runs the server for themselves; None where keys are listed, or none are asked for."""
+    if not settings.auth.required:
+        log.warning("callers need no key: anybody on this machine may call")
+        return None
+    return None if settings.auth.keys else keep_development_key()
 
 
 def _resuming(settings: ServerSettings) -> Resuming:
