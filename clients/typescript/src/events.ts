@@ -4,8 +4,23 @@ import type { VoiceError } from "./errors.ts";
 import type { NetworkStatistics } from "./network/threads.ts";
 import type { JsonObject, PlaybackState } from "./wire/messages.ts";
 
-/** "uncertain": nothing was heard of the server for a while. "leaving": the server will end the call soon. */
-export type VoiceState = "connecting" | "live" | "uncertain" | "leaving" | "ended";
+/**
+ * "uncertain": nothing was heard of the server for a while, and another connection is made beside this one.
+ * "reconnecting": there is no connection, and another one is looked for. Nothing is lost in either: what is captured and
+ * said waits, and what has arrived goes on playing. "leaving": the server will end the call soon.
+ */
+export type VoiceState = "connecting" | "live" | "uncertain" | "reconnecting" | "leaving" | "ended";
+
+/** How a call went on over another connection. */
+export interface Resumption {
+  /** False: the server has no such call any more (its window had passed, or it was started anew), and a new one began. */
+  continued: boolean;
+  transport: "webtransport" | "websocket";
+  /** How long nothing had been heard of the server. */
+  silentMs: number;
+  /** Captured audio that was given up; 0 unless the outage outlasted what is kept. */
+  lostMs: number;
+}
 
 /** How much of one part of a reply the person has heard. */
 export interface PlaybackPosition {
@@ -31,6 +46,8 @@ export interface Ending {
   /** A close code of wire/SPEC.md, section 14. */
   code: number;
   reason: string;
+  /** Captured audio that is not known to have reached the agent. */
+  unsentMs: number;
 }
 
 export interface VoiceEvents {
@@ -44,6 +61,8 @@ export interface VoiceEvents {
   interrupted: { first: number; last: number };
   /** Decoded audio of a reply as it arrives, ahead of playback; only passed on while somebody listens. */
   audio: { generation: number; itemId: string; pcm: Int16Array; rate: number };
+  /** Another connection carries the call. */
+  resumed: Resumption;
   statistics: Statistics;
   /** The loudspeaker or the microphone waits for a click, or does so no more. */
   blocked: { blocked: boolean };

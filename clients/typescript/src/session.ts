@@ -6,9 +6,10 @@ import { Microphone } from "./audio/microphone.ts";
 import { Speaker } from "./audio/speaker.ts";
 import { VoiceError } from "./errors.ts";
 import { Listeners, type Devices, type PlaybackPosition, type Statistics, type VoiceEvents, type VoiceState } from "./events.ts";
-import type { CallCommand, CallMessage, CallSettings, NetworkStatistics } from "./network/threads.ts";
+import type { CallCommand, CallMessage, CallSettings, NetworkStatistics, PathState } from "./network/threads.ts";
 import type { RaceMemory } from "./race-memory.ts";
 import { startMs, type ConnectOptions, type MicrophoneOptions, type Token } from "./settings.ts";
+import { watchNetwork } from "./network-watch.ts";
 import { CSP, release, threadUrl } from "./thread-code.ts";
 import type { PlayerReport } from "./audio/playback-buffer.ts";
 import type { JsonObject, Welcome } from "./wire/messages.ts";
@@ -19,6 +20,7 @@ const PLAY_OUT_MS = 1_000;
 const NO_STATISTICS: NetworkStatistics = {
   ...{ transport: null, rttMs: null, heartbeatsSent: 0, heartbeatsReturned: 0, inputCodec: "", outputCodec: "" },
   ...{ capturedMs: 0, ackedMs: 0, bytesReceived: 0, bytesUnsent: 0, bufferedMs: 0, underruns: 0 },
+  ...{ resumes: 0, pathChanges: 0, lostMs: 0 },
 };
 
 export class VoiceSession {
@@ -36,6 +38,7 @@ export class VoiceSession {
   private lost: string | null = null;
   private heard: PlaybackPosition | null = null;
   private agentSpeaks = false;
+  private unwatch: () => void = () => {};
   private settle!: { ready(welcome: Welcome): void; failed(error: VoiceError): void; closed(ending: VoiceEvents["ended"]): void };
   private readonly onDevices = (): void => void this.devices().then((devices) => this.listeners.tell("devices", devices));
 
@@ -62,6 +65,7 @@ export class VoiceSession {
     this.speaker?.start(started, options.threads).catch((error: unknown) => this.fail(asVoiceError(error)));
     void this.giveToken(options.token ?? null);
     navigator.mediaDevices?.addEventListener("devicechange", this.onDevices);
+    this.unwatch = watchNetwork((moved) => this.command({ kind: "doubt", moved }));
   }
 
   get state(): VoiceState {
@@ -187,7 +191,7 @@ export class VoiceSession {
       event.preventDefault();
       const message = event.message ? `The network thread failed: ${event.message}` : `The network thread did not start. ${CSP}`;
       this.fail(new VoiceError(event.message ? "protocol" : "unsupported-browser", message), true);
-      this.end({ by: "local", code: 9, reason: message });
+      this.end({ by: "local", code: 9, reason: message, unsentMs: this.latest.capturedMs - this.latest.ackedMs });
     };
     return worker;
   }
@@ -245,8 +249,9 @@ export class VoiceSession {
         return this.listeners.tell("audio", { generation, itemId, pcm, rate: this.welcome!.output.rate });
       }
       case "path":
-        if (this.current === "live" || this.current === "uncertain") this.move(message.suspicious ? "uncertain" : "live");
-        return;
+        return this.notePath(message.path);
+      case "resumed":
+        return this.resumed(message);
       case "draining":
         return this.move("leaving");
       case "statistics":
@@ -255,8 +260,20 @@ export class VoiceSession {
       case "failed":
         return this.fail(new VoiceError(message.code, message.message), message.fatal);
       case "ended":
-        return this.end({ by: message.by, code: message.code, reason: message.reason });
+        return this.end({ by: message.by, code: message.code, reason: message.reason, unsentMs: message.unsentMs });
     }
+  }
+
+  private notePath(path: PathState): void {
+    if (path === "lost") this.move("reconnecting");
+    else if (this.current === "live" || this.current === "uncertain") this.move(path === "doubted" ? "uncertain" : "live");
+  }
+
+  private resumed({ welcome, continued, transport, silentMs, lostMs, lost }: Extract<CallMessage, { kind: "resumed" }>): void {
+    this.welcome = welcome;
+    this.lost = lost;
+    this.move("live");
+    this.listeners.tell("resumed", { continued, transport, silentMs, lostMs });
   }
 
   private get hostUrl(): string {
@@ -298,6 +315,7 @@ export class VoiceSession {
     if (this.current === "ended") return;
     navigator.mediaDevices?.removeEventListener("devicechange", this.onDevices);
     this.settle.failed(new VoiceError("closed", ending.reason || "The call is over."));
+    this.unwatch();
     void this.mic?.close();
     const rest = ending.by === "local" ? 0 : this.latest.bufferedMs + PLAY_OUT_MS;
     setTimeout(() => {

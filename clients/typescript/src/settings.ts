@@ -54,6 +54,11 @@ export interface ConnectOptions {
    * page goes quiet at the first sound and waits for the server's word, and goes on from the very sample if it was none.
    */
   bargeIn?: "server" | "local";
+  /**
+   * How long a lost connection is replaced before the call is given up, if the server allows as much. Default 60 s; 0 for
+   * not at all. Not without a speaker: nobody would know what was heard.
+   */
+  resumeMs?: number;
   /** Play replies. Default true; false for pages that do so themselves with "audio" events. */
   speaker?: boolean;
   threads?: ThreadUrls;
@@ -94,6 +99,7 @@ export function callSettings(url: string | URL, options: ConnectOptions, odds: R
     leadMs: number("leadMs", options.leadMs ?? 30_000, 1, 600_000),
     groupMs: number("groupMs", options.groupMs ?? 10_000, 20, 60_000),
     client: options.client ?? "legato-voice",
+    resumeMs: number("resumeMs", options.resumeMs ?? 60_000, 0, 3_600_000),
     plays: options.speaker !== false,
     ducks: options.bargeIn === "local" && options.speaker !== false,
   };

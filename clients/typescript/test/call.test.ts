@@ -2,7 +2,8 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import { Call, type CallHost } from "../src/network/call.ts";
+import { Call } from "../src/network/call.ts";
+import type { CallHost } from "../src/network/host.ts";
 import type { CallMessage, CallSettings, PlayerCommand, PlayerMessage } from "../src/network/threads.ts";
 import { downlinkRecord } from "../src/wire/records.ts";
 import { FakeAttempt, FakePort, FakeServer } from "./fakes.ts";
@@ -26,6 +27,7 @@ const SETTINGS: CallSettings = {
   groupMs: 10_000,
   client: "test",
   plays: true,
+  resumeMs: 60_000,
   ducks: false,
 };
 
@@ -97,7 +99,7 @@ describe("a call begins", () => {
       {
         ...{ type: "legato.hello", version: 1, input: PCM, output: [PCM], dialect: "realtime", profile: "auto" },
         ...{ lead_ms: 30_000, token: "secret", client: "test" },
-        capabilities: { playback_reports: true, local_vad: false },
+        capabilities: { playback_reports: true, local_vad: false, resume: true },
       },
       { type: "session.update" },
     ]);
@@ -208,13 +210,13 @@ describe("a call that does not come about", () => {
     await pass(0);
     webtransport.transport.handler!.closed("peer", 5, "the key is not known here");
     expect(said("failed")).toMatchObject([{ code: "unauthorized", fatal: true }]);
-    expect(said("ended")).toEqual([{ kind: "ended", by: "peer", code: 5, reason: "the key is not known here" }]);
+    expect(said("ended")).toEqual([{ kind: "ended", by: "peer", code: 5, reason: "the key is not known here", unsentMs: 0 }]);
   });
 
   test("can be given up", async () => {
     await begun();
     call.command({ kind: "close" });
-    expect(said("ended")).toEqual([{ kind: "ended", by: "local", code: 0, reason: "hung up" }]);
+    expect(said("ended")).toEqual([{ kind: "ended", by: "local", code: 0, reason: "hung up", unsentMs: 0 }]);
     await pass(0);
     expect(webtransport.abandoned).toBe(true);
     expect(vi.getTimerCount()).toBe(0);
@@ -416,10 +418,10 @@ describe("meanwhile", () => {
     await pass(100);
     expect(webtransport.transport.datagrams[0]).toEqual(Uint8Array.of(0, 0));
     await pass(1_700);
-    expect(said("path")).toEqual([{ kind: "path", suspicious: true }]);
+    expect(said("path")).toEqual([{ kind: "path", path: "doubted" }]);
     server.say({ type: "response.created" });
     await pass(100);
-    expect(said("path").at(-1)).toEqual({ kind: "path", suspicious: false });
+    expect(said("path").at(-1)).toEqual({ kind: "path", path: "sound" });
   });
 
   test("the page is told how things stand", async () => {
@@ -459,7 +461,7 @@ describe("a call ends", () => {
     call.command({ kind: "close" });
     expect(webtransport.transport.closedWith).toEqual([0, "hung up"]);
     expect(commands().at(-1)).toMatchObject({ kind: "flush", first: 1 });
-    expect(said("ended")).toEqual([{ kind: "ended", by: "local", code: 0, reason: "hung up" }]);
+    expect(said("ended")).toEqual([{ kind: "ended", by: "local", code: 0, reason: "hung up", unsentMs: 0 }]);
     call.command({ kind: "audio", pcm: frames(320) });
     call.command({ kind: "event", event: { type: "y" } });
     expect(vi.getTimerCount()).toBe(0);
@@ -472,7 +474,7 @@ describe("a call ends", () => {
     webtransport.transport.handler!.closed("peer", 0, "");
     expect(commands()).toEqual([]);
     expect(said("failed")).toEqual([]);
-    expect(said("ended")).toEqual([{ kind: "ended", by: "peer", code: 0, reason: "" }]);
+    expect(said("ended")).toEqual([{ kind: "ended", by: "peer", code: 0, reason: "", unsentMs: 0 }]);
   });
 
   test("when the connection is lost, and says so", async () => {

@@ -46,7 +46,7 @@ test("doubts the path after a second and a half of nothing", () => {
   heart.beat(0);
   expect(heart.suspicious(1_499 * MS)).toBe(false);
   expect(heart.suspicious(1_500 * MS)).toBe(true);
-  heart.alive();
+  heart.alive(0);
   expect(heart.suspicious(1_500 * MS)).toBe(false);
 });
 

@@ -112,6 +112,12 @@ export class PlaybackBuffer {
     this.fall();
   }
 
+  /** Drop everything: another call begins, and generations with it at 1. */
+  restart(): void {
+    this.flush(1, Number.MAX_SAFE_INTEGER);
+    this.flushed = 0;
+  }
+
   /** Go quiet and wait, or go on from the very sample. */
   hold(held: boolean): void {
     if (held === this.held) return;

@@ -53,6 +53,8 @@ class PlaybackProcessor extends worklet.AudioWorkletProcessor {
           return this.player.flush(data.first, data.last);
         case "hold":
           return this.player.hold(data.held);
+        case "restart":
+          return this.player.restart();
       }
     };
   }

@@ -11,6 +11,10 @@
 // merely comes too late does nothing.
 //
 //     connecting ──welcome──► active ──going away──► draining        (any) ──end──► closed
+//                               └───────lose──► parked ◄──lose──┘
+//
+// A parked session has lost its connection and remembers what its owner does for the session that continues the call.
+// One that `continues` another takes over with its welcome; until then the owner keeps to the old one, connected or not.
 
 import { LocalProtocolError, RemoteProtocolError } from "../errors.ts";
 import {
@@ -27,10 +31,11 @@ import * as messages from "../wire/messages.ts";
 import { assembled, ControlReader, controlRecord } from "../wire/records.ts";
 import * as varint from "../wire/varint.ts";
 import { Downlink } from "./downlink.ts";
+import { EventLog } from "./event-log.ts";
 import type { Event, Output, Party } from "./outputs.ts";
 import { UPLINK_SETTINGS, UplinkSender, type Piece, type UplinkSettings, type UplinkStreams } from "./uplink-sender.ts";
 
-export type SessionState = "connecting" | "active" | "draining" | "closed";
+export type SessionState = "connecting" | "active" | "draining" | "parked" | "closed";
 
 /** What a client accepts unless told otherwise. */
 export const CLIENT_LIMITS: Readonly<messages.Limits> = { ...messages.DEFAULT_LIMITS, hello_ms: 10_000 };
@@ -42,6 +47,10 @@ export interface ClientSessionOptions {
   limits?: messages.Limits;
   /** Audio captured for an earlier session that the server may not have. */
   carried?: readonly Piece[];
+  /** How long a lost connection may be replaced, if the server allows as much; 0 (default): not at all. */
+  resumeUs?: number;
+  /** The session whose call goes on here; the hello carries its `resumeRequest`. */
+  continues?: ClientSession;
 }
 
 export class ClientSession implements UplinkStreams {
@@ -55,17 +64,25 @@ export class ClientSession implements UplinkStreams {
   private readonly controlKey: number;
   private readonly control: ControlReader;
   private controlLimit: number;
-  private early: Event[] = [];
+  /** What arrived on the server's streams before the welcome. */
+  private early: (() => void)[] = [];
   private earlyBytes = 0;
   private readonly downlink: Downlink;
   private readonly start: number;
-  private readonly uplink: UplinkSender;
+  private uplink: UplinkSender;
+  private log = new EventLog();
+  /** Counted events that come again although they were taken. */
+  private known = 0;
+  private welcome: messages.Welcome | null = null;
+  private connected = true;
+  private loss: Extract<Event, { kind: "connectionLost" }> | null = null;
+  private windowUs = 0;
 
   /** The first outputs open the control stream and say hello; audio and events may follow at once. */
   constructor(
     readonly hello: messages.Hello,
     now: number,
-    options: ClientSessionOptions = {},
+    private readonly options: ClientSessionOptions = {},
   ) {
     this.limits = options.limits ?? CLIENT_LIMITS;
     this.nextDeadline = now + this.limits.hello_ms * 1_000;
@@ -75,7 +92,7 @@ export class ClientSession implements UplinkStreams {
     });
     this.downlink = new Downlink(
       this.limits.audio_record_bytes,
-      (event) => this.report(event),
+      (event) => this.untold.push(event),
       (stream, code) => this.undone.push({ kind: "stop", stream, code }),
     );
     this.start = hello.resume?.uplink_offset ?? options.carried?.[0]?.start ?? 0;
@@ -121,7 +138,7 @@ export class ClientSession implements UplinkStreams {
         this.control.feed(data);
         if (fin && !this.ended) throw violation("the control stream ended before the session");
       } else {
-        this.downlink.receive(stream, data, fin);
+        this.whenWelcome(data.length, () => this.downlink.receive(stream, data, fin));
       }
     });
   }
@@ -130,7 +147,7 @@ export class ClientSession implements UplinkStreams {
   streamReset(stream: number, code: number): void {
     this.guarded(() => {
       if (stream === this.controlKey) throw violation("the control stream was abandoned");
-      this.downlink.reset(stream, code);
+      this.whenWelcome(0, () => this.downlink.reset(stream, code));
     });
   }
 
@@ -154,15 +171,30 @@ export class ClientSession implements UplinkStreams {
     }
   }
 
-  /** The transport session is over. */
-  closed(by: Party, code: number, reason: string): void {
-    this.end(by, code, reason);
+  /**
+   * The transport session is over. So is the call, unless another session may continue it: then it waits for that. Said
+   * of a call that waits, it is over.
+   */
+  closed(by: Party, code: number, reason: string, now: number): void {
+    const lost = by === "transport" || code === SessionCode.REPLACED;
+    if (!lost || !this.windowUs || (this.current !== "active" && this.current !== "draining")) {
+      return this.end(by, code, reason);
+    }
+    this.current = "parked";
+    this.loss = { kind: "connectionLost", by, code, reason };
+    this.untold.push(this.loss);
+    this.nextDeadline = now + this.windowUs;
+    this.connected = false;
+    this.undone = [];
+    this.downlink.clear();
+    this.uplink.detach();
   }
 
   /** Time has passed; harmless if nothing is due. */
   onDeadline(now: number): void {
     if (this.ended || this.nextDeadline === null || now < this.nextDeadline) return;
-    if (this.current === "connecting") this.endLocally(SessionCode.HELLO_TIMEOUT, "no welcome in time");
+    if (this.loss) this.end(this.loss.by, this.loss.code, this.loss.reason);
+    else if (this.current === "connecting") this.endLocally(SessionCode.HELLO_TIMEOUT, "no welcome in time");
     else this.endLocally(SessionCode.NO_ERROR, "bye");
   }
 
@@ -178,9 +210,12 @@ export class ClientSession implements UplinkStreams {
     if (!this.ended) this.uplink.endGroup();
   }
 
-  /** Say an event of the dialect. */
+  /** Say an event of the dialect, which arrives whatever becomes of this connection. */
   sendEvent(event: messages.JsonObject): void {
-    this.say(messages.encodeEvent(event, this.controlLimit));
+    const payload = messages.encodeEvent(event, this.controlLimit);
+    if (this.ended) return;
+    this.log.say(payload);
+    this.say(payload);
   }
 
   /** Tell what the player did: on every change and every 200 ms while playing. */
@@ -192,7 +227,8 @@ export class ClientSession implements UplinkStreams {
 
   /** Ask for proof that the path works; "heartbeatReturned" with the same number is it. */
   sendHeartbeat(sequence: number): void {
-    if (!this.ended) this.undone.push({ kind: "datagram", data: assembled([DatagramType.HEARTBEAT, sequence]) });
+    const data = assembled([DatagramType.HEARTBEAT, sequence]);
+    if (!this.ended && this.connected) this.undone.push({ kind: "datagram", data });
   }
 
   /** Hang up: the server ends the session, or this side does after a second. */
@@ -205,6 +241,11 @@ export class ClientSession implements UplinkStreams {
   /** End the session at once; unsent data may be lost. */
   close(code: number, reason: string): void {
     this.endLocally(code, reason);
+  }
+
+  /** Another session continues the call, or will: this one ends. */
+  handOver(): void {
+    this.endLocally(SessionCode.REPLACED, "another connection continues the call");
   }
 
   /** Position behind the last captured sample. */
@@ -222,9 +263,11 @@ export class ClientSession implements UplinkStreams {
     return this.uplink.pieces;
   }
 
-  /** What another session's hello says to continue this call with the ticket of its welcome. */
-  resumeRequest(ticket: string): messages.ResumeRequest {
-    return { ticket, uplink_offset: this.uplink.oldest, downlink: this.downlink.positions() };
+  /** What the hello of a session that continues this call says; null if the server allows none. */
+  resumeRequest(): messages.ResumeRequest | null {
+    const ticket = this.welcome?.resume_ticket;
+    if (!ticket || !this.windowUs) return null;
+    return { ticket, uplink_offset: this.uplink.oldest, downlink: this.downlink.positions(), events: this.log.taken };
   }
 
   // What the uplink sender needs
@@ -253,19 +296,23 @@ export class ClientSession implements UplinkStreams {
     const message = messages.readServerEvent(payload);
     if (this.current === "connecting") this.takeWelcome(message as messages.ServerMessage);
     else if (message.type === "legato.welcome") throw violation("legato.welcome was said twice");
-    else this.takeMessage(message as messages.ServerMessage);
+    else this.takeMessage(message as messages.ServerMessage, payload.length);
   }
 
-  private takeMessage(message: messages.ServerMessage): void {
+  private takeMessage(message: messages.ServerMessage, size: number): void {
     if (message.type === "legato.audio_ack") {
       this.uplink.acknowledge(message.offset);
-    } else if (message.type === "legato.flush") {
-      this.downlink.flush(message.first, message.generation);
+    } else if (message.type === "legato.event_ack") {
+      this.log.acknowledge(message.count);
     } else if (message.type === "legato.going_away") {
       this.current = "draining";
       this.untold.push({ kind: "draining", inMs: message.in_ms });
+    } else if (this.known > 0) {
+      this.known -= 1;
     } else {
-      this.untold.push({ kind: "eventReceived", event: message as unknown as messages.JsonObject });
+      if (message.type === "legato.flush") this.downlink.flush(message.first, message.generation);
+      else this.untold.push({ kind: "eventReceived", event: message as unknown as messages.JsonObject });
+      if (this.log.take(size) && this.log.keeps) this.acknowledgeEvents();
     }
   }
 
@@ -279,22 +326,63 @@ export class ClientSession implements UplinkStreams {
     if (welcome.resumed && !resume) throw violation("welcome to a call nobody resumed");
     this.current = "active";
     this.nextDeadline = null;
+    this.welcome = welcome;
     this.controlLimit = welcome.limits.control_record_bytes;
-    this.uplink.setLimits(welcome.limits);
+    const { continues: old } = this.options;
+    if (old?.ended) return this.endLocally(SessionCode.NO_ERROR, "the call has ended meanwhile");
+    if (welcome.resume_ticket === null) this.log.keepNothing();
+    else this.windowUs = Math.min(this.options.resumeUs ?? 0, welcome.resume_ttl_ms * 1_000);
+    if (old) {
+      this.continueCall(old, welcome);
+    } else {
+      this.untold.push({ kind: "welcomed", welcome, lost: 0 });
+      this.uplink.setLimits(welcome.limits);
+      this.uplink.startFrom(welcome.uplink_offset);
+    }
     this.uplink.keepFor(welcome.resume_ttl_ms);
-    this.untold.push({ kind: "welcomed", welcome }, ...this.early);
-    this.early = [];
-    this.uplink.startFrom(welcome.uplink_offset);
+    for (const take of this.early.splice(0)) if (!this.ended) take();
   }
 
-  /** Report what happens to replies, behind the welcome. */
-  private report(event: Event): void {
-    if (this.current !== "connecting") {
-      this.untold.push(event);
-      return;
+  /** Take over from the session before: the ring and, if the server goes on, all that is unfinished. */
+  private continueCall(old: ClientSession, welcome: messages.Welcome): void {
+    const { uplink } = old;
+    const offset = welcome.uplink_offset;
+    if (offset < (welcome.resumed ? uplink.acked : 0) || offset > uplink.captured) {
+      throw violation(`welcome wants audio from ${offset}, which is not to be had`);
     }
-    this.early.push(event);
-    this.earlyBytes += OVERHEAD_BYTES + (event.kind === "replyAudio" ? event.payload.length : 0);
+    let unsaid: Uint8Array[] = [];
+    let reports: messages.Playback[] = [];
+    if (welcome.resumed) {
+      unsaid = old.log.after(welcome.events);
+      const { keeps } = this.log;
+      this.log = old.log;
+      if (!keeps) this.log.keepNothing();
+      // The old connection may have brought more since the hello was said.
+      this.known = this.log.taken - (this.hello.resume?.events ?? 0);
+      reports = this.downlink.continueFrom(old.downlink);
+    } else if (old.downlink.generation) {
+      this.untold.push({ kind: "flushed", first: 1, generation: old.downlink.generation });
+    }
+    const lost = Math.max(0, uplink.oldest - (welcome.resumed ? offset : uplink.acked));
+    this.uplink = uplink;
+    this.untold.push({ kind: "welcomed", welcome, lost });
+    old.handOver();
+    if (welcome.resumed) this.acknowledgeEvents();
+    for (const payload of unsaid) this.say(payload);
+    for (const report of reports) this.say(messages.encodeMessage(report));
+    uplink.setLimits(welcome.limits);
+    uplink.attach(this, offset);
+  }
+
+  private acknowledgeEvents(): void {
+    this.say(messages.encodeMessage({ type: "legato.event_ack", count: this.log.tell() }));
+  }
+
+  /** What the server's streams bring is looked at behind the welcome. */
+  private whenWelcome(bytes: number, take: () => void): void {
+    if (this.current !== "connecting") return take();
+    this.early.push(take);
+    this.earlyBytes += OVERHEAD_BYTES + bytes;
     if (this.earlyBytes > this.limits.window_bytes) {
       throw new RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio before the welcome");
     }
@@ -319,7 +407,8 @@ export class ClientSession implements UplinkStreams {
   }
 
   private say(payload: Uint8Array): void {
-    if (!this.ended) this.undone.push({ kind: "send", key: this.controlKey, data: controlRecord(payload), fin: false });
+    if (this.ended || !this.connected) return;
+    this.undone.push({ kind: "send", key: this.controlKey, data: controlRecord(payload), fin: false });
   }
 
   private requireLive(operation: string, instead: string): boolean {

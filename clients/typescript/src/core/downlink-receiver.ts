@@ -5,8 +5,8 @@
 
 import { RemoteProtocolError } from "../errors.ts";
 import { POSITION_MAX, REPLY_HEADER_MAX_BYTES, SessionCode } from "../wire/codes.ts";
-import { samplesIn } from "../wire/formats.ts";
-import { readReplyHeader, type Playback, type ReceivedReply, type ReplyHeader } from "../wire/messages.ts";
+import { bytesPerSample, samplesIn } from "../wire/formats.ts";
+import { readReplyHeader, type Playback, type PlaybackState, type ReceivedReply, type ReplyHeader } from "../wire/messages.ts";
 import { AudioReader } from "../wire/records.ts";
 import * as varint from "../wire/varint.ts";
 import type { Event } from "./outputs.ts";
@@ -17,6 +17,8 @@ const REMEMBERED = 64;
 export class DownlinkReceiver {
   header: ReplyHeader | null = null;
   received = 0;
+  /** Whether this goes on with a reply whose first part came over another connection. */
+  again = false;
   private head = new Uint8Array(0);
   private readonly reader: AudioReader;
 
@@ -63,34 +65,62 @@ export class DownlinkReceiver {
       throw new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, (error as Error).message);
     }
     if (!samples) throw new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "an audio record without audio");
-    if (offset < this.received || offset > POSITION_MAX) {
+    const surplus = this.again ? this.received - offset : 0;
+    if (surplus >= samples) return;
+    const size = bytesPerSample(header.format.codec);
+    const cut = surplus > 0 && size !== null ? surplus : 0;
+    const start = offset + cut;
+    if (start < this.received || start > POSITION_MAX) {
       const reason = `reply audio at ${offset}, expected ${this.received}`;
       throw new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, reason);
     }
     this.received = offset + samples;
-    this.emit({ kind: "replyAudio", generation: header.generation, itemId: header.item_id, offset, payload });
+    const wanted = cut ? payload.subarray(cut * size!) : payload;
+    this.emit({ kind: "replyAudio", generation: header.generation, itemId: header.item_id, offset: start, payload: wanted });
   }
 }
 
+/** A reply the player may still be busy with, or has done with not long ago. */
+interface Known {
+  readonly header: ReplyHeader;
+  stream: DownlinkReceiver;
+  /** Whether its stream came over this connection. */
+  attached: boolean;
+  played: number;
+  state: PlaybackState;
+  complete: boolean;
+  /** The latest report, until a hello has told it. */
+  last: Playback | null;
+}
+
 /**
- * The replies of a call that are neither flushed nor played to the end; the latest ones if too many. Everything up to
+ * The replies of a call that were not flushed, whether or not they were played; the latest ones. Everything up to
  * `flushed` is stale; single later generations that are stale are remembered too, the last ones of them.
  */
 export class ReplyRegister {
+  /** The highest one seen. */
+  generation = 0;
   flushed = 0;
-  private readonly known = new Map<number, { header: ReplyHeader; stream: DownlinkReceiver; played: number }>();
+  private readonly known = new Map<number, Known>();
   private readonly stale: [first: number, last: number][] = [];
 
-  /** Enter a reply that begins; returns false if it is stale already. */
+  /** Enter a reply that begins or goes on; returns false if it is not wanted (any more). */
   admit(header: ReplyHeader, stream: DownlinkReceiver): boolean {
     const { generation } = header;
     if (this.isStale(generation)) return false;
-    if (this.known.has(generation)) {
-      throw new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "two streams have one generation");
-    }
-    this.known.set(generation, { header, stream, played: 0 });
+    const known = this.known.get(generation);
+    if (known) return this.goOn(known, stream);
+    const fresh = { attached: true, played: 0, state: "playing", complete: false, last: null } as const;
+    this.known.set(generation, { header, stream, ...fresh });
+    this.generation = Math.max(this.generation, generation);
     if (this.known.size > REMEMBERED) this.known.delete(Math.min(...this.known.keys()));
     return true;
+  }
+
+  /** All audio of a reply is here. */
+  complete(generation: number): void {
+    const known = this.known.get(generation);
+    if (known) known.complete = true;
   }
 
   /** Note what the player did with a reply. */
@@ -98,7 +128,8 @@ export class ReplyRegister {
     const known = this.known.get(report.generation);
     if (!known) return;
     known.played = report.played;
-    if (report.state === "stopped" || report.state === "done") this.known.delete(report.generation);
+    known.state = report.state;
+    known.last = report;
   }
 
   /** Forget these generations for good; returns false if that is nothing new. */
@@ -116,15 +147,31 @@ export class ReplyRegister {
     return true;
   }
 
-  /** What is held and was played of each reply, as a resuming hello says it. */
+  /** What is held and was played of each reply, as a resuming hello tells it; later reports are for `attach`. */
   positions(): ReceivedReply[] {
-    return [...this.known.values()].map(({ header, stream, played }) => ({
-      generation: header.generation,
-      item_id: header.item_id,
-      content_index: header.content_index,
-      received: stream.received,
-      played,
-    }));
+    return [...this.known.values()].map((known) => {
+      known.last = null;
+      const { header, stream, played, complete, state } = known;
+      const { generation, item_id, content_index } = header;
+      return { generation, item_id, content_index, received: stream.received, played, complete, state };
+    });
+  }
+
+  /** Go on over another connection; returns what was reported since its hello. */
+  attach(): Playback[] {
+    const known = [...this.known.values()];
+    for (const one of known) one.attached = false;
+    return known.flatMap(({ last }) => last ?? []);
+  }
+
+  private goOn(known: Known, stream: DownlinkReceiver): boolean {
+    if (known.attached) throw new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "two streams have one generation");
+    if (known.complete || known.state === "stopped" || known.state === "done") return false;
+    stream.received = known.stream.received;
+    stream.again = true;
+    known.stream = stream;
+    known.attached = true;
+    return true;
   }
 
   private isStale(generation: number): boolean {

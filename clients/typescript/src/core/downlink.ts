@@ -18,7 +18,7 @@ interface Opening {
 export class Downlink {
   private readonly opening = new Map<number, Opening>();
   private readonly audio = new Map<number, DownlinkReceiver>();
-  private readonly replies = new ReplyRegister();
+  private replies = new ReplyRegister();
 
   /** `emit` takes what happens to replies, `stop` declines the rest of a stream. */
   constructor(
@@ -81,9 +81,20 @@ export class Downlink {
     this.replies.report(report);
   }
 
-  /** What is held and was played of each reply. */
+  /** What is held and was played of each reply, as a resuming hello tells it. */
   positions(): ReceivedReply[] {
     return this.replies.positions();
+  }
+
+  /** The highest generation that has begun. */
+  get generation(): number {
+    return this.replies.generation;
+  }
+
+  /** Go on with the replies of a session before; returns what was reported since the hello. */
+  continueFrom(old: Downlink): Playback[] {
+    this.replies = old.replies;
+    return this.replies.attach();
   }
 
   /** Forget all streams: the session has ended. */
@@ -121,7 +132,7 @@ export class Downlink {
   /** Returns false if the reply is stale and was turned away. */
   private begin(stream: number, reply: DownlinkReceiver, header: ReplyHeader, fin: boolean): boolean {
     if (this.replies.admit(header, reply)) {
-      this.emit({ kind: "replyStarted", header });
+      if (!reply.again) this.emit({ kind: "replyStarted", header });
       return true;
     }
     this.audio.delete(stream);
@@ -135,6 +146,7 @@ export class Downlink {
       throw new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "a reply ended within a record");
     }
     const { generation, item_id: itemId } = reply.header;
+    this.replies.complete(generation);
     this.emit({ kind: "replyEnded", generation, itemId, samples: reply.received, complete: true });
   }
 }

@@ -20,7 +20,10 @@ export type Output =
 export type Party = "local" | "peer" | "transport";
 
 export type Event =
-  | { kind: "welcomed"; welcome: Welcome }
+  /** `lost`: captured samples that were given up before they could be sent, over all of the outage. */
+  | { kind: "welcomed"; welcome: Welcome; lost: number }
+  /** The call waits for a session that continues it. */
+  | { kind: "connectionLost"; by: Party; code: number; reason: string }
   | { kind: "eventReceived"; event: JsonObject }
   /** Replies are to be played in the order of their generations. */
   | { kind: "replyStarted"; header: ReplyHeader }

@@ -58,17 +58,18 @@ export class UplinkSender {
   captured: number;
   acked: number;
   sent: number;
-  private readonly kept: Piece[] = [];
-  private readonly unsent: Piece[];
+  private kept: Piece[] = [];
+  private unsent: Piece[];
   private bytes: number;
-  private readonly flying: { stop: number; bytes: number }[] = [];
+  private flying: { stop: number; bytes: number }[] = [];
   private flyingBytes = 0;
   private ring: number;
   private readonly groupSamples: number;
   private group: number | null = null;
   private groupStart: number;
   private readonly groupEnds = new Set<number>();
-  private readonly unackedGroups: number[] = [];
+  private unackedGroups: number[] = [];
+  private attached = true;
   private limits: Limits = DEFAULT_LIMITS;
 
   /** `carried` is audio of an earlier session, from `start` on, that the server may not have. */
@@ -76,7 +77,7 @@ export class UplinkSender {
     readonly format: AudioFormat,
     private readonly settings: UplinkSettings,
     start: number,
-    private readonly streams: UplinkStreams,
+    private streams: UplinkStreams,
     carried: readonly Piece[] = [],
   ) {
     this.unsent = [...carried];
@@ -170,8 +171,30 @@ export class UplinkSender {
     this.pump();
   }
 
+  /** The connection is lost: what is captured waits. */
+  detach(): void {
+    this.attached = false;
+    this.group = null;
+  }
+
+  /** Go on over another session, whose server has everything before `offset` and nothing behind it. */
+  attach(streams: UplinkStreams, offset: number): void {
+    this.streams = streams;
+    this.unsent = [...this.kept, ...this.unsent];
+    this.kept = [];
+    this.flying = [];
+    this.flyingBytes = 0;
+    this.group = null;
+    this.unackedGroups = [];
+    while (this.unsent.length && this.unsent[0]!.stop <= offset) this.bytes -= cost(this.unsent.shift()!);
+    this.acked = this.sent = offset;
+    this.attached = true;
+    this.pump();
+  }
+
   /** Send what the window has room for. */
   pump(): void {
+    if (!this.attached) return;
     for (let piece = this.unsent[0]; piece !== undefined; piece = this.unsent[0]) {
       if (this.sent > this.acked && !this.hasRoom(piece)) return;
       if (piece.start > this.sent) {

@@ -1,85 +1,65 @@
 // One call, from the first packet to the last, as it lives in the network worker.
 //
-// Owns its life: which transport, when the session begins, what is sent before, how it ends. What bytes mean is the
-// session's, what is heard the player's. `host` is everything that only a browser has.
+// Owns what is said and heard, and how it ends. What bytes mean is the session's, what is heard the player's, which
+// connection carries the call the line's. `host` is everything that only a browser has.
 //
-//     preparing ──race won──► greeting ──welcome──► live ──► over
-//         ▲                      │
-//         └──no welcome in time──┘   once, without WebTransport: the first packets of UDP may pass where others do not
-//
-// A path that is lost after the welcome ends the call with the code "lost". Everything that a resume needs outlives the
-// session: the ticket in `welcome`, the audio in `session.carried`, the positions in `session.resumeRequest`.
+//     preparing ──formats, hashes, token──► connecting ──welcome──► live ──► over
 
 import type { PlayerReport } from "../audio/playback-buffer.ts";
-import { ClientSession, CLIENT_LIMITS } from "../core/client-session.ts";
-import type { Event } from "../core/outputs.ts";
-import type { Piece } from "../core/uplink-sender.ts";
-import { UPLINK_SETTINGS } from "../core/uplink-sender.ts";
+import type { ClientSession } from "../core/client-session.ts";
+import type { Event, Party } from "../core/outputs.ts";
 import { LocalProtocolError, RemoteProtocolError, type VoiceErrorCode } from "../errors.ts";
-import type { Attempt } from "../transports/base.ts";
-import { race, type Winner } from "../transports/race.ts";
+import type { Winner } from "../transports/race.ts";
 import { SessionCode, WIRE_VERSION } from "../wire/codes.ts";
 import { audioFormat, equal, type AudioFormat } from "../wire/formats.ts";
 import type { Hello, JsonObject, Welcome } from "../wire/messages.ts";
 import { BargeIn } from "./barge-in.ts";
 import { discoverHashes, haveChanged, type Fetch } from "./discovery.ts";
-import { failureOf, failureToConnect } from "./ending.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import { failureOf, failureToConnect, lossOf } from "./ending.ts";
+import type { CallHost } from "./host.ts";
+import { Line, type LineOwner, type Resumption } from "./line.ts";
 import { Replies } from "./replies.ts";
-import { SessionDriver } from "./session-driver.ts";
-import type { CallCommand, CallMessage, CallSettings, CapturedPiece, NetworkStatistics } from "./threads.ts";
+import type { CallCommand, CallSettings, CapturedPiece, NetworkStatistics, PathState } from "./threads.ts";
 import { Uplink } from "./uplink.ts";
-
-export interface CallHost {
-  /** A monotonic clock in microseconds. */
-  now(): number;
-  post(message: CallMessage, transfer?: Transferable[]): void;
-  webtransport(url: string, hashes: readonly Uint8Array<ArrayBuffer>[]): Attempt;
-  websocket(url: string): Attempt;
-  fetch(url: string, init: RequestInit): Promise<Response>;
-  encodesOpus(rate: number, bitrate: number): Promise<boolean>;
-  decodesOpus(): Promise<boolean>;
-}
 
 const TICK_MS = 100;
 /** Statistics are told at every third tick. */
 const STATISTICS_TICKS = 3;
-/** The least time a server has for its welcome, however long the connection took. */
-const WELCOME_MS = 1_500;
+/** How long a server has to tell its certificate's hashes. */
+const DISCOVERY_MS = 1_500;
 
-export class Call {
+export class Call implements LineOwner {
+  private readonly line: Line;
   private readonly replies: Replies;
-  private readonly control = new AbortController();
-  private readonly heartbeat = new Heartbeat();
   private readonly bargeIn = new BargeIn();
-  private readonly token: Promise<string | null>;
+  private readonly tokenGiven: Promise<void>;
   private giveToken!: (token: string | null) => void;
+  private token: string | null = null;
   private uplink: Uplink | null = null;
   /** What has to wait until it is known which codecs the browser has. */
   private waiting: ((uplink: Uplink) => void)[] = [];
-  private driver: SessionDriver | null = null;
-  private welcome: Welcome | null = null;
   private said: JsonObject[] = [];
-  private hashes: Uint8Array<ArrayBuffer>[];
   private output: AudioFormat[];
-  private lost: string | null = null;
-  private suspicious = false;
-  private receivedBefore = 0;
   private muted = false;
+  private pathChanges = 0;
+  private lost = 0;
   private over = false;
   private ticks = 0;
   private timer: ReturnType<typeof setInterval> | null = null;
-  private readonly startedUs: number;
 
   constructor(
     private readonly settings: CallSettings,
     player: MessagePort | null,
     private readonly host: CallHost,
   ) {
-    this.startedUs = host.now();
-    this.hashes = settings.certificateHashes;
     this.output = settings.output;
-    this.token = new Promise((resolve) => (this.giveToken = resolve));
+    this.line = new Line(settings, host, this);
+    this.tokenGiven = new Promise((resolve) => {
+      this.giveToken = (token) => {
+        this.token = token;
+        resolve();
+      };
+    });
     this.replies = new Replies(player, host.post.bind(host), (reports) => this.report(reports));
   }
 
@@ -88,10 +68,10 @@ export class Call {
     this.timer = setInterval(() => this.tick(), TICK_MS);
     try {
       await Promise.all([this.chooseFormats(), this.findHashes()]);
-      if (!this.over) await this.connect(true, []);
     } catch (error) {
-      await this.failToConnect(error);
+      return this.failedToConnect(error);
     }
+    if (!this.over) this.line.connect(this.tokenGiven);
   }
 
   /** Do what the main thread says. */
@@ -123,6 +103,9 @@ export class Call {
       case "tap":
         this.replies.tapped = command.wanted;
         return;
+      case "doubt":
+        if (command.moved) this.pathChanges += 1;
+        return this.line.doubt();
       case "close":
         return this.hangUp();
       case "start":
@@ -131,7 +114,7 @@ export class Call {
 
   private capture(pcm: Int16Array): void {
     if (this.over) return;
-    this.heartbeat.busy(this.host.now());
+    this.line.heartbeat.busy(this.host.now());
     this.whenPrepared((uplink) => uplink.take(pcm));
   }
 
@@ -154,10 +137,12 @@ export class Call {
 
   private say(event: JsonObject): void {
     if (this.over) return;
-    if (!this.welcome) this.said.push(event);
-    if (!this.driver) return;
-    this.sayOn(this.driver.session, event);
-    this.driver.settle();
+    const { driver, welcome } = this.line;
+    this.line.heartbeat.busy(this.host.now());
+    if (!welcome) this.said.push(event);
+    if (!driver) return;
+    this.sayOn(driver.session, event);
+    driver.settle();
   }
 
   private sayOn(session: ClientSession, event: JsonObject): void {
@@ -176,9 +161,7 @@ export class Call {
 
   private hangUp(): void {
     if (this.over) return;
-    if (!this.driver) return this.end("local", SessionCode.NO_ERROR, "hung up");
-    this.driver.session.close(SessionCode.NO_ERROR, "hung up");
-    this.driver.settle();
+    if (!this.line.close(SessionCode.NO_ERROR, "hung up")) this.end("local", SessionCode.NO_ERROR, "hung up");
   }
 
   // Before the session
@@ -193,93 +176,90 @@ export class Call {
     }
     const format = encodes ? input : audioFormat("pcm16", input.rate);
     const fail = (reason: string): void => this.breakOff(`the browser's encoder failed: ${reason}`);
-    this.uplink = new Uplink(format, bitrate, () => this.host.now(), () => this.driver?.settle(), fail);
+    this.uplink = new Uplink(format, bitrate, () => this.host.now(), () => this.line.driver?.settle(), fail);
     this.uplink.mute(this.muted);
     for (const act of this.waiting.splice(0)) act(this.uplink);
   }
 
   private async findHashes(): Promise<void> {
     const { discoveryUrl, hardStopMs } = this.settings;
-    if (!discoveryUrl || this.hashes.length) return;
+    if (!discoveryUrl || this.line.hashes.length) return;
     try {
-      this.hashes = await discoverHashes(discoveryUrl, (at, init) => this.host.fetch(at, init), hardStopMs);
+      this.line.hashes = await discoverHashes(discoveryUrl, (at, init) => this.host.fetch(at, init), hardStopMs);
     } catch {
       // A certificate of an authority needs no hash, and any other one shows in the race.
     }
   }
 
-  private async connect(withWebTransport: boolean, carried: readonly Piece[]): Promise<void> {
-    const { webtransportUrl, websocketUrl, headStartMs, hardStopMs, patienceMs } = this.settings;
-    const webtransport = withWebTransport && webtransportUrl ? () => this.host.webtransport(webtransportUrl, this.hashes) : null;
-    const websocket = websocketUrl ? () => this.host.websocket(websocketUrl) : null;
-    const [winner, token] = await Promise.all([
-      race({ webtransport, websocket, headStartMs, hardStopMs, patienceMs }, this.control.signal),
-      this.token,
-    ]);
-    if (this.over) return winner.transport.close(SessionCode.NO_ERROR, "hung up");
-    this.lost ??= winner.lost;
-    this.begin(winner, token, carried);
-  }
+  // What the line asks for, and tells
 
-  private begin({ transport }: Winner, token: string | null, carried: readonly Piece[]): void {
-    const now = this.host.now();
-    const elsewhere = transport.name === "webtransport" && this.settings.websocketUrl !== null;
-    const left = this.settings.hardStopMs - (now - this.startedUs) / 1_000;
-    const patience = elsewhere ? Math.max(WELCOME_MS, Math.round(left)) : this.settings.patienceMs;
-    const limits = { ...CLIENT_LIMITS, hello_ms: patience };
-    const uplink = { ...UPLINK_SETTINGS, groupUs: this.settings.groupMs * 1_000 };
-    const session = new ClientSession(this.hello(token), now, { limits, uplink, carried });
-    this.uplink!.attach(session);
-    for (const event of this.said) this.sayOn(session, event);
-    this.driver = new SessionDriver(session, transport, () => this.host.now(), (event) => this.react(event));
-    this.driver.start();
-    if (!this.over) this.host.post({ kind: "connected", transport: transport.name, lost: this.lost });
-  }
-
-  private hello(token: string | null): Hello {
-    const { profile, leadMs, client, plays, ducks } = this.settings;
+  hello(): Hello {
+    const { profile, leadMs, client, plays, ducks, resumeMs } = this.settings;
     return {
       ...{ type: "legato.hello", version: WIRE_VERSION, input: this.uplink!.format, output: this.output },
-      ...{ dialect: "realtime", profile, lead_ms: leadMs, token, client },
-      capabilities: { playback_reports: plays, local_vad: ducks },
+      ...{ dialect: "realtime", profile, lead_ms: leadMs, token: this.token, client },
+      // Nobody knows what others have heard, so that only players are resumed.
+      capabilities: { playback_reports: plays, local_vad: ducks, resume: plays && resumeMs > 0 },
     };
   }
 
-  private async failToConnect(error: unknown): Promise<void> {
+  attach(session: ClientSession | null): void {
+    this.uplink!.attach(session);
+    if (session && !this.line.welcome) for (const event of this.said) this.sayOn(session, event);
+  }
+
+  connected({ transport, lost }: Winner): void {
+    this.host.post({ kind: "connected", transport: transport.name, lost });
+  }
+
+  welcomed(welcome: Welcome): void {
+    this.said = [];
+    this.host.post({ kind: "welcome", welcome });
+  }
+
+  resumed({ continued, silentUs, lost, webtransportLost }: Resumption, welcome: Welcome): void {
+    if (!continued) {
+      this.replies.restart();
+      this.goOn(this.bargeIn.decided());
+    }
+    this.lost += lost;
+    this.line.heartbeat.busy(this.host.now());
+    const times = { silentMs: silentUs / 1_000, lostMs: ms(lost, this.uplink!.format) };
+    const transport = this.line.driver!.transport.name;
+    this.host.post({ kind: "resumed", welcome, continued, ...times, transport, lost: webtransportLost });
+  }
+
+  path(path: PathState): void {
+    this.host.post({ kind: "path", path });
+  }
+
+  async failedToConnect(error: unknown): Promise<void> {
     if (this.over) return;
     const { discoveryUrl, certificateHashes, webtransportUrl, websocketUrl } = this.settings;
     const fetch: Fetch = (url, init) => this.host.fetch(url, init);
-    const changed = discoveryUrl !== null && (await haveChanged(certificateHashes, discoveryUrl, fetch, WELCOME_MS));
+    const changed = discoveryUrl !== null && (await haveChanged(certificateHashes, discoveryUrl, fetch, DISCOVERY_MS));
     const { host } = new URL((webtransportUrl ?? websocketUrl)!);
-    const failure = failureToConnect(error, host, this.hashes.length > 0, changed);
+    const failure = failureToConnect(error, host, this.line.hashes.length > 0, changed);
     this.fail(failure.code, failure.message, true);
     this.end("transport", 0, failure.message);
   }
 
-  // The session
-
-  private react(event: Event): void {
+  react(event: Event): void {
     switch (event.kind) {
-      case "welcomed":
-        this.welcome = event.welcome;
-        this.said = [];
-        return this.host.post({ kind: "welcome", welcome: event.welcome });
       case "eventReceived":
         if (event.event.type === "legato.unduck") this.goOn(this.bargeIn.decided());
         return this.host.post({ kind: "event", event: event.event });
-      case "heartbeatReturned":
-        return this.heartbeat.echoed(event.sequence, this.host.now());
       case "draining":
         return this.host.post({ kind: "draining", inMs: event.inMs });
       case "sessionEnded":
-        return this.sessionEnded(event);
+        return this.sessionEnded(event.by, event.code, event.reason);
       default:
         this.play(event);
     }
   }
 
   private play(event: Event): void {
-    this.heartbeat.busy(this.host.now());
+    this.line.heartbeat.busy(this.host.now());
     try {
       if (event.kind === "replyStarted" && !this.output.some((one) => equal(one, event.header.format))) {
         throw new RemoteProtocolError(SessionCode.UNSUPPORTED_FORMAT, "a reply in a format that was not offered");
@@ -288,35 +268,26 @@ export class Call {
       if (event.kind === "flushed") this.goOn(this.bargeIn.decided());
     } catch (error) {
       if (!(error instanceof RemoteProtocolError)) throw error;
-      this.driver!.session.close(error.code, error.reason);
+      this.line.driver!.session.close(error.code, error.reason);
     }
   }
 
   private report(reports: readonly PlayerReport[]): void {
     for (const report of reports) {
       this.host.post({ kind: "playback", report });
-      if (!this.welcome || !this.driver) continue;
-      this.driver.session.reportPlayback({
+      if (!this.line.welcome) continue;
+      this.line.driver!.session.reportPlayback({
         ...{ type: "legato.playback", item_id: report.itemId, content_index: report.contentIndex },
         ...{ generation: report.generation, played: report.played, buffered: report.buffered },
         ...{ underruns: report.underruns, state: report.state },
       });
     }
-    this.driver?.settle();
+    this.line.driver?.settle();
   }
 
-  private sessionEnded({ by, code, reason }: Extract<Event, { kind: "sessionEnded" }>): void {
-    const unheard = by === "transport" || (by === "local" && code === SessionCode.HELLO_TIMEOUT);
-    const { transport, session } = this.driver!;
-    if (!this.welcome && unheard && transport.name === "webtransport" && this.settings.websocketUrl) {
-      this.lost = reason;
-      const carried = session.carried;
-      this.driver = null;
-      this.uplink!.attach(null);
-      this.connect(false, carried).catch((error: unknown) => this.failToConnect(error));
-      return;
-    }
-    const failure = failureOf(by, code, reason);
+  private sessionEnded(by: Party, code: number, reason: string): void {
+    const gone = by === "transport" || code === SessionCode.REPLACED;
+    const failure = gone && this.line.welcome ? lossOf(reason, this.line.welcome, this.unsentMs) : failureOf(by, code, reason);
     if (failure) this.fail(failure.code, failure.message, true);
     this.end(by, code, reason);
   }
@@ -324,12 +295,9 @@ export class Call {
   /** The call cannot go on for a reason of our own. */
   private breakOff(reason: string): void {
     if (this.over) return;
-    if (!this.driver) {
-      this.fail("unsupported-browser", reason, true);
-      return this.end("local", SessionCode.INTERNAL_ERROR, reason);
-    }
-    this.driver.session.close(SessionCode.INTERNAL_ERROR, reason);
-    this.driver.settle();
+    if (this.line.close(SessionCode.INTERNAL_ERROR, reason)) return;
+    this.fail("unsupported-browser", reason, true);
+    this.end("local", SessionCode.INTERNAL_ERROR, reason);
   }
 
   // What goes on meanwhile
@@ -337,39 +305,38 @@ export class Call {
   private tick(): void {
     const now = this.host.now();
     this.goOn(this.bargeIn.tick(now));
-    if (this.welcome && this.driver) {
-      if (this.driver.received !== this.receivedBefore) this.heartbeat.alive();
-      this.receivedBefore = this.driver.received;
-      const sequence = this.heartbeat.beat(now);
-      if (sequence !== null) this.driver.session.sendHeartbeat(sequence);
-      this.driver.settle();
-      const suspicious = this.heartbeat.suspicious(now);
-      if (suspicious !== this.suspicious) this.host.post({ kind: "path", suspicious });
-      this.suspicious = suspicious;
-    }
+    this.line.tick(now);
     this.ticks += 1;
     if (this.ticks % STATISTICS_TICKS === 0) this.host.post({ kind: "statistics", statistics: this.statistics() });
   }
 
   private statistics(): NetworkStatistics {
-    const { rttUs, sent, returned } = this.heartbeat;
-    const ms = (samples: number, { rate }: AudioFormat): number => (samples / rate) * 1_000;
+    const { driver, welcome, resumes, heartbeat } = this.line;
     const input = this.uplink?.format ?? this.settings.input;
-    const output = this.welcome?.output ?? this.output[0]!;
+    const output = welcome?.output ?? this.output[0]!;
     return {
-      transport: this.driver?.transport.name ?? null,
-      rttMs: rttUs === null ? null : rttUs / 1_000,
-      heartbeatsSent: sent,
-      heartbeatsReturned: returned,
+      transport: driver?.transport.name ?? null,
+      rttMs: heartbeat.rttUs === null ? null : heartbeat.rttUs / 1_000,
+      heartbeatsSent: heartbeat.sent,
+      heartbeatsReturned: heartbeat.returned,
       inputCodec: input.codec,
       outputCodec: output.codec,
       capturedMs: ms(this.uplink?.captured ?? 0, input),
-      ackedMs: ms(this.driver?.session.acked ?? 0, input),
-      bytesReceived: this.driver?.received ?? 0,
-      bytesUnsent: this.driver?.transport.unsent ?? 0,
+      ackedMs: ms(driver?.session.acked ?? 0, input),
+      bytesReceived: driver?.received ?? 0,
+      bytesUnsent: driver?.transport.unsent ?? 0,
       bufferedMs: ms(this.replies.buffered, output),
       underruns: this.replies.underruns,
+      resumes,
+      pathChanges: this.pathChanges,
+      lostMs: ms(this.lost, input),
     };
+  }
+
+  /** What was captured and is not known to have reached the agent. */
+  private get unsentMs(): number {
+    const acked = this.line.driver?.session.acked ?? 0;
+    return this.uplink ? ms(Math.max(0, this.uplink.captured - acked), this.uplink.format) : 0;
   }
 
   private fail(code: VoiceErrorCode, message: string, fatal: boolean): void {
@@ -380,13 +347,16 @@ export class Call {
     if (this.over) return;
     this.over = true;
     if (this.timer !== null) clearInterval(this.timer);
-    this.control.abort();
-    // Whoever still connects finds that it is over, and closes what it got.
+    this.line.stop();
+    // Whoever still waits for it finds that the call is over.
     this.giveToken(null);
     // Who hangs up wants silence; otherwise what has arrived is played to its end.
     if (by === "local") this.replies.close();
     this.uplink?.close();
     this.host.post({ kind: "statistics", statistics: this.statistics() });
-    this.host.post({ kind: "ended", by, code, reason });
+    this.host.post({ kind: "ended", by, code, reason, unsentMs: this.unsentMs });
   }
 }
+
+/** Milliseconds of so many samples. */
+const ms = (samples: number, { rate }: AudioFormat): number => (samples / rate) * 1_000;

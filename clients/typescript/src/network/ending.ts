@@ -4,6 +4,7 @@ import type { VoiceErrorCode } from "../errors.ts";
 import type { Party } from "../core/outputs.ts";
 import { RaceLost } from "../transports/race.ts";
 import { SessionCode } from "../wire/codes.ts";
+import type { Welcome } from "../wire/messages.ts";
 
 export interface Failure {
   code: VoiceErrorCode;
@@ -38,6 +39,13 @@ export function failureOf(by: Party, code: number, reason: string): Failure | nu
   if (by === "local" && code === SessionCode.INTERNAL_ERROR) return { code: "unsupported-browser", message: reason };
   const kind = by === "transport" ? "lost" : (BY_CODE[code] ?? "server");
   return { code: kind, message: reason ? `${WORDS[kind]} (${reason})` : WORDS[kind]! };
+}
+
+/** A connection that was lost and not replaced, with what that cost. */
+export function lossOf(reason: string, { resume_ticket, resume_ttl_ms }: Welcome, unsentMs: number): Failure {
+  const window = resume_ticket ? ` and did not come back within ${Math.round(resume_ttl_ms / 1_000)} s` : "";
+  const unsent = unsentMs ? ` The last ${(unsentMs / 1_000).toFixed(1)} s of what was said may not have arrived.` : "";
+  return { code: "lost", message: `The connection was lost${window}.${unsent}${reason && ` (${reason})`}` };
 }
 
 /** Why no connection came about. `published` are the server's hashes as of now, if it could be asked. */

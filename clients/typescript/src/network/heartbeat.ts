@@ -6,6 +6,9 @@
 /** While audio flows, how often, and how long silence may last. */
 const BUSY_US = 500_000;
 const SUSPICION_US = 1_500_000;
+/** How long it may last when there is a reason to doubt; longer on a path with a longer round trip. */
+const HURRY_US = 500_000;
+const HURRY_RTTS = 3;
 /** While a call is parked, and answers. */
 const IDLE_US = 15_000_000;
 /** How long a call counts as busy after audio moved. */
@@ -16,14 +19,24 @@ export class Heartbeat {
   rttUs: number | null = null;
   sent = 0;
   returned = 0;
+  /** When something came last. */
+  heard = 0;
   private readonly flying = new Map<number, number>();
   private busyUntil = 0;
   private last: number | null = null;
   private unansweredSince: number | null = null;
+  private hurried = false;
 
   /** Audio moves: look more often. */
   busy(now: number): void {
     this.busyUntil = now + BUSY_FOR_US;
+  }
+
+  /** There is a reason to doubt the path: look at once, and with less patience. */
+  hurry(): void {
+    this.last = null;
+    this.unansweredSince = null;
+    this.hurried = true;
   }
 
   /** The number of the heartbeat to send now, null if none is due. */
@@ -48,16 +61,28 @@ export class Heartbeat {
     const sample = now - sentAt;
     // RFC 6298's smoothing.
     this.rttUs = this.rttUs === null ? sample : Math.round(this.rttUs + (sample - this.rttUs) / 8);
-    this.alive();
+    this.alive(now);
   }
 
   /** Something arrived. */
-  alive(): void {
+  alive(now: number): void {
+    this.heard = now;
     this.unansweredSince = null;
+    this.hurried = false;
+  }
+
+  /** Another connection carries the call: what is under way on the old one says nothing of it. */
+  moved(now: number): void {
+    this.flying.clear();
+    this.rttUs = null;
+    this.last = null;
+    this.alive(now);
   }
 
   /** Whether the path is to be doubted. */
   suspicious(now: number): boolean {
-    return this.unansweredSince !== null && now - this.unansweredSince >= SUSPICION_US;
+    if (this.unansweredSince === null) return false;
+    const hurry = Math.min(SUSPICION_US, Math.max(HURRY_US, HURRY_RTTS * (this.rttUs ?? 0)));
+    return now - this.unansweredSince >= (this.hurried ? hurry : SUSPICION_US);
   }
 }

@@ -66,6 +66,12 @@ export class Replies {
     this.live.clear();
   }
 
+  /** Another call begins: nothing of this one is played any more. */
+  restart(): void {
+    this.interrupt();
+    this.tell({ kind: "restart" });
+  }
+
   private note(generation: number, state: PlaybackState): void {
     if (state === "playing") this.audible = generation;
     else if (state !== "paused" && this.audible === generation) this.audible = null;

@@ -51,7 +51,7 @@ export class SessionDriver implements Handler {
   }
 
   closed(by: Party, code: number, reason: string): void {
-    this.take(() => this.session.closed(by, code, reason));
+    this.take(() => this.session.closed(by, code, reason, this.now()));
   }
 
   /** Empty the session; to be called after every operation on it. Events may operate on it again. */

@@ -31,6 +31,8 @@ export interface CallSettings {
   groupMs: number;
   client: string;
   plays: boolean;
+  /** How long a lost connection is replaced, if the server allows as much; 0 for not at all. */
+  resumeMs: number;
   /** Whether a reply ducks as soon as the page itself hears somebody. */
   ducks: boolean;
 }
@@ -48,7 +50,12 @@ export type CallCommand =
   | { kind: "interrupt" }
   | { kind: "hold"; held: boolean }
   | { kind: "tap"; wanted: boolean }
+  /** The browser says that the network has changed (`moved`), or that the page was asleep. */
+  | { kind: "doubt"; moved: boolean }
   | { kind: "close" };
+
+/** What is known of the path to the server: "doubted" is silent for too long, "lost" has no connection. */
+export type PathState = "sound" | "doubted" | "lost";
 
 /** From the network worker to the main thread. */
 export type CallMessage =
@@ -59,11 +66,12 @@ export type CallMessage =
   | { kind: "playback"; report: PlayerReport }
   | { kind: "interrupted"; first: number; last: number }
   | { kind: "audio"; generation: number; itemId: string; pcm: Int16Array }
-  | { kind: "path"; suspicious: boolean }
+  | { kind: "path"; path: PathState }
+  | { kind: "resumed"; welcome: Welcome; continued: boolean; silentMs: number; lostMs: number; transport: TransportName; lost: string | null }
   | { kind: "draining"; inMs: number }
   | { kind: "statistics"; statistics: NetworkStatistics }
   | { kind: "failed"; code: VoiceErrorCode; message: string; fatal: boolean }
-  | { kind: "ended"; by: "local" | "peer" | "transport"; code: number; reason: string };
+  | { kind: "ended"; by: "local" | "peer" | "transport"; code: number; reason: string; unsentMs: number };
 
 export interface NetworkStatistics {
   transport: TransportName | null;
@@ -81,6 +89,12 @@ export interface NetworkStatistics {
   bytesUnsent: number;
   bufferedMs: number;
   underruns: number;
+  /** How often another connection went on with the call. */
+  resumes: number;
+  /** How often the browser said that the network has changed. */
+  pathChanges: number;
+  /** Milliseconds of captured audio that were given up, because an outage outlasted what is kept. */
+  lostMs: number;
 }
 
 /** From the network worker to the playback worklet. */
@@ -89,7 +103,9 @@ export type PlayerCommand =
   | { kind: "audio"; generation: number; pcm: Int16Array }
   | { kind: "complete"; generation: number }
   | { kind: "flush"; first: number; last: number }
-  | { kind: "hold"; held: boolean };
+  | { kind: "hold"; held: boolean }
+  /** Generations begin anew. */
+  | { kind: "restart" };
 
 /** From the playback worklet to the network worker. */
 export type PlayerMessage = { kind: "reports"; reports: PlayerReport[]; buffered: number; underruns: number };

@@ -4,7 +4,8 @@ import { encodesOpus } from "../audio/capture-encoder.ts";
 import { decodesOpus } from "../audio/reply-decoder.ts";
 import { WebSocketTransport } from "../transports/websocket.ts";
 import { WebTransportTransport } from "../transports/webtransport.ts";
-import { Call, type CallHost } from "./call.ts";
+import { Call } from "./call.ts";
+import type { CallHost } from "./host.ts";
 import type { CallCommand } from "./threads.ts";
 
 /** What this file uses of a worker's global scope, which TypeScript declares in a library of its own. */

@@ -14,6 +14,10 @@ export const REASON_MAX_BYTES = 1_024;
 /** What a held record or event weighs beyond its payload, so that empty ones are bounded too. */
 export const OVERHEAD_BYTES = 64;
 export const PLAYBACK_INTERVAL_US = 200_000;
+/** When counted events are acknowledged at the latest, and how many bytes of them are kept (SPEC 17). */
+export const EVENT_ACK_EVENTS = 32;
+export const EVENT_ACK_BYTES = 65_536;
+export const KEPT_EVENT_BYTES = 2 << 20;
 /** Payload of one data message on a WebSocket (SPEC 20). */
 export const DATA_MESSAGE_MAX_BYTES = 65_536;
 
@@ -30,6 +34,7 @@ export const SessionCode = {
   OVERLOADED: 8,
   INTERNAL_ERROR: 9,
   AGENT_ERROR: 10,
+  REPLACED: 11,
 } as const;
 
 /** Why one stream was reset or stopped (SPEC 14). */

@@ -39,18 +39,22 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   hello_ms: 5_000,
 };
 
+/** A reply as a resuming hello names it (SPEC 17). */
 export interface ReceivedReply {
   generation: number;
   item_id: string;
   content_index: number;
   received: number;
   played: number;
+  complete: boolean;
+  state: PlaybackState;
 }
 
 export interface ResumeRequest {
   ticket: string;
   uplink_offset: number;
   downlink: ReceivedReply[];
+  events: number;
 }
 
 export interface Hello {
@@ -63,7 +67,7 @@ export interface Hello {
   lead_ms?: number | null;
   token?: string | null;
   resume?: ResumeRequest | null;
-  capabilities?: { playback_reports: boolean; local_vad: boolean };
+  capabilities?: { playback_reports: boolean; local_vad: boolean; resume: boolean };
   client?: string;
 }
 
@@ -80,6 +84,8 @@ export interface Welcome {
   resume_ttl_ms: number;
   resumed: boolean;
   uplink_offset: number;
+  /** How many counted events of this client the server has taken. */
+  events: number;
 }
 
 export interface Playback {
@@ -105,6 +111,7 @@ export interface ReplyHeader {
 export type ServerMessage =
   | Welcome
   | { type: "legato.audio_ack"; offset: number }
+  | { type: "legato.event_ack"; count: number }
   | { type: "legato.flush"; generation: number; first: number }
   | { type: "legato.going_away"; in_ms: number };
 
@@ -191,6 +198,8 @@ export function readServerEvent(payload: Uint8Array): ServerMessage | JsonObject
       return readWelcome(members);
     case "legato.audio_ack":
       return { type, offset: members.integer("offset", 0, POSITION_MAX) };
+    case "legato.event_ack":
+      return { type, count: members.integer("count", 0, POSITION_MAX) };
     case "legato.flush":
       return {
         type,
@@ -259,6 +268,7 @@ function readWelcome(members: Members): Welcome {
     resume_ttl_ms: members.integer("resume_ttl_ms", 0, COUNT_MAX, 0),
     resumed: members.flag("resumed", false),
     uplink_offset: members.integer("uplink_offset", 0, POSITION_MAX, 0),
+    events: members.integer("events", 0, POSITION_MAX, 0),
   };
 }
 

@@ -1,0 +1,349 @@
+// A call's line: one connection after the other, for one call.
+//
+// Owns which connection is at work, and when another one is opened beside it. Must not know audio, nor what the events
+// of a session mean beyond its beginning and its end.
+//
+// Make before break: while a path is only doubted, its connection goes on until the next one is welcomed, and if it
+// recovers before that, the attempt is given up. A lost connection is replaced for as long as the server's window lasts.
+//
+//     connecting ──welcome──► sound ◄──recovered · welcome──► doubted
+//         ▲   │                 ▲                                │
+//         └───┘ without         └──welcome── lost ◄──closed──────┘          (any) ──over──► closed
+//           WebTransport, once: the first packets of UDP may pass where others do not
+
+import { ClientSession, CLIENT_LIMITS } from "../core/client-session.ts";
+import type { Event } from "../core/outputs.ts";
+import type { Piece } from "../core/uplink-sender.ts";
+import { UPLINK_SETTINGS } from "../core/uplink-sender.ts";
+import { race, type Winner } from "../transports/race.ts";
+import { SessionCode } from "../wire/codes.ts";
+import type { Hello, Welcome } from "../wire/messages.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import type { CallHost } from "./host.ts";
+import { SessionDriver } from "./session-driver.ts";
+import type { CallSettings, PathState } from "./threads.ts";
+
+/** The least time a server has for its welcome, however long the connection took. */
+const WELCOME_MS = 1_500;
+/** How long a connection may take before another one is tried: longer each time, for slow networks. */
+const FIRST_TRY_MS = 2_000;
+const LONGEST_TRY_MS = 8_000;
+/** Between a connection that failed at once and the next. */
+const PAUSE_MS = 250;
+/** After so many attempts, WebTransport takes part in every third only: Chromium delays connections after failures. */
+const TRIES_WITH_WEBTRANSPORT = 3;
+/** Refusals after which it is worth asking again. */
+const FOR_NOW: readonly number[] = [SessionCode.GOING_AWAY, SessionCode.OVERLOADED, SessionCode.INTERNAL_ERROR, SessionCode.REPLACED];
+
+type Welcomed = Extract<Event, { kind: "welcomed" }>;
+type SessionEnded = Extract<Event, { kind: "sessionEnded" }>;
+
+/** How a call went on over another connection. */
+export interface Resumption {
+  /** False: the server has no such call any more, and a new one began. */
+  continued: boolean;
+  /** How long nothing had been heard of the server. */
+  silentUs: number;
+  /** Captured samples that were given up. */
+  lost: number;
+  /** Why WebTransport is not what carries the call now; null if it is, or took no part. */
+  webtransportLost: string | null;
+}
+
+/** Who makes the call. */
+export interface LineOwner {
+  hello(): Hello;
+  /** Say on this session from now on. */
+  attach(session: ClientSession | null): void;
+  connected(winner: Winner): void;
+  welcomed(welcome: Welcome): void;
+  resumed(how: Resumption, welcome: Welcome): void;
+  path(state: PathState): void;
+  /** Everything else that sessions report. */
+  react(event: Event): void;
+  failedToConnect(error: unknown): void;
+}
+
+/** A connection that is made while another one is at work, or is lost. */
+interface Search {
+  readonly control: AbortController;
+  /** Cut a pause short. */
+  hurry: () => void;
+}
+
+export class Line {
+  readonly heartbeat = new Heartbeat();
+  /** At work; null before the first connection. */
+  driver: SessionDriver | null = null;
+  welcome: Welcome | null = null;
+  /** How often another connection went on with the call. */
+  resumes = 0;
+  hashes: readonly Uint8Array<ArrayBuffer>[];
+  private readonly control = new AbortController();
+  private readonly startedUs: number;
+  private attempt: SessionDriver | null = null;
+  private taken: (welcomed: boolean) => void = () => {};
+  private webtransportLost: string | null = null;
+  private search: Search | null = null;
+  private tries = 0;
+  private state: PathState = "sound";
+  private receivedBefore = 0;
+  private over = false;
+
+  constructor(
+    private readonly settings: CallSettings,
+    private readonly host: CallHost,
+    private readonly owner: LineOwner,
+  ) {
+    this.startedUs = host.now();
+    this.hashes = settings.certificateHashes;
+  }
+
+  /** Make the first connection; `prepared` is what has to be known before the hello. */
+  connect(prepared: Promise<unknown>): void {
+    this.dial(true, [], prepared).catch((error: unknown) => this.owner.failedToConnect(error));
+  }
+
+  /** Time has passed. */
+  tick(now: number): void {
+    const { driver } = this;
+    if (!this.welcome || !driver || this.over || driver.session.state === "parked") return;
+    if (driver.received !== this.receivedBefore) this.heartbeat.alive(now);
+    this.receivedBefore = driver.received;
+    const sequence = this.heartbeat.beat(now);
+    if (sequence !== null) driver.session.sendHeartbeat(sequence);
+    driver.settle();
+    if (this.heartbeat.suspicious(now)) {
+      this.move("doubted");
+      this.reconnect();
+    } else {
+      this.move("sound");
+      this.search?.control.abort();
+    }
+  }
+
+  /** The network may have changed, or the page was asleep. */
+  doubt(): void {
+    this.heartbeat.hurry();
+    this.search?.hurry();
+    this.tick(this.host.now());
+  }
+
+  /** End the session, and the call with it; returns false if there is none yet. */
+  close(code: number, reason: string): boolean {
+    // A server that has taken it up already knows no other connection.
+    this.attempt?.session.close(code, reason);
+    this.attempt?.settle();
+    if (!this.driver) return false;
+    this.driver.session.close(code, reason);
+    this.driver.settle();
+    return true;
+  }
+
+  /** The call is over: whoever still connects finds that it is, and closes what it got. */
+  stop(): void {
+    this.over = true;
+    this.control.abort();
+    this.search?.control.abort();
+  }
+
+  // The first connection
+
+  private async dial(withWebTransport: boolean, carried: readonly Piece[], prepared: Promise<unknown>): Promise<void> {
+    const { hardStopMs, patienceMs } = this.settings;
+    const racing = this.race(withWebTransport, hardStopMs, patienceMs, this.control.signal);
+    const [winner] = await Promise.all([racing, prepared]);
+    if (this.over) return winner.transport.close(SessionCode.NO_ERROR, "hung up");
+    this.webtransportLost ??= winner.lost;
+    this.begin(winner, carried);
+  }
+
+  private race(withWebTransport: boolean, hardStopMs: number, patienceMs: number, signal: AbortSignal): Promise<Winner> {
+    const { webtransportUrl, websocketUrl, headStartMs } = this.settings;
+    const webtransport = withWebTransport && webtransportUrl ? () => this.host.webtransport(webtransportUrl, this.hashes) : null;
+    const websocket = websocketUrl ? () => this.host.websocket(websocketUrl) : null;
+    return race({ webtransport, websocket, headStartMs, hardStopMs, patienceMs }, signal);
+  }
+
+  private begin({ transport }: Winner, carried: readonly Piece[]): void {
+    const now = this.host.now();
+    const elsewhere = transport.name === "webtransport" && this.settings.websocketUrl !== null;
+    const left = this.settings.hardStopMs - (now - this.startedUs) / 1_000;
+    const patienceMs = elsewhere ? Math.max(WELCOME_MS, Math.round(left)) : this.settings.patienceMs;
+    const session = this.session(this.owner.hello(), patienceMs, { carried });
+    const driver = new SessionDriver(session, transport, () => this.host.now(), (event) => this.reactTo(driver, null, event));
+    this.driver = driver;
+    this.owner.attach(session);
+    driver.start();
+    if (!this.over) this.owner.connected({ transport, lost: this.webtransportLost });
+  }
+
+  private session(hello: Hello, patienceMs: number, from: { carried?: readonly Piece[]; continues?: ClientSession }): ClientSession {
+    const limits = { ...CLIENT_LIMITS, hello_ms: patienceMs };
+    const uplink = { ...UPLINK_SETTINGS, groupUs: this.settings.groupMs * 1_000 };
+    return new ClientSession(hello, this.host.now(), { limits, uplink, resumeUs: this.settings.resumeMs * 1_000, ...from });
+  }
+
+  private reactToCurrent(event: Event): void {
+    switch (event.kind) {
+      case "welcomed":
+        this.welcome = event.welcome;
+        this.heartbeat.alive(this.host.now());
+        return this.owner.welcomed(event.welcome);
+      case "connectionLost":
+        return this.connectionLost(event.code, event.by, event.reason);
+      case "heartbeatReturned":
+        return this.heartbeat.echoed(event.sequence, this.host.now());
+      case "sessionEnded":
+        return this.sessionEnded(event);
+      default:
+        this.owner.react(event);
+    }
+  }
+
+  private sessionEnded(event: SessionEnded): void {
+    const { transport, session } = this.driver!;
+    const unheard = event.by === "transport" || (event.by === "local" && event.code === SessionCode.HELLO_TIMEOUT);
+    if (!this.welcome && unheard && transport.name === "webtransport" && this.settings.websocketUrl) {
+      this.webtransportLost = event.reason;
+      const { carried } = session;
+      this.driver = null;
+      this.owner.attach(null);
+      this.dial(false, carried, Promise.resolve()).catch((error: unknown) => this.owner.failedToConnect(error));
+      return;
+    }
+    this.owner.react(event);
+  }
+
+  // Every other connection
+
+  private connectionLost(code: number, by: SessionEnded["by"], reason: string): void {
+    if (code === SessionCode.REPLACED && !this.tries) {
+      // None of ours: another client has come with our ticket.
+      this.driver!.closed(by, code, reason);
+      return;
+    }
+    this.move("lost");
+    this.reconnect();
+  }
+
+  private reconnect(): void {
+    if (this.search || this.over || !this.driver?.session.resumeRequest()) return;
+    const search = { control: new AbortController(), hurry: (): void => {} };
+    this.search = search;
+    void this.tryUntilTaken(search).finally(() => {
+      if (this.search === search) this.search = null;
+      // It was given up for a path that has recovered, which may have been lost meanwhile.
+      if (this.driver?.session.state === "parked") this.reconnect();
+    });
+  }
+
+  private async tryUntilTaken(search: Search): Promise<void> {
+    let patience = FIRST_TRY_MS;
+    while (!search.control.signal.aborted && !(await this.try(patience, search.control.signal))) {
+      patience = Math.min(patience * 1.5, LONGEST_TRY_MS);
+      await pause(search, PAUSE_MS);
+    }
+  }
+
+  /** Returns whether the server has taken up the call again, on either connection. */
+  private async try(patienceMs: number, signal: AbortSignal): Promise<boolean> {
+    this.tries += 1;
+    const attempt = new AbortController();
+    const giveUp = (): void => attempt.abort();
+    const timer = setTimeout(giveUp, patienceMs);
+    signal.addEventListener("abort", giveUp);
+    const udp = this.tries <= TRIES_WITH_WEBTRANSPORT || this.tries % TRIES_WITH_WEBTRANSPORT === 0 || !this.settings.websocketUrl;
+    try {
+      const winner = await this.race(udp, patienceMs, patienceMs, attempt.signal);
+      return await this.resume(winner, patienceMs, attempt.signal);
+    } catch {
+      return false;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  private resume({ transport, lost }: Winner, patienceMs: number, signal: AbortSignal): Promise<boolean> {
+    const old = this.driver!.session;
+    const request = signal.aborted || this.over ? null : old.resumeRequest();
+    if (!request) {
+      transport.close(SessionCode.REPLACED, "not needed any more");
+      return Promise.resolve(false);
+    }
+    return new Promise((resolve) => {
+      const session = this.session({ ...old.hello, resume: request }, patienceMs, { continues: old });
+      const driver = new SessionDriver(session, transport, () => this.host.now(), (event) => this.reactTo(driver, lost, event));
+      const finish = (welcomed: boolean): void => {
+        signal.removeEventListener("abort", giveUp);
+        if (this.attempt === driver) this.attempt = null;
+        resolve(welcomed);
+      };
+      const giveUp = (): void => {
+        session.handOver();
+        driver.settle();
+        finish(false);
+      };
+      this.attempt = driver;
+      this.taken = finish;
+      signal.addEventListener("abort", giveUp);
+      driver.start();
+    });
+  }
+
+  private reactTo(driver: SessionDriver, lost: string | null, event: Event): void {
+    if (event.kind === "welcomed" && driver === this.attempt) this.take(driver, lost, event);
+    else if (driver === this.driver) this.reactToCurrent(event);
+    else if (driver !== this.attempt) return;
+    else if (event.kind === "sessionEnded") this.refused(event);
+    else this.owner.react(event);
+  }
+
+  /** The next connection is welcomed: the call goes on over it. */
+  private take(driver: SessionDriver, lost: string | null, { welcome, lost: samples }: Welcomed): void {
+    const now = this.host.now();
+    const silentUs = now - this.heartbeat.heard;
+    const before = this.driver!;
+    this.driver = driver;
+    this.welcome = welcome;
+    this.receivedBefore = 0;
+    this.tries = 0;
+    this.resumes += 1;
+    this.heartbeat.moved(now);
+    this.taken(true);
+    this.owner.attach(driver.session);
+    // It ends, and nobody is told.
+    before.settle();
+    this.owner.resumed({ continued: welcome.resumed, silentUs, lost: samples, webtransportLost: lost }, welcome);
+    this.move("sound");
+  }
+
+  private refused({ by, code, reason }: SessionEnded): void {
+    this.taken(false);
+    // The server tells how the call ended, or why it does not take this caller any more.
+    if (by === "peer" && !FOR_NOW.includes(code)) this.driver!.closed(by, code, reason);
+  }
+
+  private move(state: PathState): void {
+    if (state === this.state || this.over) return;
+    this.state = state;
+    this.owner.path(state);
+  }
+}
+
+/** Wait so long, unless hurried or given up. */
+function pause(search: Search, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const go = (): void => {
+      clearTimeout(timer);
+      search.hurry = () => {};
+      search.control.signal.removeEventListener("abort", go);
+      resolve();
+    };
+    const timer = setTimeout(go, ms);
+    search.hurry = go;
+    search.control.signal.addEventListener("abort", go);
+    if (search.control.signal.aborted) go();
+  });
+}
