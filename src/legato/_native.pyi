@@ -55,13 +55,21 @@ __all__ = [
     "STREAM_RESET",
     "STREAM_STOPPED",
     "STREAM_WRITABLE",
+    "Backend",
     "ConnectTarget",
+    "EncapsulationKeys",
     "Endpoint",
     "EndpointKeys",
+    "Forwarder",
+    "ForwarderCounters",
+    "ForwarderView",
     "Identity",
     "InlineEndpoint",
+    "QuicLbConfig",
     "SessionRequest",
     "SessionStats",
+    "decode_connection_id",
+    "derived_server_id",
 ]
 
 ENGINE_VERSION: str
@@ -341,3 +349,188 @@ class InlineEndpoint(Endpoint):
 
     def shutdown_at(self, now_us: int) -> None:
         """Close all connections; take the last datagrams with `poll_transmit`."""
+
+@final
+class QuicLbConfig:
+    """A configuration of QUIC-LB (draft-ietf-quic-load-balancers-21): what servers and balancers agree on.
+
+    `codepoint` is 0 to 6. Server ID (at least 1) and nonce (at least 4 octets) have 19 at most together; with
+    a `key` of 16 octets they are encrypted. `cid_length` is that of whole connection IDs; what is left over
+    is filled with random octets. Raises SettingsError for what the draft forbids.
+    """
+
+    def __new__(
+        cls,
+        codepoint: int,
+        server_id_length: int,
+        nonce_length: int,
+        key: bytes | None = None,
+        cid_length: int | None = None,
+    ) -> QuicLbConfig: ...
+    @staticmethod
+    def aws_nlb() -> QuicLbConfig:
+        """Make the profile of AWS's network load balancer: 16 octets in clear, a server ID of 8."""
+
+    @property
+    def codepoint(self) -> int: ...
+    @property
+    def server_id_length(self) -> int: ...
+    @property
+    def nonce_length(self) -> int: ...
+    @property
+    def cid_length(self) -> int: ...
+    @property
+    def encrypted(self) -> bool: ...
+    def encode(self, server_id: bytes, nonce: bytes, filling: bytes | None = None) -> bytes:
+        """Build a connection ID; no nonce may come twice for one key.
+
+        `filling` has 20 octets; without it they are random.
+        """
+
+def decode_connection_id(
+    configs: Sequence[QuicLbConfig], octets: bytes, long_header: bool = True
+) -> tuple[int, bytes] | None:
+    """Return codepoint and server ID, or None if `octets` are no routable connection ID.
+
+    In a short header more may follow; in a long header the length has to be the one that the ID describes.
+    """
+
+def derived_server_id(address: tuple[str, int]) -> bytes:
+    """Return the server ID of who is reached at an address: IPv4 address, port and check, or half of IPv6."""
+
+@final
+class EncapsulationKeys:
+    """Seals and opens what passes between balancers and servers (`wire/ENCAPSULATION.md`).
+
+    Keys have 16 octets; the first one seals, both open.
+    """
+
+    def __new__(cls, current: bytes, other: bytes | None = None) -> EncapsulationKeys: ...
+    def request(self, client: tuple[str, int], payload: bytes) -> bytes:
+        """Return the datagram of a balancer with a packet of `client`."""
+
+    def reply(self, client: tuple[str, int], payload: bytes) -> bytes:
+        """Return the datagram of a server with a packet for `client`."""
+
+    def open(self, datagram: bytes) -> tuple[bool, tuple[str, int], bytes]:
+        """Return whether it is a reply, the client and the packet. Raises ValueError with the reason."""
+
+@final
+class Backend:
+    """A server as a balancer sees it. `state`: joining, ready, draining or dead.
+
+    `address` is where it takes encapsulated packets, `weight` its share of new connections in relation to the
+    others'. `dead_since_us` is on the clock of `time.monotonic`.
+    """
+
+    def __new__(
+        cls,
+        server_ids: Sequence[bytes],
+        address: tuple[str, int],
+        state: str = "ready",
+        weight: int = 1,
+        dead_since_us: int = 0,
+    ) -> Backend: ...
+    @property
+    def server_ids(self) -> list[bytes]: ...
+    @property
+    def address(self) -> tuple[str, int]: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def weight(self) -> int: ...
+
+@final
+class ForwarderView:
+    """All that a balancer's decisions depend on. It never changes.
+
+    `hash_key` (16 octets) is the same at all balancers. `allowed` are networks where packets may be sent to;
+    with `derived`, addresses in connection IDs are believed within them. `balancers` are others beside this
+    one. Packets for a dead server are dropped for `grace_us` and go to another one then; packets of clients
+    above `max_payload` octets are dropped. Raises SettingsError for servers or configurations that contradict
+    each other.
+    """
+
+    def __new__(
+        cls,
+        configs: Sequence[QuicLbConfig],
+        backends: Sequence[Backend],
+        hash_key: bytes,
+        keys: EncapsulationKeys,
+        *,
+        allowed: Sequence[str] = ...,
+        derived: bool = False,
+        balancers: Sequence[tuple[str, int]] = ...,
+        grace_us: int = 3_000_000,
+        max_payload: int = 1424,
+    ) -> ForwarderView: ...
+    def decide(
+        self, packet: bytes, client: tuple[str, int], now_us: int
+    ) -> tuple[tuple[str, int], str, int | None]:
+        """Return the server of a client's packet, what led there, and the codepoint that it was read under.
+
+        Raises ValueError with the reason why it is dropped.
+        """
+
+    def shares(self) -> list[int]:
+        """Return how many places in the table of new connections each backend has."""
+
+@final
+class ForwarderCounters:
+    """What a forwarder has counted since it began. Dropped datagrams are in `drops`, by reason.
+
+    `routes` says what led packets of clients to servers, `configs` under which codepoint connection IDs were
+    read, `backends` the packets to and from each server of the view. `overflows` were dropped by the system.
+    """
+
+    @property
+    def received(self) -> int: ...
+    @property
+    def octets(self) -> int: ...
+    @property
+    def replies(self) -> int: ...
+    @property
+    def batches(self) -> int: ...
+    @property
+    def overflows(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def working(self) -> int: ...
+    @property
+    def routes(self) -> dict[str, int]: ...
+    @property
+    def drops(self) -> dict[str, int]: ...
+    @property
+    def configs(self) -> dict[int, int]: ...
+    @property
+    def backends(self) -> list[tuple[tuple[str, int], int, int]]: ...
+
+@final
+class Forwarder:
+    """Threads that forward packets between clients and servers, and remember nothing.
+
+    `threads` 0 means one for each core. Raises TransportError for an address that cannot be listened on.
+    """
+
+    def __new__(
+        cls, addresses: Sequence[tuple[str, int]], view: ForwarderView, threads: int = 0
+    ) -> Forwarder: ...
+    @staticmethod
+    def inherit(descriptors: Sequence[int], view: ForwarderView) -> Forwarder:
+        """Go on with the sockets of another forwarder, which now belong to this one."""
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return where it listens."""
+
+    def set_view(self, view: ForwarderView) -> None:
+        """Decide by this view from the next batch on."""
+
+    def counters(self) -> ForwarderCounters:
+        """Return what was counted until now."""
+
+    def descriptors(self) -> list[int]:
+        """Return its sockets, to be handed to another process while this one still works."""
+
+    def close(self) -> None:
+        """Stop, when the batches in hand are sent. Idempotent; other calls then raise TransportError."""

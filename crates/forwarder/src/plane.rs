@@ -33,7 +33,7 @@ use crate::{Backend, PlaneError, View};
 
 /// A view in force, with the meters of its backends in their order.
 struct Live {
-    view: View,
+    view: Arc<View>,
     meters: Vec<Arc<Meter>>,
 }
 
@@ -85,7 +85,11 @@ impl Plane {
     ///
     /// An unspecified address listens on all addresses of its family, and replies leave from the one that was hit. With
     /// port 0 the system chooses one for each address; [`Plane::addresses`] tells it.
-    pub fn start(addresses: &[SocketAddr], threads: usize, view: View) -> Result<Self, PlaneError> {
+    pub fn start(
+        addresses: &[SocketAddr],
+        threads: usize,
+        view: impl Into<Arc<View>>,
+    ) -> Result<Self, PlaneError> {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -100,12 +104,15 @@ impl Plane {
                 sockets.push(Socket::bind(local).map_err(failed)?);
             }
         }
-        Self::run(sockets, threads, view)
+        Self::run(sockets, threads, view.into())
     }
 
     /// Goes on with the sockets of another plane ([`Plane::stop`], or [`Plane::descriptors`] passed to another process),
     /// with as many threads as an address has sockets.
-    pub fn inherit(descriptors: Vec<OwnedFd>, view: View) -> Result<Self, PlaneError> {
+    pub fn inherit(
+        descriptors: Vec<OwnedFd>,
+        view: impl Into<Arc<View>>,
+    ) -> Result<Self, PlaneError> {
         let sockets = descriptors.into_iter().map(Socket::inherit);
         let sockets: Vec<Socket> = sockets
             .collect::<io::Result<_>>()
@@ -115,10 +122,10 @@ impl Plane {
             same.count()
         };
         let threads = sockets.iter().map(|socket| siblings(socket.local())).max();
-        Self::run(sockets, threads.unwrap_or(0), view)
+        Self::run(sockets, threads.unwrap_or(0), view.into())
     }
 
-    fn run(sockets: Vec<Socket>, threads: usize, view: View) -> Result<Self, PlaneError> {
+    fn run(sockets: Vec<Socket>, threads: usize, view: Arc<View>) -> Result<Self, PlaneError> {
         if sockets.is_empty() {
             return Err(PlaneError::NoListener);
         }
@@ -179,7 +186,8 @@ impl Plane {
     }
 
     /// Decides by this view from the next batch on.
-    pub fn set_view(&self, view: View) {
+    pub fn set_view(&self, view: impl Into<Arc<View>>) {
+        let view = view.into();
         let mut live = self.shared.lock();
         let known = |address| {
             let at = live.view.by_address.get(&address);

@@ -2,10 +2,12 @@
 //!
 //! Owns the translation of values, events and errors in this crate's other files. Must not know what travels on streams.
 
+mod connection_ids;
 mod endpoint;
 mod errors;
 mod events;
 mod fork;
+mod forwarder;
 mod inline;
 mod settings;
 mod values;
@@ -18,7 +20,13 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
+    use super::connection_ids::{decode_connection_id, derived_server_id, QuicLbConfig};
+    #[pymodule_export]
     use super::endpoint::Endpoint;
+    #[pymodule_export]
+    use super::forwarder::{
+        Backend, EncapsulationKeys, Forwarder, ForwarderCounters, ForwarderView,
+    };
     #[pymodule_export]
     use super::inline::InlineEndpoint;
     #[pymodule_export]

@@ -30,6 +30,29 @@ pub(crate) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, EngineEr
     }
 }
 
+/// An address written as IP address and port.
+pub(crate) fn socket_address(py: Python<'_>, (host, port): &Address) -> PyResult<SocketAddr> {
+    let ip = host.parse().map_err(|_| {
+        EngineError::Settings(format!(
+            "{host:?} is not an IP address; look names up before"
+        ))
+    });
+    ip.map(|ip| SocketAddr::new(ip, *port)).or_raise(py)
+}
+
+/// A value of fixed length.
+pub(crate) fn octets<const N: usize>(
+    py: Python<'_>,
+    name: &str,
+    bytes: Vec<u8>,
+) -> PyResult<[u8; N]> {
+    let given = bytes.len();
+    let sized = bytes
+        .try_into()
+        .map_err(|_| EngineError::Settings(format!("{name} must have {N} bytes, not {given}")));
+    sized.or_raise(py)
+}
+
 fn secret(py: Python<'_>, name: &str, bytes: Option<Vec<u8>>) -> PyResult<Option<[u8; 32]>> {
     let Some(bytes) = bytes else {
         return Ok(None);
