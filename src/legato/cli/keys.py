@@ -1,4 +1,4 @@
-"""`legato keys`: the secrets that a fleet shares. Owns what is printed, and must not know what keys are for."""
+"""`legato keys`: the secrets that a fleet shares. Owns what is printed; must not know what keys are for."""
 
 import json
 from pathlib import Path
