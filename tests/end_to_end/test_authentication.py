@@ -222,6 +222,7 @@ async def test_a_call_is_not_attended_with_another_secret(start_server: StartSer
 @pytest.mark.parametrize(
     ("token", "code"),
     [(None, "missing_api_key"), (new_api_key(), "invalid_api_key"), ("ek_x", "invalid_client_secret")],
+    ids=["no key", "another key", "no secret of ours"],
 )
 async def test_a_websocket_is_refused_with_openais_error(
     start_server: StartServer, token: str | None, code: str

@@ -106,6 +106,7 @@ class TestKeys:
             "é" * 20,
             "x" * 9000,
         ],
+        ids=["OpenAI's", "short", "longer", "shorter", "with newline", "surrogate", "not ASCII", "very long"],
     )
     def test_what_is_no_key_of_ours_is_not_shown_at_all(self, authority: Authority, token: str) -> None:
         refusal = refused(authority, token)
@@ -370,7 +371,11 @@ class TestWithoutKeys:
     def authority(self, clock: Clock) -> Authority:
         return Authority(settings(key(limits=LimitsOfKey(calls=1)), required=False), clock)
 
-    @pytest.mark.parametrize("token", [None, "", "unused", OTHER_KEY, "sk-proj-abcdefgh"])
+    @pytest.mark.parametrize(
+        "token",
+        [None, "", "unused", OTHER_KEY, "sk-proj-abcdefgh"],
+        ids=["none", "empty", "a word", "a key", "a key of OpenAI's"],
+    )
     def test_anyone_is_admitted(self, authority: Authority, token: str | None) -> None:
         grant = authority.admit(token)
         assert (grant.name, grant.limits.calls) == (ANYONE, 5)

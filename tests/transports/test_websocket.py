@@ -412,6 +412,16 @@ class TestBadInput:
                 "UTF-8",
             ),
         ],
+        ids=[
+            "not UTF-8",
+            "not masked",
+            "continues nothing",
+            "reserved bit",
+            "unknown opcode",
+            "too long",
+            "too long in fragments",
+            "not UTF-8 in fragments",
+        ],
     )
     async def test_it_ends_the_connection_with_a_reason(
         self, owner: Owner, said: bytes, code: int, why: str
