@@ -41,7 +41,7 @@ export class Heartbeat {
 
   /** The number of the heartbeat to send now, null if none is due. */
   beat(now: number): number | null {
-    const often = now < this.busyUntil || this.unansweredSince !== null;
+    const often = now < this.busyUntil || this.unansweredSince !== null || this.hurried;
     if (this.last !== null && now < this.last + (often ? BUSY_US : IDLE_US)) return null;
     this.last = now;
     const sequence = this.sent;
@@ -61,14 +61,14 @@ export class Heartbeat {
     const sample = now - sentAt;
     // RFC 6298's smoothing.
     this.rttUs = this.rttUs === null ? sample : Math.round(this.rttUs + (sample - this.rttUs) / 8);
+    this.hurried = false;
     this.alive(now);
   }
 
-  /** Something arrived. */
+  /** Something arrived; it may have been under way for a while, so that a hurry goes on. */
   alive(now: number): void {
     this.heard = now;
     this.unansweredSince = null;
-    this.hurried = false;
   }
 
   /** Another connection carries the call: what is under way on the old one says nothing of it. */
@@ -76,6 +76,7 @@ export class Heartbeat {
     this.flying.clear();
     this.rttUs = null;
     this.last = null;
+    this.hurried = false;
     this.alive(now);
   }
 

@@ -4,7 +4,7 @@
 // of a session mean beyond its beginning and its end.
 //
 // Make before break: while a path is only doubted, its connection goes on until the next one is welcomed, and if it
-// recovers before that, the attempt is given up. A lost connection is replaced for as long as the server's window lasts.
+// recovers before the next one stands, that is given up. A lost connection is replaced for as long as the server's window lasts.
 //
 //     connecting ──welcome──► sound ◄──recovered · welcome──► doubted
 //         ▲   │                 ▲                                │
@@ -118,7 +118,8 @@ export class Line {
       this.reconnect();
     } else {
       this.move("sound");
-      this.search?.control.abort();
+      // An attempt that has said hello is let be: its server may have left this connection already.
+      if (!this.attempt) this.search?.control.abort();
     }
   }
 

@@ -1,0 +1,339 @@
+// A call outlives its connections, in virtual time: what dies when, and who notices first, is drawn by seed.
+
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+import { Call } from "../src/network/call.ts";
+import type { CallMessage, CallSettings, PlayerCommand } from "../src/network/threads.ts";
+import { FakePort } from "./fakes.ts";
+import { LossyNetwork, type Said } from "./lossy-network.ts";
+
+const PCM = { codec: "pcm16", rate: 16_000, channels: 1 } as const;
+const PIECE = 1_600;
+const PIECE_MS = 100;
+
+const SETTINGS: CallSettings = {
+  webtransportUrl: "https://voice.example/legato/v1",
+  websocketUrl: "wss://voice.example/legato/v1",
+  discoveryUrl: null,
+  certificateHashes: [],
+  headStartMs: 300,
+  hardStopMs: 3_000,
+  patienceMs: 10_000,
+  input: PCM,
+  output: [PCM],
+  bitrate: 32_000,
+  profile: "auto",
+  leadMs: 30_000,
+  groupMs: 1_000,
+  client: "test",
+  plays: true,
+  resumeMs: 60_000,
+  ducks: false,
+};
+
+const sampleAt = (position: number): number => ((position * 7_919) % 65_536) - 32_768;
+
+const samples = (from: number, count: number): number[] => Array.from({ length: count }, (_, at) => sampleAt(from + at));
+
+/** A call over a lossy network, and what its page and its player were told. */
+class Stage {
+  readonly network = new LossyNetwork();
+  readonly server = this.network.server;
+  readonly posted: CallMessage[] = [];
+  readonly player = new FakePort();
+  readonly call: Call;
+  captured = 0;
+  private speaker: ReturnType<typeof setInterval> | null = null;
+
+  constructor(settings: Partial<CallSettings> = {}) {
+    const host = {
+      now: () => Date.now() * 1_000,
+      post: (message: CallMessage) => void this.posted.push(message),
+      webtransport: () => this.network.attempt("webtransport"),
+      websocket: () => this.network.attempt("websocket"),
+      fetch: () => Promise.reject(new Error("not to be asked")),
+      encodesOpus: async () => true,
+      decodesOpus: async () => true,
+    };
+    this.call = new Call({ ...SETTINGS, ...settings }, this.player as unknown as MessagePort, host);
+  }
+
+  /** The call has begun, and somebody speaks into it without an end. */
+  async begin(): Promise<this> {
+    void this.call.start();
+    this.call.command({ kind: "token", token: null });
+    await pass(200);
+    this.speaker = setInterval(() => {
+      this.call.command({ kind: "audio", pcm: Int16Array.from(samples(this.captured, PIECE)) });
+      this.captured += PIECE;
+    }, PIECE_MS);
+    return this;
+  }
+
+  quiet(): void {
+    if (this.speaker !== null) clearInterval(this.speaker);
+    this.speaker = null;
+  }
+
+  said<Kind extends CallMessage["kind"]>(kind: Kind): Extract<CallMessage, { kind: Kind }>[] {
+    return this.posted.filter((message): message is Extract<CallMessage, { kind: Kind }> => message.kind === kind);
+  }
+
+  paths(): string[] {
+    return this.said("path").map(({ path }) => path);
+  }
+
+  /** What the player was given of each generation. */
+  played(): Map<number, { samples: number[]; complete: boolean; flushed: boolean }> {
+    const replies = new Map<number, { samples: number[]; complete: boolean; flushed: boolean }>();
+    for (const command of this.player.sent as PlayerCommand[]) {
+      if (command.kind === "begin") replies.set(command.generation, { samples: [], complete: false, flushed: false });
+      if (command.kind === "audio") replies.get(command.generation)!.samples.push(...command.pcm);
+      if (command.kind === "complete") replies.get(command.generation)!.complete = true;
+      if (command.kind === "flush") {
+        for (const [generation, reply] of replies) reply.flushed ||= command.first <= generation && generation <= command.last;
+      }
+    }
+    return replies;
+  }
+
+  end(): void {
+    this.quiet();
+    this.call.command({ kind: "close" });
+  }
+}
+
+const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+
+let stage: Stage;
+
+beforeEach(() => void vi.useFakeTimers({ now: 1_000 }));
+
+afterEach(() => {
+  stage.end();
+  vi.useRealTimers();
+});
+
+const theLink = () => [...stage.network.links].at(-1)!;
+
+describe("a path that falls silent", () => {
+  test("is doubted after a second and a half, and trusted again without another connection", async () => {
+    stage = await new Stage().begin();
+    await pass(1_000);
+    stage.network.silent = stage.network.refusing = true;
+    await pass(3_000);
+    expect(stage.paths()).toEqual(["doubted"]);
+    stage.network.silent = false;
+    theLink().flow();
+    await pass(1_000);
+    expect(stage.paths()).toEqual(["doubted", "sound"]);
+    const { attempts } = stage.network;
+    await pass(5_000);
+    expect([stage.server.hellos, stage.said("resumed"), stage.network.attempts]).toEqual([1, [], attempts]);
+    expect(stage.server.faults).toEqual([]);
+    expect(stage.server.heard.length).toBeGreaterThan(stage.captured - 3_200);
+  });
+
+  test("that stays so is left for another one before the browser has noticed, and nothing is lost", async () => {
+    stage = await new Stage().begin();
+    await pass(1_000);
+    theLink().die();
+    await pass(3_000);
+    expect(stage.paths()).toEqual(["doubted", "sound"]);
+    expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0, transport: "webtransport" }]);
+    expect(stage.said("resumed")[0]!.silentMs).toBeLessThan(2_500);
+    await pass(10_000);
+    expect(stage.said("failed")).toEqual([]);
+    expect(stage.server.heard.length).toBeGreaterThan(stage.captured - 3_200);
+    expect(stage.said("statistics").at(-1)!.statistics).toMatchObject({ resumes: 1, lostMs: 0 });
+  });
+
+  test("is looked at sooner when the browser says that the network has changed", async () => {
+    stage = await new Stage().begin();
+    await pass(1_000);
+    theLink().die();
+    stage.call.command({ kind: "doubt", moved: true });
+    await pass(900);
+    expect(stage.said("resumed")).toHaveLength(1);
+    expect(stage.said("statistics").at(-1)!.statistics.pathChanges).toBe(1);
+  });
+
+  test("and works is left alone, whatever the browser says", async () => {
+    stage = await new Stage().begin();
+    await pass(1_000);
+    const attempts = stage.network.attempts;
+    for (let time = 0; time < 5; time += 1) {
+      stage.call.command({ kind: "doubt", moved: true });
+      await pass(700);
+    }
+    expect(stage.network.attempts).toBe(attempts);
+    expect(stage.paths()).toEqual([]);
+  });
+});
+
+describe("a connection that ends", () => {
+  test("is replaced at once; what is said and heard meanwhile is not lost", async () => {
+    stage = await new Stage().begin();
+    const reply = (stage.server.begin(), stage.server.replies[0]!);
+    stage.server.speak(reply, samples(0, 800), false);
+    await pass(500);
+    theLink().die(0, 0);
+    stage.call.command({ kind: "event", event: { type: "x", number: 1 } });
+    stage.server.say({ type: "y" });
+    stage.server.speak(reply, samples(800, 800), true);
+    await pass(500);
+    expect(stage.paths()).toEqual(["lost", "sound"]);
+    expect(stage.played().get(1)).toMatchObject({ samples: samples(0, 1_600), complete: true });
+    expect(stage.server.events.at(-1)).toEqual({ type: "x", number: 1 });
+    expect(stage.said("event").at(-1)).toEqual({ kind: "event", event: { type: "y" } });
+  });
+
+  test("is replaced by a WebSocket where UDP goes nowhere", async () => {
+    stage = await new Stage().begin();
+    const before = stage.network.attempt.bind(stage.network);
+    stage.network.attempt = (name) => (name === "websocket" ? before(name) : { ready: new Promise(() => {}), abandon() {} });
+    theLink().die(0, 0);
+    await pass(1_000);
+    expect(stage.said("resumed")).toMatchObject([{ transport: "websocket", lost: "the WebSocket was ready first" }]);
+  });
+
+  test("and cannot be replaced ends the call when the server's window has passed, and says what it cost", async () => {
+    stage = new Stage();
+    stage.server.windowMs = 10_000;
+    await stage.begin();
+    await pass(1_000);
+    stage.network.refusing = true;
+    theLink().die(0, 0);
+    await pass(9_500);
+    expect(stage.said("ended")).toEqual([]);
+    stage.quiet();
+    await pass(1_000);
+    const [ending] = stage.said("ended");
+    expect(ending).toMatchObject({ by: "transport" });
+    expect(ending!.unsentMs).toBeGreaterThan(9_000);
+    expect(stage.said("failed")).toMatchObject([{ code: "lost", fatal: true }]);
+    expect(stage.said("failed")[0]!.message).toMatch(/did not come back within 10 s\. The last 9\.\d s of what was said/);
+    await pass(20_000);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("ends the call where neither side wants it otherwise", async () => {
+    stage = await new Stage({ resumeMs: 0 }).begin();
+    theLink().die(0, 0);
+    await pass(100);
+    expect(stage.said("ended")).toMatchObject([{ by: "transport" }]);
+    expect(stage.network.attempts).toBe(1);
+  });
+
+  test("because the page hung up is not replaced", async () => {
+    stage = await new Stage().begin();
+    theLink().die(0, 0);
+    stage.end();
+    await pass(30_000);
+    expect(stage.said("ended")).toMatchObject([{ by: "local", reason: "hung up" }]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe("a server that", () => {
+  test("has ended the call meanwhile says how", async () => {
+    stage = await new Stage().begin();
+    stage.server.ended = 10;
+    theLink().die(0, 0);
+    await pass(1_000);
+    expect(stage.said("ended")).toMatchObject([{ by: "peer", code: 10 }]);
+  });
+
+  test("knows the call no more begins another one, and the page learns what was lost", async () => {
+    stage = await new Stage().begin();
+    const reply = (stage.server.begin(), stage.server.replies[0]!);
+    stage.server.speak(reply, samples(0, 800), false);
+    await pass(1_000);
+    const greet = stage.server.hear.bind(stage.server);
+    stage.server.hear = (visit, event: Said) => {
+      if (event.type !== "legato.hello" || !event["resume"]) return greet(visit, event);
+      const { resume, ...rest } = event;
+      visit.say({
+        ...{ type: "legato.welcome", session_id: "call_2", input: rest["input"], output: rest["output"][0], profile: "turn" },
+        ...{ lead_ms: 10_000, server_time_us: 0, limits: {}, resumed: false, uplink_offset: resume["uplink_offset"] },
+      });
+    };
+    theLink().die(0, 0);
+    await pass(1_000);
+    expect(stage.said("resumed")).toMatchObject([{ continued: false, lostMs: 0, welcome: { session_id: "call_2" } }]);
+    expect(stage.said("interrupted")).toEqual([{ kind: "interrupted", first: 1, last: 1 }]);
+    expect(stage.player.sent.at(-1)).toEqual({ kind: "restart" });
+  });
+
+  test("gave the call to another client is believed", async () => {
+    stage = await new Stage().begin();
+    theLink().handler!.closed("peer", 11, "another connection continues the call");
+    await pass(1_000);
+    expect(stage.said("ended")).toMatchObject([{ by: "peer", code: 11 }]);
+    expect(stage.network.attempts).toBe(1);
+  });
+});
+
+/** Numbers between 0 and 1 that are the same for the same seed. */
+function draws(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+const SEEDS = Array.from({ length: 40 }, (_, seed) => seed + 1);
+
+describe("whatever dies in whatever order", () => {
+  test.each(SEEDS)("every sample and every event arrives once and in order (seed %i)", async (seed) => {
+    const draw = draws(seed);
+    const some = (most: number): number => Math.floor(draw() * most);
+    stage = await new Stage({ websocketUrl: seed % 3 ? SETTINGS.websocketUrl : null }).begin();
+    const { network, server, call } = stage;
+    let [told, numbers] = [0, 0];
+    const deeds: (() => void)[] = [
+      () => call.command({ kind: "event", event: { type: "x", number: (numbers += 1) } }),
+      () => server.say({ type: "y", number: (told += 1) }),
+      () => server.begin(),
+      () => {
+        const open = server.replies.filter(({ complete }) => !complete);
+        const reply = open[some(open.length)];
+        if (reply) server.speak(reply, samples(reply.samples.length, 1 + some(2_000)), draw() < 0.2);
+      },
+      () => draw() < 0.2 && server.flush(),
+      () => call.command({ kind: "doubt", moved: draw() < 0.5 }),
+      () => {
+        const links = [...network.links];
+        if (links.length) links[some(links.length)]!.die(some(2) * some(7_000), some(2) * some(40_000));
+      },
+      () => (network.silent = true),
+      () => (network.refusing = draw() < 0.5),
+      () => network.heal(),
+      () => network.heal(),
+    ];
+    for (let step = 0; step < 40; step += 1) {
+      deeds[some(deeds.length)]!();
+      await pass(some(900));
+    }
+    network.heal();
+    stage.quiet();
+    await pass(20_000);
+    expect(stage.said("failed")).toEqual([]);
+    expect(server.faults).toEqual([]);
+    expect(server.heard).toHaveLength(stage.captured);
+    expect(server.heard.findIndex((sample, at) => sample !== sampleAt(at))).toBe(-1);
+    expect(server.gaps).toEqual([]);
+    expect(server.events).toEqual(Array.from({ length: numbers }, (_, at) => ({ type: "x", number: at + 1 })));
+    expect(stage.said("event").map(({ event }) => event["number"])).toEqual(Array.from({ length: told }, (_, at) => at + 1));
+    const played = stage.played();
+    server.replies.forEach((reply, index) => {
+      const got = played.get(index + 1);
+      if (!reply.flushed) expect(got).toEqual({ samples: reply.samples, complete: reply.complete, flushed: false });
+      else if (got) expect(got).toMatchObject({ samples: reply.samples.slice(0, got.samples.length), flushed: true });
+    });
+    expect(stage.paths().at(-1) ?? "sound").toBe("sound");
+  });
+});
