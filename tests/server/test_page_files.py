@@ -51,6 +51,11 @@ async def test_files_are_kept_for_ever_and_have_their_type(folder: Path, name: s
     assert answer.content == (folder / "assets" / name).read_bytes()
 
 
+async def test_a_worker_may_call_the_server_and_nobody_else(folder: Path) -> None:
+    answer = await asking(folder).get("/assets/app-1A2B.js")
+    assert answer.headers["content-security-policy"] == "default-src 'none'; connect-src 'self'"
+
+
 @pytest.mark.parametrize(
     ("accepted", "encoding"), [("br, gzip", "gzip"), ("gzip;q=0", None), ("identity", None), ("", None)]
 )

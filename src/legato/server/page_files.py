@@ -45,6 +45,8 @@ _DOCUMENT_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
 }
 _ASSET_HEADERS = {
+    # A worker lives by the policy of its own file, not by the page's.
+    "content-security-policy": "default-src 'none'; connect-src 'self'",
     "cache-control": "public, max-age=31536000, immutable",
     "cross-origin-resource-policy": "same-origin",
 }
