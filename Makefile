@@ -23,7 +23,8 @@ native:  ## rebuild only the Rust extension into .venv
 demo: setup  ## hold three spoken turns with a server over QUIC, one of them interrupted
 	@$(BIN)/legato demo --output demo-output
 
-test: check test-rust fuzz test-python  ## every check and every test
+test: setup  ## every check and every test
+	@scripts/test
 
 test-rust: setup
 	@scripts/say "cargo test"
@@ -34,7 +35,7 @@ fuzz: setup
 
 test-python: setup
 	@scripts/say "pytest"
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: setup  ## format, lint, types, layers, budgets; changes nothing
 	@scripts/check
