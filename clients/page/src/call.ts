@@ -9,6 +9,8 @@ import type { History, PathKind } from "./history.ts";
 import { KeyNeeded } from "./key.ts";
 import { Meter } from "./meters.ts";
 
+export const NAMES = { webtransport: "WebTransport", websocket: "WebSocket" } as const;
+
 export interface CallView {
   /** Something about the call is different: its state, who speaks, the microphone. */
   changed(): void;
@@ -107,7 +109,12 @@ export class PageCall {
       history.reply(position.generation).playback(now(), position);
       view.spoken();
     });
-    session.on("interrupted", () => history.mark(now(), "interruption", "interrupted"));
+    session.on("interrupted", () => history.mark(now(), "interruption", `interrupted${this.unheard(now())}`));
+    session.on("resumed", ({ continued, transport, silentMs, lostMs }) => {
+      this.transport = transport;
+      const outcome = `${NAMES[transport]}: ${continued ? `resumed after ${(silentMs / 1_000).toFixed(1)} s` : "a new call"}`;
+      history.mark(now(), "path", lostMs ? `${outcome}, ${(lostMs / 1_000).toFixed(1)} s lost` : outcome);
+    });
     session.on("speaking", ({ who, active }) => {
       if (active) this.speaking = who;
       else if (this.speaking === who) this.speaking = null;
@@ -127,12 +134,18 @@ export class PageCall {
     });
   }
 
+  /** How much of what had arrived nobody will hear. */
+  private unheard(now: number): string {
+    const ms = Math.max(0, ...[...this.history.replies.values()].map((reply) => reply.bufferedMs(now)));
+    return ms > 100 ? `, ${(ms / 1_000).toFixed(1)} s unheard` : "";
+  }
+
   private moved(state: string, before: string): void {
     if (state === "live" && before === "connecting") {
       const ms = Math.round(performance.now() - this.startedAt);
-      this.history.mark(performance.now(), "path", `connected in ${ms} ms`);
-    } else if (state === "live" && before === "reconnecting") {
-      this.history.mark(performance.now(), "path", "resumed");
+      const { transport } = this.session.statistics();
+      this.transport = transport;
+      if (transport) this.history.mark(performance.now(), "path", `${NAMES[transport]} in ${ms} ms`);
     } else if (state === "reconnecting") {
       this.history.mark(performance.now(), "path", "reconnecting");
     }
@@ -143,7 +156,7 @@ export class PageCall {
     const at = performance.now();
     const { transport, rttMs, heartbeatsSent, heartbeatsReturned } = statistics;
     if (transport && this.transport && transport !== this.transport) {
-      this.history.mark(at, "path", transport === "websocket" ? "now a WebSocket" : "now WebTransport");
+      this.history.mark(at, "path", `now ${NAMES[transport]}`);
     }
     this.transport = transport ?? this.transport;
     this.history.network(at, this.path(statistics), rttMs, heartbeatsSent, heartbeatsReturned);

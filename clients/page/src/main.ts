@@ -2,7 +2,7 @@
 
 import { VoiceError, type Ending, type Statistics } from "legato-voice";
 
-import { PageCall, type CallView } from "./call.ts";
+import { NAMES, PageCall, type CallView } from "./call.ts";
 import { Conversation } from "./conversation.ts";
 import { History } from "./history.ts";
 import { enterKey, forgetKey, keyForCall } from "./key.ts";
@@ -15,7 +15,6 @@ import { Transcript } from "./transcript.ts";
 /** The picture moves as often as that; more is not seen, and costs phones their batteries. */
 const FRAME_MS = 33;
 const LABEL_EVERY_MS = 5_000;
-const TRANSPORTS = { webtransport: "WebTransport", websocket: "WebSocket" } as const;
 
 class Page implements CallView {
   private readonly root = document.documentElement;
@@ -63,7 +62,7 @@ class Page implements CallView {
     find("hold").textContent = this.network.held ? "Resume network" : "Pause network";
     const mute = this.trouble?.code.startsWith("microphone") || this.trouble?.code === "no-microphone";
     find("typing").hidden = !(live && mute && !this.call!.microphoneActive);
-    find("intro").hidden = live || this.conversation.turns.length > 0;
+    find("intro").hidden = this.conversation.turns.length > 0;
     this.notice(state);
   }
 
@@ -74,7 +73,7 @@ class Page implements CallView {
 
   statistics({ transport, rttMs, webtransportLost, bufferedMs, inputCodec }: Statistics): void {
     const fact = find("fact-transport");
-    fact.textContent = transport ? TRANSPORTS[transport] : "–";
+    fact.textContent = transport ? NAMES[transport] : "–";
     fact.title = [webtransportLost ? `no WebTransport: ${webtransportLost}` : "", inputCodec === "pcm16" ? "samples are sent as they are" : ""]
       .filter(Boolean)
       .join("; ");
@@ -137,6 +136,8 @@ class Page implements CallView {
       field.value = "";
     });
     addEventListener("keydown", (event) => this.key(event));
+    // Who closes the tab hangs up; who may come back to it does not.
+    addEventListener("pagehide", ({ persisted }) => persisted || void this.call?.session.close());
     for (const name of ["online", "offline"]) addEventListener(name, () => this.changed());
   }
 
@@ -249,8 +250,9 @@ class Page implements CallView {
     this.history.forget(now);
     if (this.news) {
       this.news = false;
-      this.transcript.show(this.conversation.turns);
-      find("intro").hidden = this.call !== null || this.conversation.turns.length > 0;
+      const { turns } = this.conversation;
+      this.transcript.show(turns);
+      find("intro").hidden = turns.length > 0;
     }
     this.timeline.paint(now);
     if (now - this.labelled > LABEL_EVERY_MS) this.label(now);

@@ -14,7 +14,8 @@ const retry = { label: "Try the microphone again", does: "microphone" } as const
 const reload = { label: "Reload the page", does: "reload" } as const;
 const TYPE_MEANWHILE = "You can type meanwhile.";
 
-const PROBLEMS: Readonly<Record<VoiceErrorCode, Problem>> = {
+/** Words for every code of the package. */
+export const PROBLEMS: Readonly<Record<VoiceErrorCode, Problem>> = {
   "no-microphone": {
     title: "There is no microphone",
     help: `Plug one in, or choose another in the settings. ${TYPE_MEANWHILE}`,

@@ -36,6 +36,9 @@ const LEFT = 84;
 const AXIS_PX = 18;
 const BAR_PX = 3;
 const GAP_PX = 1.5;
+/** What has arrived and was not heard yet is paler, and fades when it is dropped. */
+const SENT_ALPHA = 0.34;
+const FADE_MS = 2_500;
 /** Between which round trips the network's line moves. */
 const RTT_LOW_MS = 5;
 const RTT_HIGH_MS = 1_000;
@@ -119,9 +122,10 @@ export class Timeline {
       loudest.set(column, Math.max(loudest.get(column) ?? 0, value));
     }
     context.fillStyle = palette.ink;
-    for (const [column, value] of loudest) {
+    const [first, last] = [Math.min(...loudest.keys()), Math.max(...loudest.keys())];
+    for (let column = first; column <= last; column += 1) {
       const left = x + column * step - now * pxPerMs;
-      if (left > LEFT && left < x - BAR_PX) this.bar(left, voice, value);
+      if (left > LEFT && left < x - BAR_PX) this.bar(left, voice, loudest.get(column) ?? 0);
     }
   }
 
@@ -142,10 +146,15 @@ export class Timeline {
       if (left < LEFT || left > place.width) continue;
       const level = Math.max(...track.envelope.slice(first, first + bins));
       this.context.fillStyle = this.palette.accent;
-      this.context.globalAlpha = at.heard ? 1 : at.dropped ? 0.16 : 0.34;
+      this.context.globalAlpha = at.heard ? 1 : SENT_ALPHA * (at.dropped ? this.left(track, now) : 1);
       this.bar(left, reply, level, Math.max(1, Math.min(BAR_PX, ms * pxPerMs - 1)));
     }
     this.context.globalAlpha = 1;
+  }
+
+  /** How much is left to be seen of what was dropped. */
+  private left(track: ReplyTrack, now: number): number {
+    return Math.max(0, 1 - (now - track.stoppedAt!) / FADE_MS);
   }
 
   /** When a position of a reply was heard, or will be; for what was dropped, when it would have been. */
@@ -174,7 +183,8 @@ export class Timeline {
       else this.hatch(left, right, network);
       context.textAlign = "left";
       context.fillStyle = kind === "weak" || kind === "held" ? palette.accent : palette.soft;
-      if (right - left > 84) context.fillText(PATHS[kind], left + 4, network.top + 11);
+      const marked = history.marks.some((mark) => mark.kind === "path" && at(mark.at) < left + 170 && at(mark.at) > left - 30);
+      if (right - left > 84 && !marked) context.fillText(PATHS[kind], left + 4, network.top + 11);
     }
     this.line(place);
   }
@@ -229,7 +239,7 @@ export class Timeline {
       context.fillRect(left, top, own ? 1.5 : 1, network.top + network.height - top);
       context.textAlign = left > width - 120 ? "right" : "left";
       const beside = left > width - 120 ? -5 : 5;
-      context.fillText(label, left + beside, own ? voice.top + 8 : network.top + network.height - 19);
+      context.fillText(label, left + beside, own ? voice.top + 7 : network.top + 11);
     }
   }
 
