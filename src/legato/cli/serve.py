@@ -121,6 +121,7 @@ def _announce(server: "Server") -> None:
     kind = "development certificate" if identity.development else "certificate"
     facts = Table.grid(padding=(0, 2))
     facts.add_row("[bold]legato[/] listens", url)
+    facts.add_row("its page", f"{url}/")
     facts.add_row("agent", server.settings.agent)
     facts.add_row("sha-256", identity.hash_hex)
     facts.add_row("", f"[dim]{kind}, valid until {identity.not_after:%Y-%m-%d}[/]")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +50,16 @@ SCRIPT = (
 )
 
 
-async def demonstrate(folder: Path, script: tuple[Question, ...] = SCRIPT) -> bool:
-    """Hold the conversation and print it; `folder` exists. Returns whether every question got an answer."""
+async def demonstrate(folder: Path, script: tuple[Question, ...] = SCRIPT, *, stays: bool = False) -> bool:
+    """Hold the conversation and print it; `folder` exists. Returns whether every question got an answer.
+
+    With `stays`, the server goes on afterwards, for whoever opens its page, until somebody presses Ctrl-C.
+    """
     console = Console(highlight=False)
     rate = ClientSettings().input.rate
     lines = [Line(await _spoken(question.text, rate), question.barge_in_s) for question in script]
     async with _server() as (server, url, settings):
+        console.print(f"the page of this server, to talk to it yourself: {url}/")
         recorder = Recorder()
         account = Account(console, recorder, folder)
         log = TurnLog(account, settings.output[0].rate)
@@ -70,7 +75,18 @@ async def demonstrate(folder: Path, script: tuple[Question, ...] = SCRIPT) -> bo
             console.print(Text(f"the server's last words: {server.last_words()}", "dim"))
         finally:
             log.finish()
-    return account.sum_up(len(script))
+        answered = account.sum_up(len(script))
+        if stays:
+            console.print(f"open {url}/ and accept its certificate; Ctrl-C ends the server")
+            await _interrupted()
+    return answered
+
+
+async def _interrupted() -> None:
+    """Wait for Ctrl-C, which then ends nothing else."""
+    pressed = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, pressed.set)
+    await pressed.wait()
 
 
 def _connected(session: RealtimeSession, started_us: int) -> Connected:
