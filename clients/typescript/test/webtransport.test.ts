@@ -159,9 +159,9 @@ describe("the server's streams", () => {
     ]);
   });
 
-  test("that are reset say so at once, and a while later if the code is missing", async () => {
+  test("that are flushed say so at once, and a while later if that may come of the end of the session", async () => {
     transport.bind(seen);
-    for (const error of [new StreamError("", { streamErrorCode: 1 }), new TypeError("?")]) {
+    for (const error of [new StreamError("", { streamErrorCode: 1 }), new TypeError("?"), new StreamError("", { streamErrorCode: 3 })]) {
       session.streams.enqueue(new ReadableStream({ start: (controller) => controller.error(error) }));
     }
     await settled();
@@ -169,9 +169,13 @@ describe("the server's streams", () => {
       { opened: 1, bidirectional: false },
       { reset: 1, code: 1 },
       { opened: 3, bidirectional: false },
+      { opened: 5, bidirectional: false },
     ]);
     await vi.advanceTimersByTimeAsync(500);
-    expect(seen.told.at(-1)).toEqual({ reset: 3, code: 0 });
+    expect(seen.told.slice(-2)).toEqual([
+      { reset: 3, code: 0 },
+      { reset: 5, code: 3 },
+    ]);
   });
 
   test("that are declined are cancelled with a code, and tell no more", async () => {

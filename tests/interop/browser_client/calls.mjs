@@ -2,37 +2,7 @@
 // anything of the package but its public door.
 
 import { connect } from "/dist/index.js";
-
-const CALL_TIMEOUT_MS = 12_000;
-const PIECE = 320;
-const PCM = { codec: "pcm16", rate: 16_000 };
-
-const failure = ({ code, name, message }) => ({ code: code ?? name, message });
-
-function within(promise, milliseconds, what) {
-    const late = new Promise((_, reject) => setTimeout(() => reject(new Error(`no ${what} in time`)), milliseconds));
-    return Promise.race([promise, late]);
-}
-
-/** The first event of a kind for which this holds. */
-const heard = (call, name, holds = () => true) =>
-    within(new Promise((resolve) => call.on(name, (event) => holds(event) && resolve(event))), CALL_TIMEOUT_MS, name);
-
-const base64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-
-/** The replies to a call as they arrive, one after another, in base64 once there are this many samples. */
-function replied(call, samples) {
-    const pieces = [];
-    let count = 0;
-    const all = new Promise((resolve) => {
-        call.on("audio", ({ pcm }) => {
-            pieces.push(...new Uint8Array(pcm.buffer));
-            count += pcm.length;
-            if (count >= samples) resolve(base64(pieces));
-        });
-    });
-    return within(all, CALL_TIMEOUT_MS, "audio");
-}
+import { CALL_TIMEOUT_MS, PCM, PIECE, failure, heard, replied, samplesOf, within } from "./calling.mjs";
 
 const loudest = (pcm) => pcm.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
 
@@ -234,14 +204,13 @@ const STRICT_CALLS = {
 
 /** Makes all calls of a page, one after another; gives what each saw, or the error that ended it. */
 export async function playAll({ token, certificateHash, audio, ...given }, strict) {
-    const bytes = Uint8Array.from(atob(audio), (character) => character.charCodeAt(0));
     const options = { token, certificateHashes: [certificateHash], transport: "webtransport" };
     const seen = {};
     for (const [name, call] of Object.entries(strict ? STRICT_CALLS : CALLS)) {
         // Shown with the driver's errors: where it stood still, if it did.
         console.log(name);
         try {
-            seen[name] = await within(call({ ...given, options, pcm: new Int16Array(bytes.buffer) }), CALL_TIMEOUT_MS, "end");
+            seen[name] = await within(call({ ...given, options, pcm: samplesOf(audio) }), CALL_TIMEOUT_MS, "end");
         } catch (error) {
             seen[name] = { failed: `${error.name}: ${error.message}` };
         }

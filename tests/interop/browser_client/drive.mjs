@@ -1,13 +1,13 @@
-// Starts a browser of this machine with a microphone of its own making, plays a page and a strict version of
-// it by a click on its button, and prints what they saw as one line of JSON.
+// Starts a browser of this machine with a microphone of its own making, plays pages by a click on their button, one
+// after another, and prints what they saw as one line of JSON.
 //
-//     node drive.mjs chromium|firefox EXECUTABLE PAGE_URL PARAMETERS_AS_JSON
+//     node drive.mjs chromium|firefox EXECUTABLE PARAMETERS_AS_JSON PAGE_URL...
 //
-// Owns the order of the page's two versions. Must not know what the page does.
+// Must not know what the pages do.
 
 import { launch } from "../browsers/launching.mjs";
 
-const [browserName, executablePath, pageUrl, parameters] = process.argv.slice(2);
+const [browserName, executablePath, parameters, ...urls] = process.argv.slice(2);
 
 const browser = await launch(browserName, executablePath, {
     args: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
@@ -21,7 +21,7 @@ try {
     page.on("console", (message) => console.error(message.text()));
     page.on("pageerror", (error) => console.error(error));
     const seen = {};
-    for (const url of [pageUrl, `${pageUrl}?strict`]) {
+    for (const url of urls) {
         await page.goto(url);
         await page.evaluate((given) => window.play(given), JSON.parse(parameters));
         await page.click("button");

@@ -1,10 +1,11 @@
-// Waits for its button, then makes all calls: a browser lets a page sound only when somebody has clicked.
+// Waits for its button, then makes all calls of a module: a browser lets a page sound only when somebody has clicked.
 
-import { playAll } from "./calls.mjs";
+const wanted = new URLSearchParams(location.search);
 
-window.play = (given) => {
+window.play = async (given) => {
+    const { playAll } = await import(`./${wanted.get("module")}.mjs`);
     window.played = new Promise((resolve, reject) => {
-        const start = () => playAll(given, location.search === "?strict").then(resolve, reject);
+        const start = () => playAll(given, wanted.has("strict")).then(resolve, reject);
         document.querySelector("button").addEventListener("click", start, { once: true });
     });
 };

@@ -4,13 +4,14 @@ Owns the built package, the page's files and a loudspeaker. Must not know what i
 """
 
 import asyncio
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
 from asyncio.subprocess import DEVNULL
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -38,7 +39,21 @@ def build() -> None:
     )
 
 
+Deeds = Mapping[str, Callable[[], None]]
+"""What a page can have done to its network, by name."""
+
+
 class _Files(SimpleHTTPRequestHandler):
+    def __init__(self, *given: Any, deeds: Deeds) -> None:
+        self._deeds = deeds
+        super().__init__(*given)
+
+    def do_POST(self) -> None:
+        """Do something to the network."""
+        self._deeds[self.path.removeprefix("/do/")]()
+        self.send_response(204)
+        self.end_headers()
+
     def translate_path(self, path: str) -> str:
         """The built package stands beside this folder's files."""
         root = PACKAGE if path.startswith("/dist/") else FOLDER
@@ -46,7 +61,7 @@ class _Files(SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Forbid what strict pages forbid."""
-        blob = "" if self.path.endswith("?strict") else " blob:"
+        blob = "" if self.path.endswith("strict") else " blob:"
         self.send_header("Content-Security-Policy", POLICY.format(blob=blob))
         super().end_headers()
 
@@ -72,10 +87,19 @@ def _loudspeaker(folder: Path) -> Iterator[dict[str, str]]:
             os.kill(int((folder / "pulse" / "pid").read_text()), signal.SIGTERM)
 
 
-async def played(browser: str, parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Let a browser make all calls of the page; `folder` is for what it leaves behind."""
-    with page_server(_Files) as page_url, _loudspeaker(folder) as sound:
-        arguments = (browser, program(browser), page_url, json.dumps(parameters))
+async def played(
+    browser: str,
+    parameters: dict[str, Any],
+    folder: Path,
+    pages: Sequence[str] = ("calls", "calls&strict"),
+    deeds: Deeds | None = None,
+) -> dict[str, Any]:
+    """Let a browser make all calls of these pages: modules of this folder, "strict" with a policy that forbids
+    code made on the spot. `folder` is for what it leaves; `deeds` are called from other threads."""
+    handler = functools.partial(_Files, deeds=deeds or {})
+    with page_server(handler) as page_url, _loudspeaker(folder) as sound:
+        urls = [f"{page_url}?module={page}" for page in pages]
+        arguments = (browser, program(browser), json.dumps(parameters), *urls)
         command = (package_node(), str(FOLDER / "drive.mjs"), *arguments)
         async with driver(command, DEVNULL, os.environ | sound) as process:
             try:

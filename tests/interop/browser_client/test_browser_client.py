@@ -106,7 +106,7 @@ def test_a_page_sees_how_the_network_does(seen: Seen) -> None:
 def test_a_page_hangs_up(seen: Seen) -> None:
     echo = seen.call("echo")
     assert echo["states"] == ["live", "ended"]
-    assert echo["ending"] == {"by": "local", "code": 0, "reason": "hung up"}
+    assert echo["ending"] == {"by": "local", "code": 0, "reason": "hung up", "unsentMs": 0}
     (end,) = seen.calls_of("echo")
     assert (end["by"], end["code"], end["reason"]) == ("peer", 0, "hung up")
 

@@ -133,9 +133,10 @@ export class WebTransportTransport implements Transport {
       }
     } catch (error) {
       if (!this.incoming.has(id)) return;
-      // Either browser has a race in which a code is missing; and an end of the session ends its streams.
+      // Either browser has a race in which a code is missing; and an end of the session ends its streams, in Chromium with
+      // a code of theirs. So only what has to take effect at once does.
       const code = codeIn(error);
-      if (id % 2 && code !== null) this.listening.streamReset(id, code);
+      if (id % 2 && code === StreamCode.FLUSHED) this.listening.streamReset(id, code);
       else this.later(() => this.listening.streamReset(id, code ?? StreamCode.NO_ERROR));
     } finally {
       this.incoming.delete(id);
