@@ -94,8 +94,8 @@ async def played(
     pages: Sequence[str] = ("calls", "calls&strict"),
     deeds: Deeds | None = None,
 ) -> dict[str, Any]:
-    """Let a browser make all calls of these pages: modules of this folder, "strict" with a policy that forbids
-    code made on the spot. `folder` is for what it leaves; `deeds` are called from other threads."""
+    """Let a browser make all calls of these pages: modules of this folder, "strict" with a policy that
+    forbids code made on the spot. `folder` is for what it leaves; `deeds` are called from other threads."""
     handler = functools.partial(_Files, deeds=deeds or {})
     with page_server(handler) as page_url, _loudspeaker(folder) as sound:
         urls = [f"{page_url}?module={page}" for page in pages]
