@@ -10,7 +10,7 @@ what happened, and `next_deadline` when `on_time` is due.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from legato.lb.servers import Address, Listed, Names, Network, Snapshot, judge, order, shown
+from legato.lb.servers import Address, Listed, Names, Network, Places, Snapshot, judge, order, shown
 from legato.lb.states import Signal, State, moved
 from legato.lb.weights import Load, shares
 
@@ -37,6 +37,8 @@ class FleetTerms:
     """Weights change no more often than this."""
     allowed: tuple[Network, ...] = ()
     """Where servers may be; anywhere if it is empty."""
+    balancers: frozenset[Address] = frozenset()
+    """Where none may be: packets would go round in a circle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,7 @@ class Fleet:
         than the end, and servers that really end fall silent.
         """
         known = {name: at for at, member in self._members.items() for name in member.listed.server_ids}
-        judged = judge(snapshot, known, self.terms.allowed, self.names)
+        judged = judge(snapshot, known, Places(self.terms.allowed, self.terms.balancers), self.names)
         if not judged.servers:
             empty = "the list has no usable server"
             kept = ": the servers known so far are kept" if self._members else ": there is nobody to send to"

@@ -9,7 +9,7 @@ name the one that already had it keeps it; if neither had, the lower address doe
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from legato.core.errors import SettingsError
@@ -21,6 +21,7 @@ __all__ = [
     "Listed",
     "Names",
     "Network",
+    "Places",
     "Snapshot",
     "address_of",
     "judge",
@@ -68,6 +69,14 @@ class Snapshot:
     """What the source could not read of it, in sentences."""
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where servers may be: in one of `allowed`, or anywhere if that is empty, but not at a balancer."""
+
+    allowed: Sequence[Network] = ()
+    balancers: Collection[Address] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """The part of a list that can be used, with the names spelled out, and what is wrong with the rest."""
@@ -93,18 +102,16 @@ def address_of(host: str, port: int) -> Address:
     return str(parsed), port
 
 
-def judge(
-    snapshot: Snapshot, known: Mapping[bytes, Address], allowed: Sequence[Network], names: Names
-) -> Judged:
+def judge(snapshot: Snapshot, known: Mapping[bytes, Address], places: Places, names: Names) -> Judged:
     """Which servers of a list can be used.
 
-    `known` says who has which name now; `allowed` is where servers may be, anywhere if it is empty; `names`
-    calls those that are listed without a name.
+    `known` says who has which name now; `places` says where servers may be; `names` calls those that are
+    listed without a name.
     """
     problems = list(snapshot.problems)
     accepted: dict[Address, Listed] = {}
     for listed in snapshot.servers:
-        problem = _problem(listed, allowed) or _again(listed, accepted)
+        problem = _problem(listed, places) or _again(listed, accepted)
         if problem:
             problems.append(problem)
         else:
@@ -118,7 +125,7 @@ def judge(
     return _unique(accepted, known, names, problems)
 
 
-def _problem(listed: Listed, allowed: Sequence[Network]) -> str | None:
+def _problem(listed: Listed, places: Places) -> str | None:
     """What is wrong with one entry by itself."""
     host, port = listed.address
     server = f"server {shown(listed.address)}"
@@ -132,7 +139,9 @@ def _problem(listed: Listed, allowed: Sequence[Network]) -> str | None:
     if any(not 1 <= len(name) <= MAX_ID_OCTETS for name in listed.server_ids):
         return f"{server} is left out: a server ID has 1 to {MAX_ID_OCTETS} octets"
     parsed = ipaddress.ip_address(host)
-    if allowed and not any(parsed in network for network in allowed):
+    if listed.address in places.balancers:
+        return f"{server} is left out: it is a balancer, and packets would go round in a circle"
+    if places.allowed and not any(parsed in network for network in places.allowed):
         return (
             f"{server} is left out: it is outside the allowed networks, and the balancer sends nowhere else"
         )
