@@ -22,7 +22,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env=variables | environment | {"COLUMNS": "100"},
-        timeout=20,
+        timeout=100,
         check=False,
     )
 
@@ -152,7 +152,7 @@ class TestProcess:
 
     def test_a_reader_that_leaves_is_no_failure_to_talk_about(self) -> None:
         command = f"{sys.executable} -m legato settings --reference | true"
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=100, check=False)
         assert done.stderr == ""
 
     def test_settings_can_be_checked(self, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ class TestServe:
             port = other.getsockname()[1]
             command = [*PROGRAM, "serve", "--agent", "echo", "--port", str(port)]
             done = subprocess.run(
-                command, capture_output=True, text=True, env=environment, timeout=20, check=False
+                command, capture_output=True, text=True, env=environment, timeout=100, check=False
             )
         assert done.returncode == 1
         assert done.stderr == f"legato: port {port} is in use ({name}): choose another with --port\n"
@@ -122,7 +122,7 @@ class TestServe:
     def test_an_agent_that_is_none(self, environment: dict[str, str]) -> None:
         command = [*PROGRAM, "serve", "--agent", "nobody"]
         done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=20, check=False
+            command, capture_output=True, text=True, env=environment, timeout=100, check=False
         )
         assert done.returncode == 2
         assert done.stderr.startswith("legato: 'nobody' ")
@@ -167,7 +167,7 @@ class TestTalk:
         with serving(environment) as server:
             url = f"https://localhost:{server.port}"
             process = talk(environment, str(wav), "--url", url, "--json", "--save", str(saved), *flags)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=100)
         assert err == ""
         assert process.returncode == 0
         lines = [json.loads(line) for line in out.splitlines()]
@@ -189,14 +189,14 @@ class TestTalk:
     def test_in_a_pipe_it_prints_only_what_was_said(self, environment: dict[str, str], wav: Path) -> None:
         with serving(environment) as server:
             process = talk(environment, str(wav), "--url", f"https://127.0.0.1:{server.port}")
-            assert process.communicate(timeout=20) == ("you: \nlegato: \n", "")
+            assert process.communicate(timeout=100) == ("you: \nlegato: \n", "")
             assert process.returncode == 0
 
     def test_a_wrong_certificate_hash(self, environment: dict[str, str], wav: Path) -> None:
         with serving(environment) as server:
             url = f"https://localhost:{server.port}"
             process = talk(environment, str(wav), "--url", url, "--cert-hash", "00" * 32)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=100)
         assert (process.returncode, out) == (1, "")
         assert err.startswith("legato: ")
         assert "certificate" in err
@@ -205,7 +205,7 @@ class TestTalk:
     def test_a_wrong_path(self, environment: dict[str, str], wav: Path) -> None:
         with serving(environment) as server:
             process = talk(environment, str(wav), "--url", f"https://localhost:{server.port}/elsewhere")
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=100)
         assert (process.returncode, out) == (1, "")
         assert "404" in err
         assert len(err.splitlines()) == 1
@@ -218,7 +218,7 @@ class TestTalk:
             assert process.stdout is not None
             assert json.loads(process.stdout.readline())["type"] == "connected"
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=100)
             assert process.returncode == 130
             assert err == ""
             assert json.loads(out.splitlines()[-1])["type"] == "closed"
@@ -233,7 +233,7 @@ class TestTalk:
             process = talk(environment, str(wav), "--url", f"https://127.0.0.1:{silent.getsockname()[1]}")
             assert silent.recv(2048)
             process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=10) == ("", "")
+            assert process.communicate(timeout=100) == ("", "")
             assert process.returncode == 130
 
     def test_a_second_interrupt_ends_a_draining_server(self, environment: dict[str, str], wav: Path) -> None:
@@ -245,7 +245,7 @@ class TestTalk:
             server.process.send_signal(signal.SIGINT)
             assert server.log("draining")["calls"] == 1
             assert server.end(signal.SIGINT) == 130
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=100)
             assert process.returncode == 1
             assert json.loads(out.splitlines()[-1])["code"] == 1
             assert err.startswith("legato: session closed by peer, code 1")

@@ -80,7 +80,7 @@ def test_a_server_that_is_not_there(wav: str) -> None:
         capture_output=True,
         text=True,
         env=dict(os.environ),
-        timeout=25,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 1

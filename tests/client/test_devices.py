@@ -20,7 +20,7 @@ async def test_it_plays_in_order_and_then_silence() -> None:
     done = asyncio.Event()
     speaker = VirtualSpeaker(heard.extend)
     speaker.start(buffer, lambda: done.set() if item.state == "done" else None)
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 60)
     speaker.stop()
     assert bytes(heard[: len(said)]) == said
     assert not any(heard[len(said) :])
@@ -39,7 +39,7 @@ async def test_it_can_be_stopped_by_what_it_calls_and_again() -> None:
         stopped.set()
 
     speaker.start(PlaybackBuffer(RATE), on_pull)
-    await asyncio.wait_for(stopped.wait(), 5)
+    await asyncio.wait_for(stopped.wait(), 60)
     speaker.stop()
     for _ in range(5):
         await asyncio.sleep(0)

@@ -95,7 +95,7 @@ async def test_the_websocket_says_nothing_before_it_has_won(
     place.race.send(control, b"hello")
     audio = place.race.open_stream(False)
     place.race.send(audio, b"a")
-    await asyncio.wait_for(place.websocket.started.wait(), 5)
+    await asyncio.wait_for(place.websocket.started.wait(), 60)
     place.race.send(audio, b"b", True)
     assert not place.websocket.server.streams
     place.websocket.consent()
@@ -146,7 +146,7 @@ async def test_an_answer_of_the_server_over_udp_is_final(place: Place) -> None:
 async def test_an_answer_to_the_websocket_is_not(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(race, "HEAD_START_S", 0)
     place.begin()
-    await asyncio.wait_for(place.websocket.started.wait(), 5)
+    await asyncio.wait_for(place.websocket.started.wait(), 60)
     place.websocket.runner.closed("peer", 0, "the server answered 403")
     assert place.caller.end is None
     place.webtransport.consent()

@@ -25,7 +25,7 @@ DOCUMENTS = [
 ]
 RUNNABLE = [path for path in DOCUMENTS if any(block.language in ("sh", "python") for block in blocks(path))]
 ADDRESS = "//localhost:4433"
-LIMIT_S = 30
+LIMIT_S = 90
 
 
 def named(path: Path) -> str:

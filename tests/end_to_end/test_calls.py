@@ -56,7 +56,7 @@ async def test_every_sample_arrives(start_server: StartServer) -> None:
     server = await start_server(agent)
     async with connect(url(server), PLAIN) as session:
         speak(session, said)
-        await asyncio.wait_for(agent.done.wait(), 10)
+        await asyncio.wait_for(agent.done.wait(), 60)
     assert bytes(agent.heard) == said
 
 
@@ -66,7 +66,7 @@ async def test_what_is_said_while_connecting_arrives_too(start_server: StartServ
     server = await start_server(agent)
     session = connect(url(server), PLAIN)
     speak(session, said)
-    await asyncio.wait_for(agent.done.wait(), 10)
+    await asyncio.wait_for(agent.done.wait(), 60)
     await session.close()
     assert bytes(agent.heard) == said
 
@@ -141,7 +141,7 @@ async def test_interrupting_is_exact_on_both_sides(start_server: StartServer) ->
                     session.interrupt()
         assert stopped is not None
         assert session.playback.buffered == 0
-        assert await asyncio.wait_for(heard, 5) == stopped.played * 1000 // 24_000
+        assert await asyncio.wait_for(heard, 60) == stopped.played * 1000 // 24_000
 
 
 async def test_statistics_and_events(start_server: StartServer) -> None:
@@ -221,7 +221,7 @@ async def test_draining_lets_calls_end_and_takes_no_new_ones(start_server: Start
             async with connect(url(server), PLAIN):
                 pass
         leave.set()
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 60)
         ended = await session.wait_closed()
         assert ended.code == 0
 

@@ -169,7 +169,7 @@ async def test_a_client_that_never_comes_back_ends_its_call_after_the_window(
     async with person.session:
         await until(lambda: len(person.played) > 4_800)
         relay.dark = True
-        ended = await asyncio.wait_for(person.session.wait_closed(), 10)
+        ended = await asyncio.wait_for(person.session.wait_closed(), 60)
         await until(lambda: server.calls == 0)
     assert ended.by == "transport"
     with pytest.raises(SessionClosed):
@@ -215,6 +215,6 @@ async def test_a_second_client_with_the_ticket_ends_the_first_with_a_clear_code(
             hello = msgspec.structs.replace(line.session.hello, resume=request)
             thief = line._connection(ClientSession(hello, line.clock()))
             line._dial(thief, SessionCode.NO_ERROR)
-            ended = await asyncio.wait_for(first.wait_closed(), 10)
+            ended = await asyncio.wait_for(first.wait_closed(), 60)
             thief.hang_up()
     assert (ended.by, ended.code) == ("peer", SessionCode.REPLACED)

@@ -70,7 +70,7 @@ async def _perform(browser: str) -> Performance:
         async with played(browser, "scenes.mjs", parameters) as page:
             # A session that stays open shows in its test.
             with suppress(TimeoutError):
-                await asyncio.wait_for(running.all_ended(), 5)
+                await asyncio.wait_for(running.all_ended(), 60)
         return Performance(browser, page, {record.path: record for record in running.sessions})
 
 

@@ -71,7 +71,7 @@ async def driver(
         # The browser has a process group of its own and ends only with a driver that has the time to end it.
         with suppress(ProcessLookupError, TimeoutError):
             process.terminate()
-            await asyncio.wait_for(process.wait(), 5)
+            await asyncio.wait_for(process.wait(), 60)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

@@ -5,7 +5,7 @@ from tests.interop.browser import Performance, perform
 from tests.interop.driving import EXECUTABLES
 from tests.interop.scenes import CLOSE_CODE, CLOSE_REASON, RESET_CODE, SPEECH, STOP_CODE
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module", params=EXECUTABLES)

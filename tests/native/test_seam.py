@@ -36,7 +36,7 @@ async def test_an_event_loop_is_woken_once_per_batch(pair):
         stream = pair.client.endpoint.open_stream(ours, False)
         pair.client.endpoint.send(stream, b"%d" % number, True)
     time.sleep(0.2)  # noqa: ASYNC251 - the loop is blocked on purpose while everything arrives
-    await asyncio.wait_for(finished, 10)
+    await asyncio.wait_for(finished, 60)
     loop.remove_reader(pair.server.endpoint.fileno())
     assert wakes < 50
     received = sorted(int(data) for _, _, data in pair.server.of(_native.STREAM_DATA))

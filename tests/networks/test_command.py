@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 def netem(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
-    return subprocess.run([LEGATO, "netem", *words], capture_output=True, text=True, timeout=25)
+    return subprocess.run([LEGATO, "netem", *words], capture_output=True, text=True, timeout=100)
 
 
 @pytest.fixture(autouse=True)

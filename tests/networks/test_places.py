@@ -22,7 +22,7 @@ PEER = str(Path(__file__).with_name("peer.py"))
 PORT = 4000
 Network = Callable[..., Link]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ class Caller:
         return next((event for event in self.events if isinstance(event, SessionEnded)), None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()

@@ -28,7 +28,7 @@ from legato.testing.realtime import check_server_events
 from legato.transports.websocket_upgrade import ServerWebSocket
 from legato.trust import new_api_key
 
-ANSWER_S = 5
+ANSWER_S = 60
 KEY, OTHER_KEY = new_api_key(), new_api_key()
 FRAME = bytes(range(256)) * 3 + bytes(192)
 DELTA = "response.output_audio.delta"

@@ -17,7 +17,7 @@ from legato import Call, Server, ServerSettings
 from legato.core.wire.messages import JsonObject
 from legato.server.realtime_http import REALTIME_PATH
 
-ANSWER_S = 5
+ANSWER_S = 60
 
 
 @pytest.fixture(autouse=True)

@@ -92,7 +92,7 @@ async def test_an_agent_that_does_not_return_is_cancelled_when_the_server_stops(
     await server.start()
     async with connect(url(server), PLAIN) as session:
         await agent.arrived.wait()
-        await asyncio.wait_for(server.stop(), 5)
+        await asyncio.wait_for(server.stop(), 60)
         assert agent.cancelled.is_set()
         assert server.calls == 0
         assert (await session.wait_closed()).code == SessionCode.GOING_AWAY
@@ -109,7 +109,7 @@ async def test_an_agent_that_ignores_its_cancellation_does_not_hold_the_server(
     async with connect(url(server), PLAIN):
         await agent.arrived.wait()
         await server.drain(0.05)
-        await asyncio.wait_for(server.stop(), 5)
+        await asyncio.wait_for(server.stop(), 60)
     assert agent.cancelled.is_set()
     assert server.calls == 1
 
@@ -139,6 +139,6 @@ async def test_a_stopped_server_has_no_calls_and_an_unknown_agent_is_named() -> 
 async def test_a_call_has_a_longest_duration(agent: Agent) -> None:
     async with Server(settings(limits={"session_seconds": 0.1}), agent) as server:
         async with connect(url(server), PLAIN) as session:
-            ended = await asyncio.wait_for(session.wait_closed(), 5)
+            ended = await asyncio.wait_for(session.wait_closed(), 60)
             assert (ended.code, ended.reason) == (SessionCode.GOING_AWAY, "the call lasted too long")
         agent.let_go.set()

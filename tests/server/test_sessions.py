@@ -72,11 +72,11 @@ async def test_an_agent_that_outlives_its_call_is_cancelled_and_one_that_ignores
     await caller.until(lambda: any(isinstance(event, Welcomed) for event in caller.events))
     caller.session.close(0, "", 0)
     caller.driver.settle()
-    await asyncio.wait_for(cancelled.wait(), 5)
-    await asyncio.wait_for(named.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), 60)
+    await asyncio.wait_for(named.wait(), 60)
     assert len(calls) == 1
     let_go.set()
-    await asyncio.wait_for(calls.wait_empty(), 5)
+    await asyncio.wait_for(calls.wait_empty(), 60)
 
 
 async def test_going_away_is_announced_and_then_done() -> None:

@@ -46,7 +46,7 @@ async def test_a_player_that_stops_an_unfinished_reply_ends_it() -> None:
     caller.report()
     caller.session.send_event({"type": "response.cancel"}, 0)
     caller.driver.settle()
-    await asyncio.wait_for(closed.wait(), 5)
+    await asyncio.wait_for(closed.wait(), 60)
     await first.finished
     assert first.interrupted
     second = call.say(said("Next."))
@@ -67,7 +67,7 @@ async def test_a_player_that_is_done_too_early_settles_nothing() -> None:
     caller.driver.settle()
     await caller.until(lambda: caller.playback.buffered >= 3 * PCM.rate)
     call.interrupt()
-    await asyncio.wait_for(closed.wait(), 5)
+    await asyncio.wait_for(closed.wait(), 60)
     await utterance.finished
     assert utterance.interrupted
 
@@ -78,7 +78,7 @@ async def test_a_caller_without_reports_is_taken_to_hear_in_real_time() -> None:
     call = await agent.call
     first = call.say(said("Short.", samples=PCM.rate // 20))
     second = call.say(said("Shorter.", samples=PCM.rate // 50))
-    await asyncio.wait_for(second.finished, 5)
+    await asyncio.wait_for(second.finished, 60)
     assert (first.heard_ms, first.heard_text, first.interrupted) == (50, "Short.", False)
     assert (second.heard_ms, second.interrupted) == (20, False)
     assert caller.ended is None
@@ -167,7 +167,7 @@ async def test_a_player_that_stands_still_does_not_hold_a_finished_call(
         call.say(said("Goodbye."))
 
     caller, calls = await dial(polite)
-    await asyncio.wait_for(calls.wait_empty(), 5)
+    await asyncio.wait_for(calls.wait_empty(), 60)
     await caller.until(lambda: caller.ended is not None)
     assert caller.whole == 1
 
@@ -191,7 +191,7 @@ async def test_content_that_takes_its_time_holds_a_call_whose_agent_has_returned
     await caller.until(lambda: caller.whole == 1)
     assert len(calls) == 1
     caller.play(1000)
-    await asyncio.wait_for(calls.wait_empty(), 5)
+    await asyncio.wait_for(calls.wait_empty(), 60)
 
 
 async def test_a_caller_without_reports_hears_an_agent_out_that_has_returned(
@@ -204,7 +204,7 @@ async def test_a_caller_without_reports_hears_an_agent_out_that_has_returned(
 
     silent = hello(capabilities=Capabilities(playback_reports=False))
     caller, calls = await dial(brief, silent, lead_ms=100)
-    await asyncio.wait_for(calls.wait_empty(), 10)
+    await asyncio.wait_for(calls.wait_empty(), 60)
     await caller.until(lambda: caller.ended is not None)
     assert caller.items[1].received == PCM.rate
     assert caller.whole == 1
@@ -215,6 +215,6 @@ async def test_saying_nothing_ends_at_once() -> None:
         call.say(said())
 
     caller, calls = await dial(brief)
-    await asyncio.wait_for(calls.wait_empty(), 5)
+    await asyncio.wait_for(calls.wait_empty(), 60)
     await caller.until(lambda: caller.ended is not None)
     assert "response.done" in caller.types

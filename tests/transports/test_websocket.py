@@ -25,7 +25,7 @@ from legato.transports.messages import MessageLimits
 from legato.transports.websocket import WebSocketConnection
 from legato.transports.websocket_upgrade import IncomingWebSocket, ServerWebSocket
 
-ANSWER_S = 5
+ANSWER_S = 60
 
 
 class Owner:

@@ -110,7 +110,7 @@ async def test_it_keeps_the_contract(loopback: Loopback) -> None:
         first = WebSocketTransport(server=False)
         first.handler = near(first)
         await first.connect(loopback.target)
-        second = await asyncio.wait_for(loopback.made.get(), 5)
+        second = await asyncio.wait_for(loopback.made.get(), 60)
 
         async def release() -> None:
             first.close(0, "")
@@ -123,7 +123,7 @@ async def test_it_keeps_the_contract(loopback: Loopback) -> None:
 
 async def messages(peer: ClientConnection) -> AsyncIterator[mux.Message]:
     """What the server says, to its end."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for data in peer:
             assert isinstance(data, bytes)
             message = mux.decode(data)
@@ -132,7 +132,7 @@ async def messages(peer: ClientConnection) -> AsyncIterator[mux.Message]:
 
 
 async def served(loopback: Loopback) -> WebSocketTransport:
-    return await asyncio.wait_for(loopback.made.get(), 5)
+    return await asyncio.wait_for(loopback.made.get(), 60)
 
 
 class TestOrder:
@@ -249,7 +249,7 @@ async def test_a_trickle_is_answered_too(loopback: Loopback, monkeypatch: pytest
 
     connection.on_pong = told
     client.send(client.open_stream(False), b"a")
-    await asyncio.wait_for(answered.wait(), 5)
+    await asyncio.wait_for(answered.wait(), 60)
     assert client.statistics().bytes_received > before
     client.close(0, "")
     await client.released()
@@ -489,11 +489,11 @@ class TestConnecting:
         loopback.answer = lambda _: asked.set()
         near = Recorder()
         client = await loopback.dial(near)
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), 60)
         client.close(0, "never mind")
         await near.until(lambda: near.end is not None, "the end is reported")
         assert near.end == ("local", 0, "never mind")
-        await asyncio.wait_for(client.released(), 5)
+        await asyncio.wait_for(client.released(), 60)
 
     async def test_an_answer_that_is_no_http(self, loopback: Loopback) -> None:
         def answer(incoming: IncomingWebSocket) -> None:

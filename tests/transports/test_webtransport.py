@@ -57,7 +57,7 @@ class Loopback:
         self.arrived.clear()
         self.makers.append(far)
         first = self.client.connect(self.target, near)
-        await asyncio.wait_for(self.arrived.wait(), 10)
+        await asyncio.wait_for(self.arrived.wait(), 60)
         return first, self.accepted[-1]
 
     async def close(self) -> None:

@@ -37,7 +37,7 @@ async def check_agent(make: Callable[[], Agent], speech: bytes) -> None:
 
 async def _finished(agent: Agent, call: MemoryCall) -> None:
     """The agent's whole life, which ends with the call's audio."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await agent(call)
 
 

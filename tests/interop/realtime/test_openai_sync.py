@@ -120,7 +120,7 @@ def test_a_secret(server: Stage) -> None:
     talk.check()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_process_that_is_restarted_is_found_again(server: Stage) -> None:
     """`legato serve` ends on SIGTERM, and another one starts on the same port while the package waits."""
     port = free_port()
