@@ -47,6 +47,11 @@ class Inbox(Generic[T]):
                 waiter.set_result(None)
         return len(items)
 
+    @property
+    def oldest(self) -> T | None:
+        """The item that has waited longest."""
+        return self._items[0] if self._items else None
+
     def drop_oldest(self) -> None:
         """Discard the item that has waited longest."""
         self._items.popleft()

@@ -194,6 +194,11 @@ class Call(Protocol):
         """Opaque, unique, safe to log."""
 
     @property
+    def rebuilt(self) -> bool:
+        """Whether the call began on another server, whose agent is gone: the conversation so far is in
+        `dialogue`, and `audio` goes on behind what that agent has understood."""
+
+    @property
     def input_format(self) -> AudioFormat:
         """Format of the payloads in `audio`; fixed for the call."""
 

@@ -98,7 +98,7 @@ class Turns:
         hearing = self._hearing = Hearing(self._call, stages[1], self._on_speech, self._on_words)
         listener = Listener(self._call, stages, self._settings, hearing.heard, executor)
         hearing.follow(listener)
-        if self._settings.greeting:
+        if self._settings.greeting and not self._call.rebuilt:
             self._start(self._take_up([self._settings.greeting]))
         self._start(self._obey())
         await listener.run()

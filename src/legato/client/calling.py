@@ -28,7 +28,8 @@ class Calling:
 
     def __init__(self, target: ConnectTarget, settings: ClientSettings) -> None:
         """Call `target` as `settings` say. Raises `TransportError`."""
-        self._target = target
+        self.target = target
+        """Whom the next connection calls."""
         self._choice = settings.transport
         self._endpoint: WebTransportEndpoint | None = None
         if self._choice != "websocket":
@@ -68,7 +69,7 @@ class Calling:
 
     def _webtransport(self, bind: Callable[[Transport], Handler]) -> WebTransportSession:
         assert self._endpoint is not None
-        return self._endpoint.connect(self._target, bind)
+        return self._endpoint.connect(self.target, bind)
 
     def _websocket(self, bind: Callable[[Transport], Handler]) -> WebSocketTransport:
         # Most calls never need it, and it takes longer to load than they take to connect.
@@ -76,7 +77,7 @@ class Calling:
 
         transport = WebSocketTransport(server=False)
         transport.handler = bind(transport)
-        task = asyncio.get_running_loop().create_task(transport.connect(self._target), name="websocket")
+        task = asyncio.get_running_loop().create_task(transport.connect(self.target), name="websocket")
         for over in [one for one, known in self._websockets.items() if one.done() and known.over]:
             del self._websockets[over]
         self._websockets[task] = transport

@@ -11,10 +11,13 @@ from legato.core.wire.codes import SessionCode
 from legato.session_driver import Reactions, SessionDriver
 from legato.transports.base import Transport, TransportStatistics
 
-__all__ = ["Connection", "PathWatch"]
+__all__ = ["SOON_SUSPICIOUS_US", "SUSPICIOUS_US", "Connection", "PathWatch"]
 
 SUSPICIOUS_US = 1_500_000
 """How long nothing may come while something is expected, before another connection is tried."""
+
+SOON_SUSPICIOUS_US = 500_000
+"""The same for a call that another server could continue: it is the server that may be gone."""
 
 ECHO_US = 250_000
 """What is sent this long after the last packet came is no answer to that packet, and so expects one."""
@@ -23,9 +26,10 @@ ECHO_US = 250_000
 class Connection:
     """One session over one transport."""
 
-    def __init__(self, session: ClientSession, reactions: Reactions) -> None:
-        """Hold `session`, not connected yet."""
+    def __init__(self, session: ClientSession, reactions: Reactions, url: str) -> None:
+        """Hold `session`, not connected yet, for the server at `url`."""
         self.session = session
+        self.url = url
         self.driver: SessionDriver[ClientSession] | None = None
         self.transport: Transport | None = None
         self._reactions = reactions
@@ -74,8 +78,9 @@ class PathWatch:
         self._sent = 0
         self._unanswered_us: int | None = None
 
-    def look(self, figures: TransportStatistics, now_us: int) -> bool:
-        """Take a connection's figures of now; returns whether it seems dead."""
+    def look(self, figures: TransportStatistics, now_us: int, patience_us: int = SUSPICIOUS_US) -> bool:
+        """Take a connection's figures of now; returns whether it seems dead: what is expected has not come
+        for `patience_us` and four round trips."""
         if figures.bytes_received != self._received:
             self._received = figures.bytes_received
             self.heard_us = now_us
@@ -87,4 +92,6 @@ class PathWatch:
         ):
             self._unanswered_us = now_us
         self._sent = figures.bytes_sent
-        return self._unanswered_us is not None and now_us - self._unanswered_us >= SUSPICIOUS_US
+        if self._unanswered_us is None:
+            return False
+        return now_us - self._unanswered_us >= max(patience_us, 4 * figures.rtt_us)

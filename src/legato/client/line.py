@@ -4,7 +4,8 @@ Owns which connection is at work and when another one is opened beside it. It mu
 the events of a session mean beyond its beginning and its end.
 
 Make before break: while a path is only suspicious, the old connection goes on until the new one is welcomed,
-and if it recovers before that the attempt is given up.
+and if it recovers before that the attempt is given up. A server that says that it stops is left in the same
+way, at a pause of the conversation. The server that has the call is asked first, others a moment later.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from legato.client.address import resolve_target
 from legato.client.calling import Calling
-from legato.client.connection import Connection, PathWatch
+from legato.client.connection import SOON_SUSPICIOUS_US, SUSPICIOUS_US, Connection, PathWatch
 from legato.client.events import Resumed
 from legato.client.settings import ClientSettings
 from legato.core.client_session import ClientSession
@@ -32,8 +34,14 @@ from legato.session_driver import monotonic_us
 
 __all__ = ["CallerLine"]
 
-LOOK_S = 0.25
+LOOK_S = 0.1
 """How often the path is looked at."""
+
+HEAD_START_S = 0.25
+"""How long a server is asked before another one is asked beside it."""
+
+LEAVING_S = 2.0
+"""How long before a server stops its callers leave it at the latest, pause or not."""
 
 FIRST_TRY_S = 2.0
 LONGEST_TRY_S = 8.0
@@ -61,15 +69,17 @@ class CallerLine:
         self.clock = monotonic_us
         self._url = url
         self._settings = settings
-        self._calling: Calling | None = None
+        self._callings: dict[str, Calling] = {}
         self._uplink = UplinkSettings(
             group_us=settings.group_ms * 1000, resume_us=round(settings.resume_s * 1_000_000)
         )
         self._reactions = reactions
         self._path = PathWatch(self.clock())
-        self._current = self._connection(ClientSession(hello, self.clock(), self._uplink))
-        self._next: Connection | None = None
-        self._taken: asyncio.Future[bool] | None = None
+        self._current = self._connection(ClientSession(hello, self.clock(), self._uplink), url)
+        self._attempts: list[Connection] = []
+        self._news = asyncio.Event()
+        self._leaving = False
+        self._leave: Callable[[], bool] | None = None
         self._tries = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -90,12 +100,18 @@ class CallerLine:
     async def connect(self) -> None:
         """Make the first connection. Raises `SettingsError` or `TransportError`."""
         try:
-            self._calling = Calling(await resolve_target(self._url, self._settings), self._settings)
-            self._dial(self._current, SessionCode.NO_ERROR)
+            await self._dial(self._current, SessionCode.NO_ERROR)
         except LegatoError:
             raise
         except Exception as error:
             raise ConnectError(f"cannot call {self._url}: {error}") from error
+
+    def leave(self, in_ms: int, pausing: Callable[[], bool]) -> None:
+        """The server stops in `in_ms`: go to another one when the conversation is `pausing`, or shortly
+        before that."""
+        if self.session.carries:
+            latest = self.clock() + 1000 * max(0, in_ms - round(LEAVING_S * 1000))
+            self._leave = lambda: pausing() or self.clock() >= latest
 
     def stop(self) -> None:
         """Look for no other connection any more."""
@@ -105,28 +121,38 @@ class CallerLine:
 
     def hang_up(self) -> None:
         """End the session."""
-        if self._next is not None:
-            self._next.hang_up()
+        for connection in self._attempts:
+            connection.hang_up()
         self._current.hang_up()
         self.stop()
 
     async def close(self) -> None:
         """Release the sockets; the session has ended. Idempotent."""
-        if self._calling is not None:
-            await self._calling.close()
+        for calling in self._callings.values():
+            await calling.close()
 
-    def _dial(self, connection: Connection, given_up: SessionCode) -> None:
-        assert self._calling is not None
-        connection.transport = self._calling.connect(connection.bind, given_up)
+    async def _dial(self, connection: Connection, given_up: SessionCode) -> None:
+        calling = self._callings.get(connection.url)
+        if calling is None:
+            target = await resolve_target(connection.url, self._settings)
+            calling = self._callings[connection.url] = Calling(target, self._settings)
+        connection.transport = calling.connect(connection.bind, given_up)
         connection.settle()
 
-    def _connection(self, session: ClientSession) -> Connection:
+    async def _look_up(self, url: str) -> None:
+        """Ask anew where a server is; without an answer the last one counts."""
+        with contextlib.suppress(LegatoError):
+            target = await resolve_target(url, self._settings)
+            if url in self._callings:
+                self._callings[url].target = target
+
+    def _connection(self, session: ClientSession, url: str) -> Connection:
         own: dict[type, Callable[[Any], None]] = {
             Welcomed: lambda event: self._welcomed(connection, event),
             ConnectionLost: self._lost,
             SessionEnded: lambda event: self._ended(connection, event),
         }
-        connection = Connection(session, {**self._reactions, **own})
+        connection = Connection(session, {**self._reactions, **own}, url)
         return connection
 
     def _welcomed(self, connection: Connection, event: Welcomed) -> None:
@@ -134,14 +160,14 @@ class CallerLine:
         silent_us, self._path = now - self._path.heard_us, PathWatch(now)
         before, self._current = self._current, connection
         self._tries = 0
+        self._leaving, self._leave = False, None
         if connection is before:
             self._reactions[Welcomed](event)
             if connection.session.resume_request() is not None and self._uplink.resume_us:
                 self._begin("watch", self._watch)
             return
         # Told first: what is left of the old connection ends now, and is no answer to the attempt.
-        if self._taken is not None and not self._taken.done():
-            self._taken.set_result(True)
+        self._news.set()
         before.settle()
         self._reactions[Resumed](Resumed(event.welcome, silent_us // 1000, event.lost, now))
 
@@ -149,11 +175,12 @@ class CallerLine:
         if connection is self._current:
             self.stop()
             self._reactions[SessionEnded](event)
-        elif event.by == "peer" and connection.established and event.code not in FOR_NOW:
-            # The server tells how the call ended, or why it does not take this caller any more.
+        elif connection.url == self._current.url and _is_final(connection, event):
             self._current.end(event.by, event.code, event.reason)
-        elif self._taken is not None and not self._taken.done():
-            self._taken.set_result(False)
+        else:
+            if connection in self._attempts:
+                self._attempts.remove(connection)
+            self._news.set()
 
     def _lost(self, loss: ConnectionLost) -> None:
         if loss.code == SessionCode.REPLACED and not self._tries:
@@ -171,6 +198,9 @@ class CallerLine:
         while True:
             await asyncio.sleep(LOOK_S)
             transport = self._current.transport
+            if self._leave is not None and self._leave():
+                self._leaving, self._leave = True, None
+                self._begin("reconnect", self._reconnect)
             if self.session.state not in CONNECTED or transport is None:
                 continue
             with contextlib.suppress(TransportError):
@@ -178,9 +208,10 @@ class CallerLine:
                     # A WebSocket looks after its own path, and its figures say nothing of it.
                     self._path = PathWatch(self.clock())
                     continue
-                if self._path.look(transport.statistics(), self.clock()):
+                patience_us = SOON_SUSPICIOUS_US if self.session.carries else SUSPICIOUS_US
+                if self._path.look(transport.statistics(), self.clock(), patience_us):
                     self._begin("reconnect", self._reconnect)
-                elif (task := self._tasks.pop("reconnect", None)) is not None:
+                elif not self._leaving and (task := self._tasks.pop("reconnect", None)) is not None:
                     task.cancel()
 
     async def _reconnect(self) -> None:
@@ -191,19 +222,53 @@ class CallerLine:
             await asyncio.sleep(PAUSE_S)
 
     async def _try(self, patience: float) -> bool:
-        old = self.session
-        hello = msgspec.structs.replace(old.hello, resume=old.resume_request())
-        connection = self._connection(ClientSession(hello, self.clock(), self._uplink, continues=old))
-        taken = self._taken = asyncio.get_running_loop().create_future()
+        """Ask every server, the one that has the call first; returns whether one of them has taken it."""
+        old, began = self._current, self.clock()
+        others = (self._url, *self._settings.alternatives) if old.session.carries else ()
+        urls = list(dict.fromkeys((old.url, *others)))
         self._tries += 1
-        self._next = connection
+
+        def rest() -> float:
+            return patience - (self.clock() - began) / 1_000_000
+
         try:
-            self._dial(connection, SessionCode.REPLACED)
-            async with asyncio.timeout(patience):
-                return bool(await taken)
-        except (TimeoutError, TransportError):
-            return False
+            for url in urls:
+                if self._current is old:
+                    self._begin(f"look up {url}", partial(self._look_up, url))
+                    await self._ask(url)
+                    await self._outcome(old, self._attempts[-1:], min(rest(), HEAD_START_S))
+            while self._current is old and self._attempts and rest() > 0:
+                await self._outcome(old, self._attempts[:], rest())
+            return self._current is not old
         finally:
-            self._next = None
-            if connection is not self._current:
-                connection.give_up()
+            attempts, self._attempts = self._attempts, []
+            for connection in attempts:
+                if connection is not self._current:
+                    # What another server has made of the call is of no use beside the one that has it.
+                    (connection.give_up if connection.url == self._current.url else connection.hang_up)()
+
+    async def _ask(self, url: str) -> None:
+        """Open a connection to one server, to go on with the call."""
+        session = self.session
+        hello = msgspec.structs.replace(session.hello, resume=session.resume_request())
+        connection = self._connection(
+            ClientSession(hello, self.clock(), self._uplink, continues=session), url
+        )
+        try:
+            self._attempts.append(connection)
+            await self._dial(connection, SessionCode.REPLACED)
+        except LegatoError:
+            self._attempts.remove(connection)
+
+    async def _outcome(self, old: Connection, asked: list[Connection], seconds: float) -> None:
+        """Wait until the call is taken or one of those that were `asked` fails."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._current is old and all(one in self._attempts for one in asked) and asked:
+                    self._news.clear()
+                    await self._news.wait()
+
+
+def _is_final(connection: Connection, event: SessionEnded) -> bool:
+    """Whether the server tells how the call ended, or why it does not take this caller any more."""
+    return event.by == "peer" and connection.established and event.code not in FOR_NOW

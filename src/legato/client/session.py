@@ -60,6 +60,10 @@ UNREAD_EVENTS = 10_000
 
 _BLOCKED = {"webtransport": ", and is UDP let through", "websocket": "", "auto": ""}
 
+_BEGINS = {"input_audio_buffer.speech_started": "speech", "response.created": "response"}
+_ENDS = {"input_audio_buffer.speech_stopped": "speech", "response.done": "response"}
+"""Events between which a turn goes on."""
+
 SHOW_A_KEY = "give an API key of this server: ClientSettings(token=...), or LEGATO_API_KEY for `legato talk`"
 
 
@@ -90,6 +94,7 @@ class RealtimeSession:
         self._speaker = speaker
         self._events: Inbox[ClientEvent] = Inbox()
         self._replies: dict[int, IncomingReply] = {}
+        self._busy: set[str] = set()
         self._reported_us = 0
         self._welcomed = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
@@ -109,7 +114,9 @@ class RealtimeSession:
             output=settings.output,
             lead_ms=settings.lead_ms,
             token=token_for(url, settings),
-            capabilities=Capabilities(playback_reports=True, resume=settings.resume_s > 0),
+            capabilities=Capabilities(
+                playback_reports=True, resume=settings.resume_s > 0, checkpoints=settings.resume_s > 0
+            ),
             client=f"legato-python/{__version__}",
         )
         self._line = CallerLine(url, settings, hello, reactions)
@@ -266,6 +273,9 @@ class RealtimeSession:
 
     def _resumed(self, event: Resumed) -> None:
         self.welcome = event.welcome
+        if event.welcome.rebuilt:
+            # What was begun on a server that is gone has no end there.
+            self._busy.clear()
         if not event.welcome.resumed:
             # The old replies were flushed; generations begin anew.
             self._replies.clear()
@@ -273,10 +283,16 @@ class RealtimeSession:
         self._tell(event)
 
     def _event(self, event: EventReceived) -> None:
+        kind = event.event["type"]
+        if kind in _BEGINS:
+            self._busy.add(_BEGINS[kind])
+        elif kind in _ENDS:
+            self._busy.discard(_ENDS[kind])
         self._tell(ServerEvent(event.event, self.now_us()))
 
     def _draining(self, event: Draining) -> None:
         self._tell(ServerLeaving(event.in_ms, self.now_us()))
+        self._line.leave(event.in_ms, lambda: self.playback.buffered == 0 and not self._busy)
 
     def _reply_started(self, event: ReplyStarted) -> None:
         header = event.header

@@ -18,6 +18,9 @@ LONGEST_RESUME_S = 3600
 """Audio is not kept for longer than five minutes in any case."""
 
 
+MOST_ALTERNATIVES = 8
+
+
 def _codec() -> Literal["opus", "pcm16"]:
     return "opus" if importlib.util.find_spec("av") else "pcm16"
 
@@ -43,8 +46,9 @@ class ClientSettings:
     `lead_ms` is how far a reply may run ahead of its playback. `start_ms` is how much of a reply must be here
     before it starts. `group_ms` is how much captured audio shares a stream. `token` is the API key or client
     secret to show; without one, servers on this machine are shown the development key of this user.
-    `resume_s` is how long a lost connection is replaced before the call is given up, 0 for not at all. Raises
-    `SettingsError`.
+    `resume_s` is how long a lost connection is replaced before the call is given up, 0 for not at all.
+    `alternatives` are the addresses of other servers of the same fleet, where a call goes on when its server
+    is gone. Raises `SettingsError`.
     """
 
     input: AudioFormat = field(default_factory=default_input)
@@ -55,6 +59,7 @@ class ClientSettings:
     group_ms: int = 10_000
     connect_timeout_s: float = 10.0
     resume_s: float = 60.0
+    alternatives: tuple[str, ...] = ()
     keep_alive_ms: int = 10_000
     max_idle_ms: int = 30_000
     initial_rtt_ms: int = 100
@@ -67,6 +72,8 @@ class ClientSettings:
             raise SettingsError("output needs at least one format that can be played")
         if len({form.rate for form in self.output}) != 1:
             raise SettingsError("all output formats need the same sample rate: the player has one")
+        if len(self.alternatives) > MOST_ALTERNATIVES:
+            raise SettingsError(f"more than {MOST_ALTERNATIVES} alternatives: put a balancer before them")
         if self.transport not in get_args(TransportChoice):
             choices = ", ".join(get_args(TransportChoice))
             raise SettingsError(f"transport must be one of {choices}, not {self.transport!r}")

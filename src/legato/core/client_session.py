@@ -4,8 +4,9 @@ Owns what a client does with streams, messages and time. Must not know the playe
 the transport. See `session.py` for the contract of inputs, outputs and events; rules: wire/SPEC.md.
 """
 
+from legato.core.carried_call import CarriedCall
 from legato.core.client_replies import ClientReplies
-from legato.core.errors import RemoteProtocolError
+from legato.core.errors import Party, RemoteProtocolError
 from legato.core.events import Flushed, Welcomed
 from legato.core.outputs import OpenStream, Send
 from legato.core.state import LIVE, SessionCause, SessionState, session_after
@@ -22,6 +23,7 @@ from legato.core.wire.messages import (
     AudioAck,
     AudioLost,
     Bye,
+    Checkpoint,
     EventAck,
     Flush,
     GoingAway,
@@ -64,6 +66,7 @@ class ClientSession(ClientReplies):
         self._old = continues
         self._known = 0
         """Counted events that come again although they were taken."""
+        self._carried = CarriedCall()
         self._start = hello.resume.uplink_offset if hello.resume is not None else 0
         self._uplink = UplinkSender(hello.input, self.settings, self._start, self)
         self._control_key = self._take_key()
@@ -129,6 +132,11 @@ class ClientSession(ClientReplies):
         """Position up to which the server has handed audio to the agent."""
         return self._uplink.acked
 
+    @property
+    def carries(self) -> bool:
+        """Whether another server could continue this call."""
+        return self._carried.usable
+
     def resume_request(self) -> ResumeRequest | None:
         """What the hello of a session that continues this call must say; None if the server allows none."""
         if self.welcome is None or self.welcome.resume_ticket is None:
@@ -138,6 +146,7 @@ class ClientSession(ClientReplies):
             uplink_offset=self._uplink.oldest,
             downlink=self._replies.hello(),
             events=self._log.taken,
+            checkpoint=self._carried.show(self._log),
         )
 
     # What the uplink sender needs (UplinkStreams)
@@ -198,6 +207,8 @@ class ClientSession(ClientReplies):
         elif isinstance(message, Flush):
             self._take_flush(message.first, message.generation)
             self._take_counted(len(payload))
+        elif isinstance(message, Checkpoint):
+            self._carried.take(message, self._uplink, self._log)
         elif isinstance(message, GoingAway):
             self._drain(message.in_ms)
         else:
@@ -236,16 +247,20 @@ class ClientSession(ClientReplies):
         """Take over from the session before: the ring and, if the server goes on, all that is unfinished."""
         uplink = old._uplink
         offset = welcome.uplink_offset
-        if not (uplink.acked if welcome.resumed else 0) <= offset <= uplink.captured:
+        goes_on = welcome.resumed and not welcome.rebuilt
+        if not (uplink.acked if goes_on else 0) <= offset <= uplink.captured:
             raise RemoteProtocolError(
                 SessionCode.PROTOCOL_VIOLATION, f"welcome wants audio from {offset}, which is not to be had"
             )
-        if welcome.resumed:
+        request = self.hello.resume
+        if welcome.resumed and request is not None:
             unsaid = old._log.after(welcome.events)
             self._log = old._log
             # The old connection may have brought more since the hello was said.
-            self._known = self._log.taken - (self.hello.resume.events if self.hello.resume else 0)
-            self._replies = old._replies
+            self._known = self._log.taken - request.events
+            self._replies, self._carried = old._replies, old._carried
+            if welcome.rebuilt:
+                self._forget_since(request)
         else:
             unsaid = []
             if old._replies.generation:
@@ -262,6 +277,20 @@ class ClientSession(ClientReplies):
             self._say_message(report)
         uplink.set_limits(welcome.limits)
         uplink.attach(self, offset)
+
+    def _forget_since(self, request: ResumeRequest) -> None:
+        """Drop what the server that is gone has said and begun since the hello: this one knows nothing of
+        it."""
+        self._known = 0
+        self._log.taken = request.events
+        last = max((reply.generation for reply in request.downlink), default=self._replies.flushed)
+        if self._replies.generation > last:
+            self._take_flush(last + 1, self._replies.generation)
+
+    def _is_loss(self, by: Party, code: int) -> bool:
+        # A server that has said it would stop leaves the call to whoever can take it up.
+        leaves = self._state is SessionState.DRAINING and code == SessionCode.GOING_AWAY and self.carries
+        return leaves or super()._is_loss(by, code)
 
     def _release(self) -> None:
         self._audio.clear()

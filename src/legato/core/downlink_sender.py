@@ -5,10 +5,10 @@ client that loses its connection. Must not know the control stream or who speaks
 "Downlink audio", "Flush and generations" and "Resume".
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from legato.core.audio import AudioFormat
+from legato.core.downlink_reply import SentReply, report_of
 from legato.core.errors import LocalProtocolError
 from legato.core.events import PlaybackReported
 from legato.core.outputs import OpenStream, Output, Reset, Send
@@ -23,22 +23,10 @@ from legato.core.wire.records import downlink_record
 _MAX_OPEN = 32
 # Complete replies that a client may not have whole; more than its owner lets go unheard.
 _MAX_ENDED = 64
+# A server that is gone may have begun so many replies of which this one does not know.
+_LEAP = 1_024
 # Room for the offset inside the size limit of a record.
 _HEAD_BYTES = 8
-
-
-class _Reply:
-    """A reply that is being sent, or may have to be sent again. `kept` are (start, stop, payload)."""
-
-    __slots__ = ("format", "kept", "key", "preface", "progress", "sample_bytes")
-
-    def __init__(self, key: int, progress: ReplyProgress, form: AudioFormat, preface: bytes) -> None:
-        self.key = key
-        self.progress = progress
-        self.format = form
-        self.sample_bytes = form.bytes_per_sample
-        self.preface = preface
-        self.kept: deque[tuple[int, int, bytes]] = deque()
 
 
 class DownlinkSender:
@@ -61,8 +49,8 @@ class DownlinkSender:
         self._emit = emit
         self._take_key = take_key
         self._tell = tell
-        self._open: dict[int, _Reply] = {}
-        self._ended: dict[int, _Reply] = {}
+        self._open: dict[int, SentReply] = {}
+        self._ended: dict[int, SentReply] = {}
         self._kept_bytes = 0
 
     @property
@@ -75,21 +63,41 @@ class DownlinkSender:
         if len(self._open) >= _MAX_OPEN:
             raise LocalProtocolError(f"{_MAX_OPEN} replies are open; end or flush them before the next one")
         self.generation += 1
-        header = encode_message(
-            ReplyHeader(
-                response_id=response_id,
-                item_id=item_id,
-                content_index=content_index,
-                generation=self.generation,
+        header = ReplyHeader(
+            response_id=response_id,
+            item_id=item_id,
+            content_index=content_index,
+            generation=self.generation,
+            format=form,
+        )
+        self._open[self.generation] = self._opened(header)
+        return self.generation
+
+    def restore(
+        self, generation: int, replies: Iterable[ReceivedReply], form: AudioFormat
+    ) -> list[PlaybackReported]:
+        """Go on with what another server has sent, of which `replies` have arrived: no more of them is to be
+        had, so that each ends where its client has it to. Returns what the player did."""
+        last = sorted({reply.generation: reply for reply in replies}.items())[-_MAX_ENDED:]
+        self.generation = max(generation, last[-1][0] if last else 0) + _LEAP
+        reports = []
+        for number, there in last:
+            header = ReplyHeader(
+                response_id="",
+                item_id=there.item_id,
+                content_index=there.content_index,
+                generation=number,
                 format=form,
             )
-        )
-        progress = self.ledger.begin(self.generation, item_id, content_index, form.rate)
-        preface = varint.encode(StreamType.DOWNLINK_AUDIO) + varint.encode(len(header)) + header
-        reply = self._open[self.generation] = _Reply(self._take_key(), progress, form, preface)
-        self._emit(OpenStream(reply.key, False, Priority.AUDIO))
-        self._emit(Send(reply.key, preface, False))
-        return self.generation
+            whole = there.complete or there.state in ("stopped", "done")
+            reply = self._opened(header, silent=whole)
+            reply.progress.sent = there.received
+            reply.progress.move(ReplyCause.FINISH)
+            if not whole:
+                self._emit(Send(reply.key, b"", True))
+                self._ended[number] = reply
+            reports.append(self.report(report_of(there)))
+        return [report for report in reports if report is not None]
 
     def send(self, generation: int, payload: bytes, samples: int, now: int) -> bool:
         """Send the next audio of a reply. See `ServerSession.send_audio`."""
@@ -200,7 +208,7 @@ class DownlinkSender:
         Returns what its player did meanwhile."""
         self._emit, self._take_key, self._tell = emit, take_key, tell
         known = {reply.generation: reply for reply in received}
-        reports = [self.report(_report(reply)) for reply in known.values()]
+        reports = [self.report(report_of(reply)) for reply in known.values()]
         for generation, reply in sorted((self._ended | self._open).items()):
             there = known.get(generation)
             ended = generation in self._ended
@@ -220,7 +228,19 @@ class DownlinkSender:
         self._ended.clear()
         self._kept_bytes = 0
 
-    def _keep(self, reply: _Reply, samples: int, payload: bytes) -> None:
+    def _opened(self, header: ReplyHeader, silent: bool = False) -> SentReply:
+        """A reply in the ledger and, unless `silent`, on a stream."""
+        text = encode_message(header)
+        form, generation = header.format, header.generation
+        progress = self.ledger.begin(generation, header.item_id, header.content_index, form.rate)
+        preface = varint.encode(StreamType.DOWNLINK_AUDIO) + varint.encode(len(text)) + text
+        reply = SentReply(0 if silent else self._take_key(), progress, form, preface)
+        if not silent:
+            self._emit(OpenStream(reply.key, False, Priority.AUDIO))
+            self._emit(Send(reply.key, preface, False))
+        return reply
+
+    def _keep(self, reply: SentReply, samples: int, payload: bytes) -> None:
         stop = reply.progress.sent
         reply.kept.append((stop - samples, stop, payload))
         self._kept_bytes += OVERHEAD_BYTES + len(payload)
@@ -238,12 +258,12 @@ class DownlinkSender:
         while reply is not None and reply.kept and reply.kept[0][1] <= line.played:
             self._kept_bytes -= OVERHEAD_BYTES + len(reply.kept.popleft()[2])
 
-    def _forget(self, reply: _Reply | None) -> None:
+    def _forget(self, reply: SentReply | None) -> None:
         if reply is not None:
             self._kept_bytes -= sum(OVERHEAD_BYTES + len(payload) for _, _, payload in reply.kept)
             reply.kept.clear()
 
-    def _send_again(self, reply: _Reply, received: int) -> None:
+    def _send_again(self, reply: SentReply, received: int) -> None:
         for start, stop, payload in reply.kept:
             if start < received < stop and reply.sample_bytes is not None:
                 rest = payload[(received - start) * reply.sample_bytes :]
@@ -259,17 +279,6 @@ class DownlinkSender:
         if progress is not None and progress.state is ReplyState.SENT:
             raise LocalProtocolError(f"reply {generation} has been ended; begin another one")
         return False
-
-
-def _report(reply: ReceivedReply) -> Playback:
-    return Playback(
-        item_id=reply.item_id,
-        content_index=reply.content_index,
-        generation=reply.generation,
-        played=reply.played,
-        buffered=max(0, reply.received - reply.played),
-        state=reply.state,
-    )
 
 
 def _nowhere(_output: Output) -> None:

@@ -31,6 +31,7 @@ class EventLog:
         self.taken = 0
         self._kept: deque[bytes] = deque()
         self._bytes = 0
+        self._needed: int | None = None
         self._told = 0
         self._untold_bytes = 0
 
@@ -55,24 +56,48 @@ class EventLog:
         self._kept.clear()
         self._bytes = 0
 
+    @property
+    def oldest(self) -> int:
+        """How many events were said before the first that is kept."""
+        return self.said - len(self._kept)
+
+    def needed_from(self, count: int) -> None:
+        """Keep what was said behind the first `count` events, acknowledged or not: another peer may want it.
+        Raises RemoteProtocolError if fewer were said."""
+        self._check(count)
+        self._needed = count
+        self._let_go()
+
+    def begin_at(self, said: int, taken: int) -> None:
+        """Go on counting where another log has come to, of which nothing else is known."""
+        self.said = self.acked = said
+        self.taken = self._told = taken
+
     def acknowledge(self, count: int) -> None:
         """The peer has taken so many events; raises RemoteProtocolError if that are more than were said."""
+        self._check(count)
+        self.acked = max(self.acked, count)
+        self._let_go()
+
+    def _check(self, count: int) -> None:
         if count > self.said:
             raise RemoteProtocolError(
                 SessionCode.PROTOCOL_VIOLATION, f"acknowledged {count} events of {self.said} said"
             )
-        self.acked = max(self.acked, count)
-        while self._kept and self.said - len(self._kept) < self.acked:
+
+    def _let_go(self) -> None:
+        done = self.acked if self._needed is None else min(self.acked, self._needed)
+        while self._kept and self.oldest < done:
             self._drop()
 
     def has_all_after(self, count: int) -> bool:
         """Whether a peer that has taken `count` events can be given every later one."""
-        return self.acked <= count <= self.said and self.said - len(self._kept) <= count
+        return self.acked <= count <= self.said and self.oldest <= count
 
     def after(self, count: int) -> list[bytes]:
         """The events behind the first `count`, which are acknowledged by that."""
         self.acknowledge(count)
-        return list(self._kept)
+        return list(self._kept)[max(0, count - self.oldest) :]
 
     def take(self, size: int) -> bool:
         """Count an event of the peer; returns whether it is time to acknowledge."""

@@ -68,6 +68,11 @@ class ServerReplies(Session):
         return max(0, self._terms.lead_ms * 1_000 - self.ledger.lead_us(now))
 
     @property
+    def generation(self) -> int:
+        """The last reply that was begun."""
+        return self._downlink.generation
+
+    @property
     def ledger(self) -> PlayoutLedger:
         """The playback ledger, for reading: `heard`, `lead_us`, the lines of single replies."""
         return self._downlink.ledger

@@ -12,10 +12,10 @@ from legato.core.event_log import EventLog
 from legato.core.events import HelloReceived, ReplyCancelled
 from legato.core.opening_streams import OpeningStream
 from legato.core.outputs import CloseSession, Pause, Reset, Resume, Stop
-from legato.core.server_replies import ServerReplies
+from legato.core.server_carrying import ServerCarrying
 from legato.core.state import LIVE, SessionCause, SessionState, session_after
 from legato.core.terms import Terms
-from legato.core.uplink_receiver import ACK_PATIENCE_US, UplinkReceiver
+from legato.core.uplink_receiver import ACK_PATIENCE_US
 from legato.core.wire.codes import OVERHEAD_BYTES, SessionCode, StreamCode, StreamType
 from legato.core.wire.event_json import read_client_event
 from legato.core.wire.messages import (
@@ -33,7 +33,7 @@ from legato.core.wire.messages import (
 from legato.core.wire.records import AudioReader
 
 
-class ServerSession(ServerReplies):
+class ServerSession(ServerCarrying):
     """A server's half of one call, from the first byte of the control stream to the end."""
 
     _audio_type = StreamType.UPLINK_AUDIO
@@ -43,8 +43,6 @@ class ServerSession(ServerReplies):
         self._audio: dict[int, AudioReader] = {}
         self._early: list[bytes] = []
         self._early_bytes = 0
-        self._hello: Hello | None = None
-        self._uplink: UplinkReceiver | None = None
         self.confirmed = False
         """Whether the client has shown that it read the welcome, and so has the ticket in it."""
 
@@ -117,10 +115,7 @@ class ServerSession(ServerReplies):
         if continues is not None:
             self._guarded(self._continue, continues, hello, now)
         else:
-            self._downlink = self._new_downlink(hello.capabilities.playback_reports)
-            self._uplink = UplinkReceiver(
-                hello.input, self.limits, welcome.uplink_offset, self._events.append, self._press
-            )
+            self._begin(hello, welcome, terms)
         if welcome.resume_ticket is not None:
             self._resume_us = terms.resume_ttl_ms * 1_000
             self._downlink.keeps = True

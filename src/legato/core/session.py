@@ -121,8 +121,7 @@ class Session(OpeningStreams):
     def closed(self, by: Party, code: int, reason: str, now: int) -> None:
         """The transport session is over. So is the call, unless another session may continue it: then it
         waits for that. Said of a call that waits, it is over."""
-        lost = by == "transport" or code == SessionCode.REPLACED
-        if not (lost and self._resume_us) or self._state not in CONNECTED:
+        if not (self._is_loss(by, code) and self._resume_us) or self._state not in CONNECTED:
             self._end(by, code, reason)
             return
         self._state = session_after(self._state, SessionCause.LOSE)
@@ -166,6 +165,10 @@ class Session(OpeningStreams):
         self._end_locally(SessionCode.REPLACED, "another connection continues the call")
 
     # For the two roles
+
+    def _is_loss(self, by: Party, code: int) -> bool:
+        """Whether a transport session that ends so leaves the call to another one."""
+        return by == "transport" or code == SessionCode.REPLACED
 
     @abstractmethod
     def _stream_opened(self, stream: int, bidirectional: bool) -> None: ...

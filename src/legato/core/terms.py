@@ -7,11 +7,21 @@ from legato.core.errors import LocalProtocolError
 from legato.core.wire.messages import Hello, Limits, Profile, Welcome
 
 
+class CarriedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """Where another server left a call: captured audio up to `uplink_offset` and the first `events` of the
+    client are part of it, and no reply has a `generation` above this one."""
+
+    uplink_offset: int
+    events: int
+    generation: int
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """The owner's decision on a hello.
 
     `output` is one of the formats of the hello; `lead_ms` is how far replies may run ahead of playback.
     `limits` hold for this client from the welcome on; None leaves those that every client begins with.
+    `carried` is where the call was left by another server, for a hello that resumes it.
     """
 
     session_id: str
@@ -21,6 +31,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     resume_ticket: str | None = None
     resume_ttl_ms: int = 0
     limits: Limits | None = None
+    carried: CarriedSession | None = None
 
     def welcome(self, hello: Hello, limits: Limits, now: int) -> Welcome:
         """The answer to `hello`; raises LocalProtocolError if the client cannot play `output`.
@@ -42,4 +53,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             resume_ticket=self.resume_ticket if hello.capabilities.resumes else None,
             resume_ttl_ms=self.resume_ttl_ms if hello.capabilities.resumes else 0,
             uplink_offset=hello.resume.uplink_offset if hello.resume is not None else 0,
+            resumed=self.carried is not None,
+            rebuilt=self.carried is not None,
+            events=self.carried.events if self.carried is not None else 0,
         )

@@ -77,6 +77,8 @@ class UplinkSender:
         self.sent = start
         self._settings = settings
         self._streams = streams
+        self._acknowledged: deque[_Piece] = deque()
+        self._needed: int | None = None
         self._sent: deque[_Piece] = deque()
         self._unsent: deque[_Piece] = deque()
         self._bytes = 0
@@ -106,13 +108,20 @@ class UplinkSender:
     @property
     def oldest(self) -> int:
         """The oldest sample the ring still holds: where a resume could start."""
-        first = self._sent or self._unsent
+        first = self._acknowledged or self._sent or self._unsent
         return first[0].start if first else self.captured
 
     @property
     def ring_bytes(self) -> int:
         """Memory held, overhead included."""
         return self._bytes
+
+    def needed_from(self, offset: int) -> None:
+        """Keep audio from there on, as far as the ring goes, even when it was acknowledged: another server
+        may want it."""
+        self._needed = offset
+        while self._acknowledged and self._acknowledged[0].stop <= offset:
+            self._bytes -= _cost(self._acknowledged.popleft())
 
     def push(self, payload: bytes, captured_us: int) -> int:
         """Take captured audio and send what may be sent; returns the position behind it.
@@ -158,7 +167,7 @@ class UplinkSender:
             return
         self.acked = offset
         while self._sent and self._sent[0].stop <= offset:
-            self._bytes -= _cost(self._sent.popleft())
+            self._done_with(self._sent.popleft())
         while self._flying and self._flying[0][0] <= offset:
             self._flying_bytes -= self._flying.popleft()[1]
         while self._unacked_groups and self._unacked_groups[0] <= offset:
@@ -188,14 +197,15 @@ class UplinkSender:
     def attach(self, streams: UplinkStreams, offset: int) -> None:
         """Go on over another session, whose server has everything before `offset` and nothing behind it."""
         self._streams = streams
-        self._unsent.extendleft(reversed(self._sent))
-        self._sent.clear()
+        for waiting in (self._sent, self._acknowledged):
+            self._unsent.extendleft(reversed(waiting))
+            waiting.clear()
         self._flying.clear()
         self._flying_bytes = 0
         self._group = None
         self._unacked_groups.clear()
         while self._unsent and self._unsent[0].stop <= offset:
-            self._bytes -= _cost(self._unsent.popleft())
+            self._done_with(self._unsent.popleft())
         self.acked = self.sent = offset
         self._attached = True
         self.pump()
@@ -227,6 +237,13 @@ class UplinkSender:
             if last:
                 self._close_group()
 
+    def _done_with(self, piece: _Piece) -> None:
+        """The server has this piece."""
+        if self._needed is None or piece.stop <= self._needed:
+            self._bytes -= _cost(piece)
+        else:
+            self._acknowledged.append(piece)
+
     def _has_room(self, piece: _Piece) -> bool:
         within = piece.stop - self.acked <= self._window
         return within and self._flying_bytes + _cost(piece) <= self._limits.window_bytes
@@ -242,8 +259,8 @@ class UplinkSender:
         self._unsent.append(piece)
         self._bytes += _cost(piece)
         while self.captured - self.oldest > self._ring or self._bytes > self._settings.ring_bytes:
-            if self._sent:
-                self._bytes -= _cost(self._sent.popleft())
+            if kept := self._acknowledged or self._sent:
+                self._bytes -= _cost(kept.popleft())
             elif len(self._unsent) > 1:
                 lost = self._unsent.popleft()
                 self._bytes -= _cost(lost)

@@ -16,6 +16,7 @@ from legato._inbox import Inbox
 from legato.agents.base import Content, ResponseContent, ToolSet, Utterance
 from legato.agents.stages.base import TextToSpeech
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
+from legato.core.dialects.realtime.carried import CarriedDialogue
 from legato.core.dialects.realtime.dialogue_events import (
     DialogueEvent,
     Interrupted,
@@ -64,6 +65,9 @@ class ServerCall:
         """Make the call that `opening` begins, with its (input, output) formats."""
         self.id = opening.session_id
         self.input_format, self.output_format = formats
+        self.origin = opening.origin
+        """Position of the caller's first sample in this call."""
+        self.rebuilt = opening.carried is not None
         self.tools = tools or ToolSet()
         self.voice = None
         self._line = line
@@ -148,6 +152,15 @@ class ServerCall:
             self._keep(event)
         if refused or self._asked or event["type"] in CLIENT_EVENTS:
             self.dialogue.receive(event, allowed)
+
+    def carry(self) -> CarriedDialogue:
+        """The conversation as it stands, for another server: what the agent has not read is not part of
+        it."""
+        oldest = self._audio.oldest
+        if oldest is None:
+            return self.dialogue.carry(self.dialogue.position)
+        start = oldest.offset if isinstance(oldest, AudioFrame) else oldest.start
+        return self.dialogue.carry(start - self.origin)
 
     @property
     def unread(self) -> int:

@@ -34,6 +34,8 @@ class LiveDialogue:
         self._dialogue = Dialogue(opening, line.clock())
         self.hear = self._dialogue.hear
         """Counts (and keeps) input audio; nothing follows from it at once."""
+        self.carry = self._dialogue.carry
+        self.spoken = self._dialogue.spoken
         self.output_place = self._dialogue.output_place
         self.keep_audio = self._dialogue.keep_audio
 

@@ -24,7 +24,9 @@ from legato.core.server_session import ServerSession
 from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import JsonObject
 from legato.server.call_line import CallLine
+from legato.server.carried_calls import CarriedCall, Checkpoints
 from legato.server.sessions import LiveCall
+from legato.server.tickets import Ticket
 from legato.session_driver import Reactions, SessionDriver
 
 __all__ = ["COMMIT_OFFSET", "NativeCall"]
@@ -42,13 +44,20 @@ class NativeCall:
     """One call, from the moment it is let in."""
 
     def __init__(
-        self, live: LiveCall, line: CallLine, on_end: Callable[[NativeCall, SessionEnded], None]
+        self,
+        live: LiveCall,
+        line: CallLine,
+        on_end: Callable[[NativeCall, SessionEnded], None],
+        before: Ticket | None = None,
     ) -> None:
-        """Take what comes over `line` for `live`; `on_end` is called when the call is over."""
+        """Take what comes over `line` for `live`; `on_end` is called when the call is over. `before` is the
+        ticket of another server's with which it came here."""
         self.live = live
-        self.attachment = 1
+        self.attachment = 1 if before is None else before.attachment + 1
         """Number of the connection it goes on over."""
-        self._oldest = 1
+        self._oldest = 1 if before is None else before.attachment
+        self._before = before
+        self._checkpoints: Checkpoints | None = None
         self._line = line
         self._on_end = on_end
         self._held: list[JsonObject] = []
@@ -66,11 +75,55 @@ class NativeCall:
         """The session that is the call's now."""
         return self._line.session
 
-    def accepts(self, attachment: int) -> bool:
-        """Whether a ticket issued on that connection is still of use: it is until its holder has shown that
-        a later one has reached them."""
+    def accepts(self, ticket: Ticket, here: str) -> bool:
+        """Whether a ticket is still of use on the server `here`: one issued on a connection of this call is
+        until its holder has shown that a later one has reached them."""
+        before = self._before
+        if ticket.server != here and (
+            before is None or (before.server, before.attachment) != (ticket.server, ticket.attachment)
+        ):
+            return False
         oldest = self.attachment if self.session.confirmed else self._oldest
-        return oldest <= attachment <= self.attachment
+        return oldest <= ticket.attachment <= self.attachment
+
+    def keep_checkpoints(self, seal: Callable[[CarriedCall], str | None], clock: Callable[[], float]) -> None:
+        """From now on let the caller have what the call has come to, whenever that changes; `clock` gives
+        seconds since 1970."""
+        began = clock() - self.live.caller.spent_s
+
+        def say() -> None:
+            if not self.session.carries:
+                return
+            carried = self._carried(began, clock())
+            state = seal(carried)
+            if state is not None:
+                self.session.send_checkpoint(state, carried.dialogue.understood, carried.events)
+                self._line.carry_out()
+
+        dialogue = self.live.call.dialogue
+        self._checkpoints = Checkpoints(say, lambda: dialogue.position)
+        dialogue.attend(self._checkpoints.note)
+        self._reactions[PlaybackReported] = self._played
+        self._checkpoints.note()
+
+    def _carried(self, began: float, now: float) -> CarriedCall:
+        caller = self.live.caller
+        return CarriedCall(
+            call_id=self.live.id,
+            holder=caller.grant.holder,
+            began_at=began,
+            sealed_at=now,
+            formats=caller.formats,
+            generation=self.session.generation,
+            # Those that wait for audio are said again: so is the audio.
+            events=self.session.events_taken - len(self._held),
+            dialogue=self.live.call.carry(),
+        )
+
+    def _played(self, report: PlaybackReported) -> None:
+        self.live.call.speaker.playback(report)
+        if report.state in ("stopped", "done") and self._checkpoints is not None:
+            self._checkpoints.note()
 
     @property
     def reactions(self) -> Reactions:
@@ -85,6 +138,8 @@ class NativeCall:
         self.attachment += 1
         self._line.attach(driver)
         self.live.continued(remote)
+        if self._checkpoints is not None:
+            self._checkpoints.note()
         return before
 
     def _lost(self, loss: ConnectionLost) -> None:
@@ -94,6 +149,8 @@ class NativeCall:
         # A session that hands its call over ends, too; the call does not.
         if (event.by, event.code) != ("local", SessionCode.REPLACED):
             self._line.wake()
+            if self._checkpoints is not None:
+                self._checkpoints.stop()
             self._on_end(self, event)
             self.live.ended(event.by, event.code, event.reason)
 
@@ -116,7 +173,8 @@ class NativeCall:
         if event["type"] != "input_audio_buffer.commit":
             return False
         offset = event.get(COMMIT_OFFSET)
-        return type(offset) is int and self.live.call.dialogue.position < offset
+        call = self.live.call
+        return type(offset) is int and call.origin + call.dialogue.position < offset
 
     def _hold(self, event: JsonObject) -> None:
         """Keep an event, and those behind it, until the audio is here."""

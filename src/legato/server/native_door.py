@@ -17,14 +17,15 @@ from legato.core.audio import AudioFormat
 from legato.core.errors import SettingsError
 from legato.core.events import HelloReceived, SessionEnded
 from legato.core.server_session import ServerSession
-from legato.core.terms import Terms
+from legato.core.terms import CarriedSession, Terms
 from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import Hello, Limits, Profile
 from legato.server.auth import Authority, Grant, Unauthorized
 from legato.server.call_line import CallLine
+from legato.server.carried_calls import CarriedCall
 from legato.server.native_call import NativeCall
-from legato.server.resuming import CallOver, Resuming
-from legato.server.sessions import Caller, LiveCalls, new_id
+from legato.server.resuming import CallOver, Carried, Resuming
+from legato.server.sessions import Caller, LiveCall, LiveCalls, new_id
 from legato.session_driver import SessionDriver
 from legato.transports.base import Handler, IncomingSession, Transport
 
@@ -98,14 +99,16 @@ class _Visitor:
                 wanted = hello.input if output is not None else hello.output
                 reason = f"no codec here for {_named(wanted)}; use pcm16"
                 self._session.refuse(SessionCode.UNSUPPORTED_FORMAT, reason, self._calls.clock())
-            elif (
-                call := self._door.resuming.find(hello, grant, self._calls.clock(), time.time())
-            ) is not None:
-                self._continue(call, hello, output, grant)
-            elif self._door.most_calls is not None and len(self._calls) > self._door.most_calls:
-                raise Unauthorized(429, "overloaded", "the server takes no more calls now: try again later")
             else:
-                self._begin(hello, output, grant)
+                found = self._door.resuming.find(hello, grant, self._calls.clock(), time.time())
+                if isinstance(found, NativeCall):
+                    self._continue(found, hello, output, grant)
+                elif self._door.most_calls is not None and len(self._calls) > self._door.most_calls:
+                    raise Unauthorized(
+                        429, "overloaded", "the server takes no more calls now: try again later"
+                    )
+                else:
+                    self._begin(hello, output, grant, found)
         except Unauthorized as refusal:
             log.warning("call refused", remote=self._remote, reason=str(refusal))
             code = SessionCode.OVERLOADED if refusal.status == 429 else SessionCode.UNAUTHORIZED
@@ -113,23 +116,40 @@ class _Visitor:
         except CallOver as end:
             self._session.refuse(end.code, end.reason, self._calls.clock())
 
-    def _begin(self, hello: Hello, output: AudioFormat, grant: Grant) -> None:
-        call_id = new_id("call")
+    def _begin(self, hello: Hello, output: AudioFormat, grant: Grant, left: Carried | None) -> None:
+        """Begin a call, or take up one that another server has `left`."""
+        if left is None:
+            call_id = new_id("call")
+            settings = grant.settings(self._calls.terms.session)
+        else:
+            call_id, settings, output = left.ticket.call_id, left.call.dialogue.settings, left.call.formats[1]
         caller = Caller(
             remote=self._remote,
             formats=(hello.input, output),
-            settings=grant.settings(self._calls.terms.session),
+            settings=settings,
             grant=grant,
             client=hello.client,
+            **_brought(hello, left),
         )
         line = CallLine(self._driver)
         live = self._calls.begin(caller, line, call_id)
-        call = NativeCall(live, line, self._door.resuming.forget)
-        self._door.resuming.remember(call)
-        self._session.accept(self._terms(call, hello, output), self._calls.clock())
+        call = NativeCall(live, line, self._door.resuming.forget, left.ticket if left is not None else None)
+        terms = self._terms(call, hello, output)
+        if left is not None:
+            terms = msgspec.structs.replace(terms, carried=_whereabouts(left.call))
+        self._session.accept(terms, self._calls.clock())
+        self._adopt(live, caller)
+        self._door.resuming.remember(call, hello)
         self._driver.obey(call.reactions)
         self._calls.leave(self)
         live.call.open()
+
+    def _adopt(self, live: LiveCall, caller: Caller) -> None:
+        """Let the call follow what its caller still has to hear of another server's answers."""
+        for reply in caller.replies:
+            line = self._session.ledger.get(reply.generation)
+            if line is not None and line.audible:
+                live.call.speaker.adopt(reply.item_id, reply.generation)
 
     def _continue(self, call: NativeCall, hello: Hello, output: AudioFormat, grant: Grant) -> None:
         before = call.session
@@ -168,6 +188,29 @@ class _Visitor:
     def _ended(self, event: SessionEnded) -> None:
         self._calls.leave(self)
         log.warning("session ended at the door", remote=self._remote, code=event.code, reason=event.reason)
+
+
+def _brought(hello: Hello, left: Carried | None) -> dict[str, Any]:
+    """What a caller brings along."""
+    resume = hello.resume
+    if resume is None:
+        return {}
+    if left is None:
+        return {"origin": resume.uplink_offset}
+    carried = left.call
+    return {
+        "origin": min(resume.uplink_offset, carried.dialogue.understood),
+        "carried": carried.dialogue,
+        "replies": resume.downlink,
+        "spent_s": max(0.0, carried.sealed_at - carried.began_at),
+    }
+
+
+def _whereabouts(carried: CarriedCall) -> CarriedSession:
+    """Where the session of a carried call takes it up."""
+    return CarriedSession(
+        uplink_offset=carried.dialogue.understood, events=carried.events, generation=carried.generation
+    )
 
 
 def _codable(form: AudioFormat) -> bool:

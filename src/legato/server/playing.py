@@ -70,6 +70,11 @@ class Playing:
             self._follow(utterance)
         return generation
 
+    def adopt(self, utterance: SpokenUtterance, generation: int) -> None:
+        """Follow an utterance that another server has sent."""
+        utterance.generation = generation
+        self._begun[generation] = utterance
+
     async def place(self) -> None:
         """Wait until few enough replies are unheard that the session can follow one more."""
         while len(self._begun) >= MOST_UNHEARD and not self._line.over:

@@ -17,11 +17,12 @@ import structlog
 
 from legato.agents.base import Agent
 from legato.core.audio import AudioFormat
+from legato.core.dialects.realtime.carried import CarriedDialogue
 from legato.core.dialects.realtime.dialogue import Opening
 from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings
 from legato.core.errors import AgentError, Party, TransportError
 from legato.core.wire.codes import SessionCode
-from legato.core.wire.messages import Limits
+from legato.core.wire.messages import Limits, ReceivedReply
 from legato.server.auth import Grant
 from legato.server.call import ServerCall
 from legato.server.line import Line
@@ -59,6 +60,13 @@ class Caller:
     client: str = ""
     audio_as_events: bool = False
     """Whether audio travels within the dialect's events, in base64, so that items can be asked for theirs."""
+    origin: int = 0
+    """Position of the first captured sample of theirs that this call gets."""
+    carried: CarriedDialogue | None = None
+    """What their conversation has come to on another server, and `replies` what they have of its answers."""
+    replies: tuple[ReceivedReply, ...] = ()
+    spent_s: float = 0.0
+    """How long the call has lasted there."""
 
 
 class Guest(Protocol):
@@ -170,6 +178,9 @@ class LiveCall:
             answers=bool(getattr(self._calls.terms.agent, "takes_requests", False)),
             keeps_audio=self.caller.audio_as_events,
             formats=None if self.caller.audio_as_events else self.caller.formats,
+            origin=self.caller.origin,
+            carried=self.caller.carried,
+            replies=self.caller.replies,
         )
 
     def start(self) -> None:
@@ -178,9 +189,11 @@ class LiveCall:
         self._agent = loop.create_task(self._run(), name=self.id)
         if seconds := self.caller.grant.limits.session_seconds:
             late = (SessionCode.GOING_AWAY, "the call lasted too long")
-            self._timers.append(loop.call_later(seconds, self.close, *late))
+            rest = max(0.0, seconds - self.caller.spent_s)
+            self._timers.append(loop.call_later(rest, self.close, *late))
         sent, played = (f"{form.codec}/{form.rate}" for form in self.caller.formats)
-        self._log.info("call started", client=self.caller.client, input=sent, output=played)
+        event = "call started" if self.caller.carried is None else "call rebuilt"
+        self._log.info(event, client=self.caller.client, input=sent, output=played)
 
     def parked(self, by: Party, reason: str) -> None:
         """Take note that the connection is lost; the agent goes on, and another connection may come."""

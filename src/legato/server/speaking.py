@@ -95,6 +95,13 @@ class Speaker:
         """Give a response its content; see `agents.base.Call.respond`."""
         return self._queue(parts(content, self.form), response)
 
+    def adopt(self, item_id: str, generation: int) -> None:
+        """Follow an answer that another server has sent, until it was heard."""
+        utterance = SpokenUtterance(item_id, self.form.rate, self._cancel)
+        utterance.spoken = self._dialogue.spoken(item_id) or utterance.spoken
+        utterance.making = False
+        self._playing.adopt(utterance, generation)
+
     def interrupt(self) -> None:
         """Flush everything that is said to the caller; see `agents.base.Call.interrupt`."""
         for saying in self._waiting:

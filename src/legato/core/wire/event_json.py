@@ -16,6 +16,7 @@ from legato.core.wire.messages import (
     AudioAck,
     AudioLost,
     Bye,
+    Checkpoint,
     ClientMessage,
     EventAck,
     Flush,
@@ -56,6 +57,7 @@ _server: dict[str, msgspec.json.Decoder[Any]] = {
     "legato.welcome": msgspec.json.Decoder(Welcome),
     "legato.audio_ack": msgspec.json.Decoder(AudioAck),
     "legato.event_ack": msgspec.json.Decoder(EventAck),
+    "legato.checkpoint": msgspec.json.Decoder(Checkpoint),
     "legato.flush": msgspec.json.Decoder(Flush),
     "legato.going_away": msgspec.json.Decoder(GoingAway),
 }

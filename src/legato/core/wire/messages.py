@@ -52,11 +52,17 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     playback_reports: bool = False
     local_vad: bool = False
     resume: bool = False
+    checkpoints: bool = False
 
     @property
     def resumes(self) -> bool:
         """Whether a ticket is of use: without reports nobody knows what was heard."""
         return self.resume and self.playback_reports
+
+    @property
+    def carries(self) -> bool:
+        """Whether the client can bring a call to another server."""
+        return self.checkpoints and self.resumes
 
 
 class ReceivedReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,13 +83,14 @@ class ResumeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `ticket` is opaque and came with an earlier welcome; `uplink_offset` is the oldest captured sample the
     client can still send; `downlink` says what it has of each reply that it remembers; `events` is how many
-    counted events it has taken.
+    counted events it has taken; `checkpoint` is the latest it was given, for a server that has not the call.
     """
 
     ticket: str
     uplink_offset: Position = 0
     downlink: tuple[ReceivedReply, ...] = ()
     events: Position = 0
+    checkpoint: str | None = None
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="legato.hello"):
@@ -110,7 +117,8 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="legato.welcome"):
 
     `lead_ms` is how far replies run ahead of playback; `uplink_offset` is the first sample it wants;
     `resume_ticket` may be null (no resume) and is good for `resume_ttl_ms` after the connection is lost;
-    `events` is how many counted events of a resumed call the server has taken.
+    `events` is how many counted events of a resumed call the server has taken; `rebuilt` says that another
+    server had the call before, and that this one may want audio again which that one acknowledged.
     """
 
     session_id: str
@@ -125,6 +133,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="legato.welcome"):
     resumed: bool = False
     uplink_offset: Position = 0
     events: Position = 0
+    rebuilt: bool = False
 
 
 class AudioAck(msgspec.Struct, frozen=True, tag="legato.audio_ack"):
@@ -137,6 +146,15 @@ class EventAck(msgspec.Struct, frozen=True, tag="legato.event_ack"):
     """The first `count` counted events of the other side were taken."""
 
     count: Position
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, tag="legato.checkpoint"):
+    """The call as it stands, sealed in `state` for another server to go on from, and what a client keeps for
+    that: captured samples from `uplink_offset` on, its own counted events behind the first `events`."""
+
+    state: str
+    uplink_offset: Position
+    events: Position
 
 
 class AudioLost(msgspec.Struct, frozen=True, tag="legato.audio_gap"):
@@ -186,4 +204,4 @@ class ReplyHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ClientMessage = Hello | AudioLost | EventAck | Playback | Bye
-ServerMessage = Welcome | AudioAck | EventAck | Flush | GoingAway
+ServerMessage = Welcome | AudioAck | EventAck | Checkpoint | Flush | GoingAway

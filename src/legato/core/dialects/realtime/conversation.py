@@ -4,7 +4,7 @@ Owns adding, deleting, retrieving and truncating items, and the bounds on all of
 or turns. What a client asks for and cannot have raises `EventRefused`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from legato.core.audio import AudioFormat
 from legato.core.dialects.realtime import refusals
@@ -34,6 +34,12 @@ class Conversation:
         self._items = items
         self._allowance = RETRIEVED_BURST
         self._allowed_at: int | None = None
+
+    def restore(self, conversation_id: str, entries: Iterable[Entry]) -> None:
+        """Go on with another server's conversation, of which the client knows everything."""
+        self.id = conversation_id
+        for entry in entries:
+            self._items.insert(entry, None)
 
     @property
     def most_weight(self) -> int:

@@ -10,6 +10,7 @@ times are passed in (microseconds). After each of them look at `outputs()` and `
 raises `LocalProtocolError`.
 """
 
+from legato.core.dialects.realtime.carried import CarriedDialogue, carried_items, items_again
 from legato.core.dialects.realtime.client_requests import ClientRequests
 from legato.core.dialects.realtime.dialogue_events import (
     DialogueEvent,
@@ -25,6 +26,7 @@ from legato.core.dialects.realtime.errors import EventRefused
 from legato.core.dialects.realtime.items import Item
 from legato.core.dialects.realtime.response import Response, ResponseRequest, Trigger
 from legato.core.dialects.realtime.session_settings import SessionSettings
+from legato.core.dialects.realtime.spoken_text import SpokenText
 from legato.core.dialects.realtime.turn_detection import ServerVad
 from legato.core.dialects.realtime.usage import transcription_usage
 from legato.core.errors import LocalProtocolError
@@ -32,15 +34,21 @@ from legato.core.wire.messages import JsonObject
 
 __all__ = ["Dialogue", "DialogueEvent", "Opening"]
 
+GO_ON = "Your last answer broke off: go on where it ends, and repeat nothing of it."
+"""What a model is told that has to make the rest of an answer, of which another server was in the middle."""
+
 
 class Dialogue:
     """One call's conversation; see the module's first lines for its contract."""
 
     def __init__(self, opening: Opening, now: int) -> None:
-        """Open the session, and say so."""
+        """Open the session, and say so; one that another server had goes on without a word."""
         self._parts = parts = DialogueParts(opening)
         self._requests = ClientRequests(parts)
         self._buffer = parts.buffer
+        if opening.carried is not None:
+            self._go_on(opening.carried, now)
+            return
         parts.say_session("session.created")
         if self._converses:
             conversation = {"id": parts.conversation.id, "object": "realtime.conversation"}
@@ -131,6 +139,7 @@ class Dialogue:
         self._parts.tell(SpeechCommitted(*committed))
         detection = self.settings.turn_detection
         if detection is not None and detection.create_response and self._answers:
+            self._parts.responses.owed = committed[0]
             self._parts.tell(TurnEnded(committed[0]))
 
     def transcript_delta(self, item_id: str, text: str, now: int) -> None:
@@ -144,12 +153,15 @@ class Dialogue:
     def transcript_done(self, item_id: str, text: str, seconds: float, now: int) -> None:
         """The words of an item's audio, which lasts `seconds`; the item was committed before."""
         entry = self._transcribed(item_id)
+        if not text:
+            self._not_owed(item_id)
         if entry is not None:
             self._buffer.transcript_done(entry, text, transcription_usage(seconds))
 
     def transcript_failed(self, item_id: str, code: str, message: str, now: int) -> None:
         """An item's audio could not be recognised; the item was committed before."""
         entry = self._transcribed(item_id)
+        self._not_owed(item_id)
         if entry is not None:
             self._buffer.transcript_failed(entry, code, message)
 
@@ -184,9 +196,47 @@ class Dialogue:
         """The `output_index` and `content_index` of a spoken message; (0, 0) once it is unknown."""
         return self._parts.responses.place(item_id)
 
+    def spoken(self, item_id: str) -> SpokenText | None:
+        """The words and sound of a spoken answer of this conversation."""
+        entry = self._parts.conversation.get(item_id)
+        return None if entry is None else entry.spoken
+
+    def carry(self, read: int) -> CarriedDialogue:
+        """The dialogue as it stands, for another server, if the agent has read `read` samples of input."""
+        parts = self._parts
+        writer, owed, unsettled = parts.responses.writer, parts.responses.owed, self._buffer.unsettled
+        asked = writer is not None and writer.request.trigger != "agent"
+        return CarriedDialogue(
+            settings=parts.settings,
+            conversation_id=parts.conversation.id,
+            items=carried_items(parts.conversation, unsettled if self._answers else {}),
+            understood=parts.opening.origin + (self._buffer.understood(read) if self._answers else read),
+            spoke=parts.responses.spoke,
+            owed=asked or (owed is not None and owed not in unsettled),
+            writer=None if writer is None else writer.as_lost(),
+        )
+
     def keep_audio(self, item_id: str, payload: bytes) -> None:
         """Keep audio of a spoken answer, as it was sent, for `conversation.item.retrieve`."""
         self._parts.conversation.keep(item_id, payload)
+
+    def _go_on(self, carried: CarriedDialogue, now: int) -> None:
+        """Take over what another server's dialogue has come to; an answer that is missing is made anew."""
+        parts = self._parts
+        entries, missing = items_again(carried.items, parts.opening.replies)
+        parts.conversation.restore(carried.conversation_id, entries)
+        parts.responses.restore(carried.spoke)
+        if carried.writer is not None:
+            parts.outbox.say("response.done", response=carried.writer)
+        if self._answers and (missing or carried.owed):
+            begun = " ".join(filter(None, [carried.settings.instructions, GO_ON if missing else ""]))
+            response = self.begin_response("turn", now, {"instructions": begun})
+            assert response is not None
+            parts.tell(ResponseWanted(response))
+
+    def _not_owed(self, item_id: str) -> None:
+        if self._parts.responses.owed == item_id:
+            self._parts.responses.owed = None
 
     @property
     def _converses(self) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from legato.core.audio import AudioFormat
+from legato.core.dialects.realtime.carried import CarriedDialogue
+from legato.core.wire.messages import ReceivedReply
 
 if TYPE_CHECKING:
     from legato.core.dialects.realtime.response import Response
@@ -45,6 +47,12 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     item_bytes: int = 8 << 20
     """What the items may weigh without their audio, in characters; beyond that the oldest are deleted. The
     inputs of responses in progress may weigh as much."""
+    origin: int = 0
+    """Samples of the caller's that came before this dialogue: positions in events count them, too."""
+    carried: CarriedDialogue | None = None
+    """What another server's dialogue has come to, which this one goes on with."""
+    replies: tuple[ReceivedReply, ...] = ()
+    """What the caller has of its answers."""
     responses: int = 8
     """Responses out of band that may be in progress at once."""
 

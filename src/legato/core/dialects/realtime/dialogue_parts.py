@@ -26,7 +26,7 @@ class DialogueParts:
         self.outbox = Outbox(opening.new_id)
         items = OrderedItems(opening.items, opening.item_bytes)
         self.conversation = Conversation(self.outbox, items, None if kept is None else KeptAudio(kept))
-        self.buffer = InputBuffer(self.outbox, self.conversation, self.tell, kept)
+        self.buffer = InputBuffer(self.outbox, self.conversation, self.tell, kept, opening.origin)
         self.idle = IdleClock()
         self.given_audio = GivenAudio(self.tell if opening.answers else None, opening.audio_bytes)
         self.responses = Responses(

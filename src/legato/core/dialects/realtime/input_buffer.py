@@ -22,6 +22,9 @@ from legato.core.wire.messages import JsonObject
 LEAST_MS = 100
 """The least audio a client may commit."""
 
+MOST_UNSETTLED = 64
+"""Items whose words may be to come; of more than that some never will."""
+
 DETECTION_MS = 3_000
 """How long a detector may take until it tells of speech: audio is kept for that long besides its padding."""
 
@@ -35,9 +38,12 @@ class InputBuffer:
         conversation: Conversation,
         tell: Callable[[DialogueEvent], None],
         audio_bytes: int | None,
+        origin: int = 0,
     ) -> None:
-        """`tell` the owner what it has to do; keep up to `audio_bytes` of audio, None of them without."""
+        """`tell` the owner what it has to do; keep up to `audio_bytes` of audio, None of them without. The
+        call began `origin` samples before this buffer."""
         self.position = 0
+        self._origin = origin
         self._outbox = outbox
         self._conversation = conversation
         self._tell = tell
@@ -45,6 +51,20 @@ class InputBuffer:
         self._state = InputState.QUIET
         self._start = 0
         self._item_id: str | None = None
+        self._unsettled: dict[str, int] = {}
+
+    @property
+    def unsettled(self) -> dict[str, int]:
+        """The items whose words are still to come, with the positions at which they begin."""
+        return {item_id: start for item_id, start in self._unsettled.items() if item_id in self._conversation}
+
+    def understood(self, read: int) -> int:
+        """Up to which position input has become part of the conversation, or never will, if the agent has
+        `read` so far."""
+        open_from = self._start
+        if self._automatic and not self.speaking:
+            open_from = max(self._start, min(read, self.position) - self._lookback)
+        return min([open_from, read, *self.unsettled.values()])
 
     @property
     def speaking(self) -> bool:
@@ -105,7 +125,8 @@ class InputBuffer:
             audio_end_ms=self._ms(self.position),
             item_id=self._item_id,
         )
-        self._commit(start, self.position)
+        # Nobody is asked for words in silence.
+        self._unsettled.pop(self._commit(start, self.position)[0])
 
     # The client
 
@@ -144,6 +165,7 @@ class InputBuffer:
             return
         index, captured = entry.untranscribed
         captured.settled = True
+        self._unsettled.pop(entry.id, None)
         captured.words = transcript
         if self._transcribes:
             captured.transcript = transcript
@@ -157,6 +179,7 @@ class InputBuffer:
             return
         index, captured = entry.untranscribed
         captured.settled = True
+        self._unsettled.pop(entry.id, None)
         if self._transcribes and entry.id in self._conversation:
             error = {"type": "server_error", "code": code, "message": message, "param": None}
             self._say_of_transcript("failed", entry.id, index, error=error)
@@ -170,6 +193,9 @@ class InputBuffer:
         item_id = self._item_id or self._conversation.new_id()
         self._item_id = None
         self._start = stop
+        self._unsettled[item_id] = start
+        if len(self._unsettled) > MOST_UNSETTLED:
+            del self._unsettled[next(iter(self._unsettled))]
         entry = Entry(item_id, "message", "user")
         entry.content.append(Captured())
         self._outbox.say(
@@ -195,4 +221,4 @@ class InputBuffer:
         self._outbox.say(kind, item_id=item_id, content_index=index, **members)
 
     def _ms(self, position: int) -> int:
-        return position * 1_000 // self._rate
+        return (self._origin + position) * 1_000 // self._rate

@@ -253,6 +253,11 @@ class Response:
         if self._inside:
             self._conversation.done(entry)
 
+    def as_lost(self) -> JsonObject:
+        """What a client is told of it when the server that makes it is gone."""
+        error = {"type": "server_error", "code": "server_lost"}
+        return self._as_json("failed", {"type": "failed", "error": error}, None)
+
     def _spoken(self) -> SpokenText:
         spoken = self._entries[-1].spoken
         assert spoken is not None

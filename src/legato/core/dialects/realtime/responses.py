@@ -38,6 +38,8 @@ class Responses:
         what it has to do; at `most` so many may be out of band."""
         self.writer: Response | None = None
         """The response that writes to the conversation."""
+        self.owed: str | None = None
+        """The item of the last turn that is to be answered and is not yet."""
         self._outbox = outbox
         self._conversation = conversation
         self._idle = idle
@@ -58,6 +60,10 @@ class Responses:
         """Whether any response was spoken so far."""
         return self._spoke or any(response.spoke for response in self._active.values())
 
+    def restore(self, spoke: bool) -> None:
+        """Go on from responses made by another server."""
+        self._spoke = spoke
+
     def begin(self, settings: ResponseSettings, trigger: Trigger, session: SessionSettings) -> Response:
         """Begin a response; raises `EventRefused` if it cannot be made now, or its input cannot be."""
         if settings.conversation == "auto" and self.writer is not None:
@@ -71,6 +77,7 @@ class Responses:
         self._weights[response.id] = _weight(entries)
         if settings.conversation == "auto":
             self.writer = response
+            self.owed = None
             self._idle.stop()
         return response
 

@@ -65,6 +65,36 @@ class SpokenText:
         self._texts.append(text)
         return text
 
+    @property
+    def pieces(self) -> tuple[tuple[int, str], ...]:
+        """Each piece of the text behind the sample at which it begins to sound."""
+        return tuple(zip(self._starts, self._texts, strict=True))
+
+    @property
+    def cut(self) -> int | None:
+        """Where it was truncated, if it was."""
+        return self._cut
+
+    def break_off(self, samples: int) -> None:
+        """There is no more of it than these samples, and no more of the text than surely sounds in them.
+
+        Of the last piece that is known of an answer still being made nobody knows how long it sounds: it
+        counts only once it is whole.
+        """
+        if self.complete and samples >= self.sent:
+            return
+        begun = bisect_right(self._starts, samples)
+        if begun:
+            before = "".join(self._texts[: begun - 1])
+            unsure = not self.complete and begun == len(self._starts)
+            self._texts[begun - 1 :] = ["" if unsure else self.heard_text(samples)[len(before) :]]
+            del self._starts[begun:]
+        else:
+            self._texts, self._starts = [], []
+        self.sent = samples
+        self._heard = min(self._heard, samples)
+        self.complete = True
+
     def note_sent(self, samples: int) -> None:
         """Note that so many more samples were given to the caller; behind a cut nothing counts."""
         if self._cut is None:

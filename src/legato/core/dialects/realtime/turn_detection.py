@@ -23,7 +23,7 @@ _MAX_WAIT_MS = {"low": 8_000, "medium": 4_000, "high": 2_000, "auto": 4_000}
 _DETECTORS: tuple[Literal["server_vad", "semantic_vad"], ...] = ("server_vad", "semantic_vad")
 
 
-class ServerVad(msgspec.Struct, frozen=True, kw_only=True):
+class ServerVad(msgspec.Struct, frozen=True, kw_only=True, tag="server_vad"):
     """A turn ends after `silence_duration_ms` without speech.
 
     `threshold` is the probability from which a sound counts as speech; `prefix_padding_ms` of audio before
@@ -61,7 +61,7 @@ class ServerVad(msgspec.Struct, frozen=True, kw_only=True):
         return {"type": "server_vad", **msgspec.structs.asdict(self)}
 
 
-class SemanticVad(msgspec.Struct, frozen=True, kw_only=True):
+class SemanticVad(msgspec.Struct, frozen=True, kw_only=True, tag="semantic_vad"):
     """A turn ends when the words sound complete, at the latest `max_wait_ms` after the last of them."""
 
     eagerness: Eagerness = "auto"

@@ -1,0 +1,45 @@
+"""What a client keeps so that another server can take its call over: the latest checkpoint and what follows.
+
+Owns which checkpoint is shown, and how long audio and events are kept for it. Must not know what a checkpoint
+says. Rules: wire/SPEC.md, "Another server".
+"""
+
+from legato.core.errors import RemoteProtocolError
+from legato.core.event_log import EventLog
+from legato.core.uplink_sender import UplinkSender
+from legato.core.wire.codes import SessionCode
+from legato.core.wire.messages import Checkpoint
+
+
+class CarriedCall:
+    """The checkpoints of one call."""
+
+    def __init__(self) -> None:
+        self._latest: Checkpoint | None = None
+        self._shown: Checkpoint | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is one."""
+        return self._latest is not None
+
+    def take(self, checkpoint: Checkpoint, uplink: UplinkSender, log: EventLog) -> None:
+        """A newer one has come; raises RemoteProtocolError if it wants audio or events there never were.
+
+        What belongs to the one that was shown last is kept: its answer may be under way.
+        """
+        if checkpoint.uplink_offset > uplink.captured:
+            raise RemoteProtocolError(
+                SessionCode.PROTOCOL_VIOLATION, "a checkpoint is ahead of all audio that was captured"
+            )
+        self._latest = checkpoint
+        needed = self._shown or checkpoint
+        log.needed_from(needed.events)
+        uplink.needed_from(needed.uplink_offset)
+
+    def show(self, log: EventLog) -> str | None:
+        """The one for a hello; None if there is none, or an event behind it had to be given up."""
+        if self._latest is None or log.oldest > self._latest.events:
+            return None
+        self._shown = self._latest
+        return self._latest.state
