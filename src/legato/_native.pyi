@@ -60,6 +60,7 @@ __all__ = [
     "EncapsulationKeys",
     "Endpoint",
     "EndpointKeys",
+    "FleetMember",
     "Forwarder",
     "ForwarderCounters",
     "ForwarderView",
@@ -70,6 +71,7 @@ __all__ = [
     "SessionStats",
     "decode_connection_id",
     "derived_server_id",
+    "steer_workers",
 ]
 
 ENGINE_VERSION: str
@@ -100,7 +102,7 @@ class EndpointKeys:
 
     `reset_key`: stateless resets (RFC 9000 §10.3). `token_key`: Retry and NEW_TOKEN (§8.1). `ticket_key`:
     TLS session tickets. `connection_id`: length (4 to 20) and first bytes of our connection IDs; it
-    overrides the settings.
+    overrides the settings. `fleet` overrides all of them.
     """
 
     def __new__(
@@ -109,7 +111,33 @@ class EndpointKeys:
         token_key: bytes | None = None,
         ticket_key: bytes | None = None,
         connection_id: tuple[int, bytes] | None = None,
+        fleet: FleetMember | None = None,
     ) -> EndpointKeys: ...
+
+@final
+class FleetMember:
+    """What makes a server one of a fleet behind balancers: routable connection IDs and shared secrets.
+
+    `generations` hold a configuration and three keys of 32 bytes: for stateless resets, for address tokens,
+    for TLS session tickets. The first generation is in use, all of them are accepted. Connections get new
+    connection IDs, and old ones retired, every `cid_lifetime_ms`.
+
+    `tunnel` are addresses of its own where it takes packets that `balancers` (networks) encapsulate with
+    these keys. Without `server_id` the first of them is its name, and without a tunnel its name is random.
+    `worker` is (number, how many, a key of 8 bytes) of a process that shares its port; see `steer_workers`.
+    """
+
+    def __new__(
+        cls,
+        generations: Sequence[tuple[QuicLbConfig, bytes, bytes, bytes]],
+        *,
+        server_id: bytes | None = None,
+        tunnel: Sequence[tuple[str, int]] = ...,
+        balancers: Sequence[str] = ...,
+        encapsulation: EncapsulationKeys | None = None,
+        worker: tuple[int, int, bytes] | None = None,
+        cid_lifetime_ms: int = 600_000,
+    ) -> FleetMember: ...
 
 @final
 class ConnectTarget:
@@ -218,6 +246,15 @@ class Endpoint:
         """
 
     @staticmethod
+    def inherit(
+        descriptors: Sequence[int],
+        identity: Identity,
+        settings: object,
+        keys: EndpointKeys | None = None,
+    ) -> Endpoint:
+        """Serve on UDP sockets that are bound already, and now belong to the endpoint."""
+
+    @staticmethod
     def client(settings: object) -> Endpoint:
         """Start an endpoint that only connects; each connection has a UDP socket of its own."""
 
@@ -232,6 +269,12 @@ class Endpoint:
 
     def local_addresses(self) -> list[tuple[str, int]]:
         """Return the addresses a server listens on."""
+
+    def tunnel_addresses(self) -> list[tuple[str, int]]:
+        """Return the addresses where a server takes encapsulated packets."""
+
+    def server_id(self) -> bytes | None:
+        """Return the name of a server of a fleet in its connection IDs."""
 
     def connect(self, target: ConnectTarget) -> int:
         """Start a connection with one session on it and return the session at once.
@@ -302,6 +345,12 @@ class Endpoint:
 
     def set_identity(self, identity: Identity) -> None:
         """Present this certificate to new connections. Server only."""
+
+    def set_fleet(self, member: FleetMember) -> None:
+        """Go on under the keys of `member`; name, sockets and lifetimes stay. Server of a fleet only.
+
+        Raises SettingsError if its first generation uses the codepoint of the one in use.
+        """
 
     def refuse_new(self, status: int | None = 503) -> None:
         """Answer all further requests with this status (300 to 599); None: take them again."""
@@ -534,3 +583,10 @@ class Forwarder:
 
     def close(self) -> None:
         """Stop, when the batches in hand are sent. Idempotent; other calls then raise TransportError."""
+
+def steer_workers(descriptor: int, workers: int, key: bytes, cid_length: int) -> None:
+    """Let datagrams of a group of sockets (SO_REUSEPORT) go to the process that their connection ID names.
+
+    `descriptor` is any socket of the group. The first one is worker 0's and so on, and none of them may be
+    closed before all are. It needs no privileges. Raises TransportError if the system cannot do it.
+    """

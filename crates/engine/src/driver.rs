@@ -45,14 +45,19 @@ pub trait Outlet {
     fn max_segments(&self, via: Via) -> usize;
     /// Whether transmits through this socket have to wait.
     fn is_blocked(&self, via: Via) -> bool;
-    /// Send the payload of `transmit` from `source`, if that is given.
-    fn send(
-        &mut self,
-        via: Via,
-        source: Option<IpAddr>,
-        transmit: &Transmit,
-        payload: &[u8],
-    ) -> Sent;
+    /// Send the payload of `transmit`.
+    fn send(&mut self, exit: Exit, transmit: &Transmit, payload: &[u8]) -> Sent;
+}
+
+/// The way that datagrams leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Socket.
+    pub via: Via,
+    /// Our address, if the socket has several.
+    pub source: Option<IpAddr>,
+    /// The balancer that carries them on, if the socket is a tunnel's.
+    pub balancer: Option<SocketAddr>,
 }
 
 /// Where a datagram came from and which of our addresses it was sent to.
@@ -64,8 +69,21 @@ pub struct Arrival {
     pub remote: SocketAddr,
     /// Our address, as far as the system tells.
     pub local_ip: Option<IpAddr>,
+    /// The balancer that it came through.
+    pub balancer: Option<SocketAddr>,
     /// Congestion mark.
     pub ecn: Option<EcnCodepoint>,
+}
+
+impl Arrival {
+    /// The way back.
+    pub(crate) fn exit(&self) -> Exit {
+        Exit {
+            via: self.via,
+            source: self.local_ip,
+            balancer: self.balancer,
+        }
+    }
 }
 
 /// The driver of one endpoint.
@@ -156,12 +174,12 @@ impl Driver {
                 let Some(peer) = self.peers.get_mut(handle.0).and_then(Option::as_mut) else {
                     return;
                 };
-                let moved = (arrival.via, local_ip) != (peer.via, peer.local_ip);
+                let moved = arrival.exit() != peer.exit();
                 if moved && !peer.is_client() {
                     let before = peer.frames_received();
                     peer.quic.handle_event(event);
                     let authentic = peer.frames_received() > before;
-                    peer.track_local(arrival.via, local, local_ip, authentic);
+                    peer.track_local(arrival.exit(), local, authentic);
                 } else {
                     peer.quic.handle_event(event);
                 }
@@ -234,7 +252,7 @@ impl Driver {
     pub(crate) fn flush(&mut self, now: Instant, outlet: &mut dyn Outlet) -> bool {
         while let Some((arrival, transmit, payload)) = self.replies.pop_front() {
             if outlet.is_blocked(arrival.via)
-                || outlet.send(arrival.via, arrival.local_ip, &transmit, &payload) == Sent::Blocked
+                || outlet.send(arrival.exit(), &transmit, &payload) == Sent::Blocked
             {
                 break;
             }
@@ -410,7 +428,7 @@ impl Driver {
             let Some(transmit) = peer.quic.poll_transmit(now, segments, &mut self.buffer) else {
                 return false;
             };
-            outlet.send(via, peer.local_ip, &transmit, &self.buffer[..transmit.size]);
+            outlet.send(peer.exit(), &transmit, &self.buffer[..transmit.size]);
         }
         true
     }

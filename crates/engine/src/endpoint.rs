@@ -3,7 +3,7 @@
 //! Owns start and stop. Must not know what either side does.
 
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,7 @@ use crate::cid::PrefixedCids;
 use crate::command::NewPath;
 use crate::driver::Driver;
 use crate::error::EngineError;
+use crate::fleet::{Fleet, ResetKeys, RoutableCids};
 use crate::front::{Front, Ground, ServerSecrets};
 use crate::identity::{ConnectionIdLayout, EndpointKeys, Identity};
 use crate::reactor::{Doorbell, Reactor};
@@ -63,6 +64,7 @@ pub struct Endpoint {
     readiness: Arc<Readiness>,
     thread: Mutex<Option<JoinHandle<()>>>,
     locals: Vec<SocketAddr>,
+    tunnel_addresses: Vec<SocketAddr>,
 }
 
 impl Endpoint {
@@ -73,14 +75,52 @@ impl Endpoint {
         settings: Settings,
         keys: &EndpointKeys,
     ) -> Result<Self, EngineError> {
-        let secrets = ServerSecrets::new(keys)?;
         let sockets = socket::listen(addresses)?;
-        Self::start(settings, keys, Some((identity, secrets)), sockets)
+        Self::serve(sockets, identity, settings, keys)
+    }
+
+    /// Serve on these sockets, which are bound already.
+    pub fn inherit(
+        descriptors: Vec<OwnedFd>,
+        identity: &Identity,
+        settings: Settings,
+        keys: &EndpointKeys,
+    ) -> Result<Self, EngineError> {
+        let sockets = descriptors.into_iter().map(socket::inherit);
+        Self::serve(sockets.collect::<Result<_, _>>()?, identity, settings, keys)
+    }
+
+    fn serve(
+        sockets: Vec<std::net::UdpSocket>,
+        identity: &Identity,
+        settings: Settings,
+        keys: &EndpointKeys,
+    ) -> Result<Self, EngineError> {
+        let tunnel = keys.fleet.as_ref().and_then(|fleet| fleet.tunnel.as_ref());
+        let mut tunnels = Vec::new();
+        if let Some(tunnel) = tunnel {
+            for address in &tunnel.addresses {
+                tunnels.extend(socket::listen(std::slice::from_ref(address))?);
+            }
+        }
+        let settings = match tunnel {
+            Some(_) => settings.behind_balancer(),
+            None => settings,
+        };
+        let first = tunnels.first().and_then(|socket| socket.local_addr().ok());
+        let secrets = ServerSecrets::new(keys, fleet(keys, first)?)?;
+        Self::start(settings, keys, Some((identity, secrets)), sockets, tunnels)
     }
 
     /// An endpoint that only connects; each connection gets a socket of its own.
     pub fn client(settings: Settings) -> Result<Self, EngineError> {
-        Self::start(settings, &EndpointKeys::default(), None, Vec::new())
+        Self::start(
+            settings,
+            &EndpointKeys::default(),
+            None,
+            Vec::new(),
+            Vec::new(),
+        )
     }
 
     fn start(
@@ -88,6 +128,7 @@ impl Endpoint {
         keys: &EndpointKeys,
         server: Option<(&Identity, ServerSecrets)>,
         sockets: Vec<std::net::UdpSocket>,
+        tunnels: Vec<std::net::UdpSocket>,
     ) -> Result<Self, EngineError> {
         settings.validate()?;
         let io =
@@ -96,6 +137,7 @@ impl Endpoint {
         let shared = Arc::new(Shared::default());
         let key_log = tls::key_log(&settings)?;
         let is_server = server.is_some();
+        let fleet = server.as_ref().and_then(|(_, secrets)| secrets.fleet());
         let (config, secrets) = match server {
             Some((identity, secrets)) => (
                 Some(secrets.config(identity, &settings, key_log.clone())?),
@@ -104,7 +146,7 @@ impl Endpoint {
             None => (None, None),
         };
         let driver = Driver::new(
-            endpoint_config(&settings, keys, None)?,
+            endpoint_config(&settings, keys, fleet.clone(), None)?,
             config,
             settings.clone(),
             shared.clone(),
@@ -119,21 +161,27 @@ impl Endpoint {
         )
         .map_err(io)?;
         let mut locals = Vec::new();
-        for (via, socket) in sockets.into_iter().enumerate() {
+        let mut tunnel_addresses = Vec::new();
+        let public = sockets.into_iter().map(|socket| (socket, None));
+        let hidden = tunnels.into_iter().map(|socket| (socket, fleet.clone()));
+        for (via, (socket, tunnel)) in public.chain(hidden).enumerate() {
             let local = socket.local_addr().map_err(io)?;
-            locals.push(local);
+            match tunnel {
+                Some(_) => tunnel_addresses.push(local),
+                None => locals.push(local),
+            }
             let path = NewPath {
                 via: via as u32,
                 local,
                 remote: local,
                 socket: Some(socket),
             };
-            reactor.add_listener(path).map_err(io)?;
+            reactor.add_listener(path, tunnel).map_err(io)?;
         }
         let ground = SocketGround {
             doorbell: reactor.doorbell(),
             readiness: readiness.clone(),
-            next_via: AtomicU32::new(locals.len() as u32),
+            next_via: AtomicU32::new((locals.len() + tunnel_addresses.len()) as u32),
         };
         let thread = spawn(reactor, shared.clone(), readiness.clone(), is_server).map_err(io)?;
         Ok(Self {
@@ -141,6 +189,7 @@ impl Endpoint {
             readiness,
             thread: Mutex::new(Some(thread)),
             locals,
+            tunnel_addresses,
         })
     }
 
@@ -157,6 +206,11 @@ impl Endpoint {
     /// Addresses that a server listens on.
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.locals
+    }
+
+    /// Addresses at which a server takes encapsulated packets from balancers.
+    pub fn tunnel_addresses(&self) -> &[SocketAddr] {
+        &self.tunnel_addresses
     }
 
     /// Close every connection and end the thread; takes less than a second. Events stay to be drained. Idempotent.
@@ -211,6 +265,32 @@ fn watched(shared: &Shared, readiness: &Readiness, work: impl FnOnce() -> std::i
 pub(crate) fn endpoint_config(
     settings: &Settings,
     keys: &EndpointKeys,
+    fleet: Option<Arc<Fleet>>,
+    seed: Option<u64>,
+) -> Result<EndpointConfig, EngineError> {
+    let mut config = match fleet {
+        Some(fleet) => {
+            let mut config = EndpointConfig::new(Arc::new(ResetKeys(fleet.clone())));
+            config.cid_generator(move || Box::new(RoutableCids(fleet.clone())));
+            config
+        }
+        None => lone_config(settings, keys, seed)?,
+    };
+    config
+        .max_udp_payload_size(settings.max_udp_payload())
+        .map_err(|error| EngineError::settings(format!("mtu_upper_bound: {error}")))?;
+    if let Some(seed) = seed {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        config.rng_seed(Some(bytes));
+    }
+    Ok(config)
+}
+
+/// The same for an endpoint that is in no fleet.
+fn lone_config(
+    settings: &Settings,
+    keys: &EndpointKeys,
     seed: Option<u64>,
 ) -> Result<EndpointConfig, EngineError> {
     let layout = keys
@@ -228,15 +308,18 @@ pub(crate) fn endpoint_config(
     let mut config = EndpointConfig::new(tls::reset_key(keys));
     let factory = PrefixedCids::factory(layout, seed);
     config.cid_generator(move || factory());
-    config
-        .max_udp_payload_size(settings.max_udp_payload())
-        .map_err(|error| EngineError::settings(format!("mtu_upper_bound: {error}")))?;
-    if let Some(seed) = seed {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        config.rng_seed(Some(bytes));
-    }
     Ok(config)
+}
+
+/// What makes a server a member of its fleet, if its keys say so; `tunnel` is the first address of its tunnel.
+pub(crate) fn fleet(
+    keys: &EndpointKeys,
+    tunnel: Option<SocketAddr>,
+) -> Result<Option<Arc<Fleet>>, EngineError> {
+    let Some(member) = &keys.fleet else {
+        return Ok(None);
+    };
+    Fleet::new(member, member.name(tunnel)?).map(Some)
 }
 
 #[cfg(test)]

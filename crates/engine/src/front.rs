@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use legato_quic_lb::ServerId;
 use quinn_proto::crypto::rustls::QuicClientConfig;
+use quinn_proto::crypto::HandshakeTokenKey;
 use quinn_proto::{ClientConfig, ServerConfig};
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustls::server::ProducesTickets;
@@ -17,6 +19,7 @@ use rustls::KeyLog;
 use crate::command::{Command, ConnectAttempt, NewPath, SessionCommand, StreamCommand};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
+use crate::fleet::{Fleet, FleetMember, TicketKeys, TokenKeys};
 use crate::identity::{EndpointKeys, Identity};
 use crate::settings::{ConnectTarget, Settings};
 use crate::shared::{lock, SessionShared, Shared, StreamShared};
@@ -64,15 +67,28 @@ struct Table {
 /// What stays the same when a server's certificate changes.
 pub(crate) struct ServerSecrets {
     ticketer: Arc<dyn ProducesTickets>,
-    token_key: Arc<aws_lc_rs::hkdf::Prk>,
+    token_key: Arc<dyn HandshakeTokenKey>,
+    fleet: Option<Arc<Fleet>>,
 }
 
 impl ServerSecrets {
-    pub(crate) fn new(keys: &EndpointKeys) -> Result<Self, EngineError> {
-        Ok(Self {
-            ticketer: tls::ticketer(keys)?,
-            token_key: tls::token_key(keys),
+    pub(crate) fn new(keys: &EndpointKeys, fleet: Option<Arc<Fleet>>) -> Result<Self, EngineError> {
+        Ok(match &fleet {
+            Some(member) => Self {
+                ticketer: Arc::new(TicketKeys(member.clone())),
+                token_key: Arc::new(TokenKeys(member.clone())),
+                fleet,
+            },
+            None => Self {
+                ticketer: tls::ticketer(keys)?,
+                token_key: tls::token_key(keys),
+                fleet,
+            },
         })
+    }
+
+    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.fleet.clone()
     }
 
     pub(crate) fn config(
@@ -386,6 +402,21 @@ impl Front {
         let config = secrets.config(identity, &self.settings, self.key_log.clone())?;
         self.push(Command::SetServerConfig(config));
         Ok(())
+    }
+
+    /// Server of a fleet: go on under these keys. Its name and its sockets stay what they were.
+    pub fn set_fleet(&self, member: &FleetMember) -> Result<(), EngineError> {
+        let fleet = self.secrets.as_ref().and_then(ServerSecrets::fleet);
+        let fleet = fleet.ok_or_else(|| {
+            EngineError::misuse("only a server that was started in a fleet has its keys")
+        })?;
+        fleet.replace(member)
+    }
+
+    /// The name of a server of a fleet in its connection IDs.
+    pub fn server_id(&self) -> Option<ServerId> {
+        let fleet = self.secrets.as_ref().and_then(ServerSecrets::fleet);
+        fleet.map(|fleet| fleet.server_id())
     }
 
     /// Server: answer all further requests with this status (300..=599), or take them again with None.

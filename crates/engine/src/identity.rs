@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::fleet::FleetMember;
+
 /// Certificate chain and private key of a server.
 #[derive(Clone)]
 pub struct Identity {
@@ -39,6 +41,8 @@ pub struct EndpointKeys {
     pub ticket_key: Option<[u8; 32]>,
     /// Layout of connection IDs; overrides the settings.
     pub connection_id: Option<ConnectionIdLayout>,
+    /// Membership in a fleet behind balancers; overrides everything above.
+    pub fleet: Option<FleetMember>,
 }
 
 impl fmt::Debug for EndpointKeys {
@@ -48,6 +52,7 @@ impl fmt::Debug for EndpointKeys {
             .field("token_key", &self.token_key.is_some())
             .field("ticket_key", &self.ticket_key.is_some())
             .field("connection_id", &self.connection_id)
+            .field("fleet", &self.fleet)
             .finish()
     }
 }

@@ -14,7 +14,7 @@ use quinn_proto::Transmit;
 use rustc_hash::FxHashMap;
 
 use crate::command::{Command, NewPath, Via};
-use crate::driver::{Arrival, Driver, Outlet, Sent};
+use crate::driver::{Arrival, Driver, Exit, Outlet, Sent};
 use crate::endpoint::endpoint_config;
 use crate::error::EngineError;
 use crate::front::{Front, Ground, ServerSecrets};
@@ -95,17 +95,11 @@ impl Outlet for Outbox {
         false
     }
 
-    fn send(
-        &mut self,
-        via: Via,
-        source: Option<IpAddr>,
-        transmit: &Transmit,
-        payload: &[u8],
-    ) -> Sent {
-        let Some(local) = lock(&self.addresses.by_via).get(&via).copied() else {
+    fn send(&mut self, exit: Exit, transmit: &Transmit, payload: &[u8]) -> Sent {
+        let Some(local) = lock(&self.addresses.by_via).get(&exit.via).copied() else {
             return Sent::Done;
         };
-        let source = SocketAddr::new(source.unwrap_or(local.ip()), local.port());
+        let source = SocketAddr::new(exit.source.unwrap_or(local.ip()), local.port());
         let size = transmit.segment_size.unwrap_or(payload.len()).max(1);
         let destination = transmit.destination;
         self.datagrams
@@ -138,7 +132,8 @@ impl Inline {
         keys: &EndpointKeys,
         seed: u64,
     ) -> Result<Self, EngineError> {
-        let secrets = ServerSecrets::new(keys)?;
+        let fleet = crate::endpoint::fleet(keys, None)?;
+        let secrets = ServerSecrets::new(keys, fleet)?;
         Self::start(settings, keys, Some((identity, secrets)), addresses, seed)
     }
 
@@ -158,6 +153,7 @@ impl Inline {
         let settings = Arc::new(settings);
         let shared = Arc::new(Shared::default());
         let key_log = tls::key_log(&settings)?;
+        let fleet = server.as_ref().and_then(|(_, secrets)| secrets.fleet());
         let (config, secrets) = match server {
             Some((identity, secrets)) => (
                 Some(secrets.config(identity, &settings, key_log.clone())?),
@@ -166,7 +162,7 @@ impl Inline {
             None => (None, None),
         };
         let config = Driver::new(
-            endpoint_config(&settings, keys, Some(seed))?,
+            endpoint_config(&settings, keys, fleet, Some(seed))?,
             config,
             settings.clone(),
             shared.clone(),
@@ -212,6 +208,7 @@ impl Inline {
             via,
             remote: datagram.source,
             local_ip: (!self.locals.is_empty()).then(|| datagram.destination.ip()),
+            balancer: None,
             ecn: None,
         };
         self.driver
@@ -287,7 +284,7 @@ mod tests {
             false
         }
 
-        fn send(&mut self, _: Via, _: Option<IpAddr>, _: &Transmit, _: &[u8]) -> Sent {
+        fn send(&mut self, _: Exit, _: &Transmit, _: &[u8]) -> Sent {
             panic!("injected");
         }
     }

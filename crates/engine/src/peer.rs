@@ -14,6 +14,7 @@ use quinn_proto::{Connection, Dir, Event as QuicEvent, FrameStats, StreamEvent, 
 use rustc_hash::FxHashMap;
 
 use crate::command::{ConnectAttempt, Via};
+use crate::driver::Exit;
 use crate::event::{Event, EventKind};
 use crate::settings::Settings;
 use crate::shared::{SessionShared, Shared};
@@ -117,6 +118,8 @@ pub(crate) struct Peer {
     pub(crate) local: SocketAddr,
     /// Our address as the peer sees it, to answer from; None if the socket has only one.
     pub(crate) local_ip: Option<IpAddr>,
+    /// The balancer that the peer's last packet came through, to answer through it.
+    pub(crate) balancer: Option<SocketAddr>,
     pub(crate) remote: SocketAddr,
     pub(crate) path_changes: u64,
     pub(crate) sessions: Vec<Session>,
@@ -172,6 +175,7 @@ impl Peer {
             via,
             local,
             local_ip,
+            balancer: None,
             remote,
             path_changes: 0,
             sessions: Vec::new(),
@@ -300,17 +304,21 @@ impl Peer {
 
     /// Answer from the address that the last authentic packet came to. `authentic` counts frames: they are only counted
     /// after decryption, so a forged packet cannot move our address.
-    pub(crate) fn track_local(
-        &mut self,
-        via: Via,
-        local: SocketAddr,
-        local_ip: Option<IpAddr>,
-        authentic: bool,
-    ) {
+    pub(crate) fn track_local(&mut self, exit: Exit, local: SocketAddr, authentic: bool) {
         if self.role == web::Role::Server && authentic {
-            self.via = via;
+            self.via = exit.via;
             self.local = local;
-            self.local_ip = local_ip;
+            self.local_ip = exit.source;
+            self.balancer = exit.balancer;
+        }
+    }
+
+    /// The way to the peer.
+    pub(crate) fn exit(&self) -> Exit {
+        Exit {
+            via: self.via,
+            source: self.local_ip,
+            balancer: self.balancer,
         }
     }
 

@@ -4,20 +4,21 @@
 //! as it likes while packets are acknowledged here. Must not know what packets mean.
 
 use std::io::{self, IoSliceMut};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use legato_forwarder::Tunnel;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use quinn_proto::{EcnCodepoint, Transmit};
 use quinn_udp::RecvMeta;
 use rustc_hash::FxHashMap;
 
 use crate::command::{Command, NewPath, Via};
-use crate::driver::{Arrival, Driver, Outlet, Sent};
+use crate::driver::{Arrival, Driver, Exit, Outlet, Sent};
+use crate::fleet::Fleet;
 use crate::readiness::Readiness;
 use crate::rhythm::Rhythm;
 use crate::shared::Shared;
@@ -75,17 +76,12 @@ impl Outlet for Sockets {
         self.sockets.get(&via).is_some_and(Socket::is_blocked)
     }
 
-    fn send(
-        &mut self,
-        via: Via,
-        source: Option<IpAddr>,
-        transmit: &Transmit,
-        payload: &[u8],
-    ) -> Sent {
+    fn send(&mut self, exit: Exit, transmit: &Transmit, payload: &[u8]) -> Sent {
+        let via = exit.via;
         let Some(socket) = self.sockets.get_mut(&via) else {
             return Sent::Done;
         };
-        match socket.send(source, transmit, payload) {
+        match socket.send(exit, transmit, payload) {
             Departure::Done => Sent::Done,
             Departure::Unreachable => {
                 self.unreachable.push(via);
@@ -104,8 +100,13 @@ impl Outlet for Sockets {
 }
 
 impl Sockets {
-    fn add(&mut self, via: Via, socket: std::net::UdpSocket) -> io::Result<()> {
-        let mut socket = Socket::new(socket)?;
+    fn add(
+        &mut self,
+        via: Via,
+        socket: std::net::UdpSocket,
+        tunnel: Option<Arc<Fleet>>,
+    ) -> io::Result<()> {
+        let mut socket = Socket::new(socket, tunnel)?;
         self.registry
             .register(&mut socket.io, token(via), Interest::READABLE)?;
         self.sockets.insert(via, socket);
@@ -198,11 +199,15 @@ impl Reactor {
         self.doorbell.clone()
     }
 
-    /// Take a socket of a listening endpoint.
-    pub(crate) fn add_listener(&mut self, path: NewPath) -> io::Result<()> {
+    /// Take a socket of a listening endpoint; with a fleet it is the one for balancers.
+    pub(crate) fn add_listener(
+        &mut self,
+        path: NewPath,
+        tunnel: Option<Arc<Fleet>>,
+    ) -> io::Result<()> {
         self.driver.add_local(path.via, path.local);
         path.socket
-            .map_or(Ok(()), |socket| self.sockets.add(path.via, socket))
+            .map_or(Ok(()), |socket| self.sockets.add(path.via, socket, tunnel))
     }
 
     /// Work until the endpoint is shut down.
@@ -350,6 +355,7 @@ impl Reactor {
                 }
                 Err(_) => return false,
             };
+            let tunnel = socket.tunnel();
             for (index, meta) in meta.iter().take(count).enumerate() {
                 self.rhythm.on_received(meta.len);
                 let start = index * self.buffer;
@@ -357,10 +363,15 @@ impl Reactor {
                     via,
                     remote: meta.addr,
                     local_ip: meta.dst_ip.filter(|_| self.is_server),
+                    balancer: None,
                     ecn: meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
                 };
                 let data = &self.memory[start..start + meta.len.min(self.buffer)];
                 for datagram in data.chunks(meta.stride.max(1)) {
+                    let Some((arrival, datagram)) = unwrap(tunnel.as_deref(), arrival, datagram)
+                    else {
+                        continue;
+                    };
                     self.driver
                         .handle_datagram(now, arrival, BytesMut::from(datagram));
                 }
@@ -387,10 +398,32 @@ impl Reactor {
     }
 }
 
+/// The packet inside a datagram of a tunnel, as if it came from the client itself; nothing if it is not genuine. What
+/// comes to other sockets is the packet.
+fn unwrap<'a>(
+    tunnel: Option<&Tunnel>,
+    arrival: Arrival,
+    datagram: &'a [u8],
+) -> Option<(Arrival, &'a [u8])> {
+    let Some(tunnel) = tunnel else {
+        return Some((arrival, datagram));
+    };
+    let (remote, packet) = tunnel.receive(datagram, arrival.remote).ok()?;
+    let balancer = Some(arrival.remote);
+    Some((
+        Arrival {
+            remote,
+            balancer,
+            ..arrival
+        },
+        packet,
+    ))
+}
+
 fn attach(sockets: &mut Sockets, path: &mut NewPath) {
     if let Some(socket) = path.socket.take() {
         // Without its socket the path is silent and the connection times out, as on a dead network.
-        let _ = sockets.add(path.via, socket);
+        let _ = sockets.add(path.via, socket, None);
     }
 }
 

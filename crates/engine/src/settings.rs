@@ -22,6 +22,9 @@ pub enum Congestion {
     NewReno,
 }
 
+/// Largest UDP payload of a client or server with a balancer's header before it.
+const MOST_ENCAPSULATED: u16 = 1400;
+
 /// Everything that can be set on an endpoint. Times in milliseconds, sizes in bytes.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -73,6 +76,8 @@ pub struct Settings {
     pub cid_length: usize,
     /// First bytes of our connection IDs; the rest is random.
     pub cid_prefix: Vec<u8>,
+    /// Whether packets come and go with a balancer's header.
+    pub encapsulated: bool,
 }
 
 impl Default for Settings {
@@ -102,6 +107,7 @@ impl Default for Settings {
             alpn: vec![b"h3".to_vec()],
             cid_length: 8,
             cid_prefix: Vec::new(),
+            encapsulated: false,
         }
     }
 }
@@ -187,7 +193,21 @@ impl Settings {
 
     /// UDP payload that we are willing to receive (RFC 9000 §18.2, max_udp_payload_size).
     pub(crate) fn max_udp_payload(&self) -> u16 {
-        self.mtu_upper_bound.max(1472)
+        if self.encapsulated {
+            MOST_ENCAPSULATED
+        } else {
+            self.mtu_upper_bound.max(1472)
+        }
+    }
+
+    /// The same for a server behind a balancer, whose header takes room in every packet (`wire/ENCAPSULATION.md` §6).
+    pub(crate) fn behind_balancer(self) -> Self {
+        Self {
+            encapsulated: true,
+            mtu_upper_bound: self.mtu_upper_bound.min(MOST_ENCAPSULATED),
+            initial_mtu: self.initial_mtu.min(MOST_ENCAPSULATED),
+            ..self
+        }
     }
 
     /// Transport parameters and local policy for one connection, or for all if there is no qlog.

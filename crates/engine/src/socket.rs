@@ -4,12 +4,17 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use legato_forwarder::Tunnel;
 use quinn_proto::Transmit;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
+use crate::driver::Exit;
 use crate::error::EngineError;
+use crate::fleet::Fleet;
 
 /// Kernel buffer asked for; the system may give less.
 const KERNEL_BUFFER: usize = 4 << 20;
@@ -42,15 +47,18 @@ pub(crate) struct Socket {
     pub(crate) io: mio::net::UdpSocket,
     state: UdpSocketState,
     kept: Option<Kept>,
+    /// Whose packets come and go with a balancer's header, if they do.
+    fleet: Option<Arc<Fleet>>,
 }
 
 impl Socket {
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+    pub(crate) fn new(socket: std::net::UdpSocket, fleet: Option<Arc<Fleet>>) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         Ok(Self {
             io: mio::net::UdpSocket::from_std(socket),
             state,
             kept: None,
+            fleet,
         })
     }
 
@@ -62,33 +70,41 @@ impl Socket {
         self.kept.is_some()
     }
 
-    pub(crate) fn send(
-        &mut self,
-        source: Option<IpAddr>,
-        transmit: &Transmit,
-        payload: &[u8],
-    ) -> Departure {
+    pub(crate) fn send(&mut self, exit: Exit, transmit: &Transmit, payload: &[u8]) -> Departure {
         let ecn = transmit
             .ecn
             .and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8));
-        let datagram = quinn_udp::Transmit {
+        let mut datagram = quinn_udp::Transmit {
             destination: transmit.destination,
             ecn,
             contents: payload,
             segment_size: transmit.segment_size,
-            src_ip: source,
+            src_ip: exit.source,
         };
+        let wrapped;
+        if let (Some(tunnel), Some(balancer)) = (self.tunnel(), exit.balancer) {
+            let header = tunnel.reply(transmit.destination);
+            wrapped = wrap(&header, transmit.segment_size, payload);
+            datagram.destination = balancer;
+            datagram.contents = &wrapped;
+            datagram.segment_size = transmit.segment_size.map(|size| size + header.len());
+        }
         let departure = self.try_send(&datagram);
         if matches!(departure, Departure::Blocked) {
             self.kept = Some(Kept {
-                destination: transmit.destination,
-                source,
+                destination: datagram.destination,
+                source: exit.source,
                 ecn,
-                segment_size: transmit.segment_size,
-                payload: payload.to_vec(),
+                segment_size: datagram.segment_size,
+                payload: datagram.contents.to_vec(),
             });
         }
         departure
+    }
+
+    /// What opens the datagrams of this socket, if it is a tunnel's.
+    pub(crate) fn tunnel(&self) -> Option<Arc<Tunnel>> {
+        self.fleet.as_ref().and_then(|fleet| fleet.tunnel())
     }
 
     /// Try again what was kept; true if the socket is free now.
@@ -128,6 +144,18 @@ impl Socket {
     }
 }
 
+/// Every datagram of a batch with the header before it.
+fn wrap(header: &[u8], segment: Option<usize>, payload: &[u8]) -> Vec<u8> {
+    let segment = segment.unwrap_or(payload.len()).max(1);
+    let count = payload.len().div_ceil(segment);
+    let mut wrapped = Vec::with_capacity(payload.len() + count * header.len());
+    for datagram in payload.chunks(segment) {
+        wrapped.extend_from_slice(header);
+        wrapped.extend_from_slice(datagram);
+    }
+    wrapped
+}
+
 /// Errors that say that the other end is not there (RFC 1122 §3.2.2.1), not just that a packet was lost.
 pub(crate) fn is_unreachable(error: &io::Error) -> bool {
     matches!(
@@ -159,6 +187,21 @@ fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
     let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
     socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// A socket that somebody else has bound.
+pub(crate) fn inherit(descriptor: OwnedFd) -> Result<std::net::UdpSocket, EngineError> {
+    let socket = RawSocket::from(descriptor);
+    let check = || -> io::Result<()> {
+        if socket.r#type()? != Type::DGRAM || socket.local_addr()?.as_socket().is_none() {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        socket.set_nonblocking(true)
+    };
+    check().map_err(|error| {
+        EngineError::Io(format!("an inherited descriptor is no UDP socket: {error}"))
+    })?;
     Ok(socket.into())
 }
 

@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use aws_lc_rs::aead::{Aad, RandomizedNonceKey, AES_256_GCM, NONCE_LEN};
+use aws_lc_rs::aead::{RandomizedNonceKey, AES_256_GCM};
 use aws_lc_rs::{hkdf, hmac};
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -22,11 +22,13 @@ use rustls::{
 
 use crate::certificate;
 use crate::error::EngineError;
+use crate::fleet::{open_ticket, seal_ticket};
 use crate::identity::{EndpointKeys, Identity};
+use crate::randomness::random;
 use crate::settings::{ConnectTarget, Settings};
 
 /// Seconds that a session ticket may be used for (RFC 8446 §4.6.1 allows a week).
-const TICKET_LIFETIME: u32 = 12 * 60 * 60;
+pub(crate) const TICKET_LIFETIME: u32 = 12 * 60 * 60;
 
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
@@ -220,7 +222,7 @@ impl ServerCertVerifier for PinnedCertificate {
     }
 }
 
-/// Session tickets that any server with the same key can open: AES-256-GCM with a random nonce in front.
+/// Session tickets that any server with the same key can open.
 struct SharedTickets(RandomizedNonceKey);
 
 impl fmt::Debug for SharedTickets {
@@ -239,25 +241,11 @@ impl ProducesTickets for SharedTickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let mut sealed = plain.to_vec();
-        let nonce = self
-            .0
-            .seal_in_place_append_tag(Aad::empty(), &mut sealed)
-            .ok()?;
-        Some([&nonce.as_ref()[..], &sealed].concat())
+        seal_ticket(&self.0, plain)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, sealed) = ticket.split_at_checked(NONCE_LEN)?;
-        let nonce = aws_lc_rs::aead::Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut plain = sealed.to_vec();
-        let length = self
-            .0
-            .open_in_place(nonce, Aad::empty(), &mut plain)
-            .ok()?
-            .len();
-        plain.truncate(length);
-        Some(plain)
+        open_ticket(&self.0, ticket)
     }
 }
 
@@ -277,7 +265,7 @@ pub(crate) fn ticketer(keys: &EndpointKeys) -> Result<Arc<dyn ProducesTickets>, 
 
 /// Key of stateless reset tokens.
 pub(crate) fn reset_key(keys: &EndpointKeys) -> Arc<hmac::Key> {
-    let secret = keys.reset_key.unwrap_or_else(random_secret);
+    let secret = keys.reset_key.unwrap_or_else(random);
     Arc::new(hmac::Key::new(
         hmac::HMAC_SHA256,
         &derive(&secret, b"legato stateless reset"),
@@ -286,25 +274,18 @@ pub(crate) fn reset_key(keys: &EndpointKeys) -> Arc<hmac::Key> {
 
 /// Key of Retry and NEW_TOKEN tokens.
 pub(crate) fn token_key(keys: &EndpointKeys) -> Arc<hkdf::Prk> {
-    let secret = keys.token_key.unwrap_or_else(random_secret);
+    let secret = keys.token_key.unwrap_or_else(random);
     Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, b"legato address tokens").extract(&secret))
 }
 
 /// Key separation: the same shared secret may be given for several purposes.
-fn derive(secret: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
+pub(crate) fn derive(secret: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
     let mut key = [0; 32];
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, purpose).extract(secret);
     prk.expand(&[b"key"], hkdf::HKDF_SHA256)
         .and_then(|okm| okm.fill(&mut key))
         .expect("32 bytes are one block of HKDF-SHA256");
     key
-}
-
-fn random_secret() -> [u8; 32] {
-    let mut secret = [0; 32];
-    aws_lc_rs::rand::fill(&mut secret)
-        .expect("the system's random source never fails once it has started");
-    secret
 }
 
 /// Appends TLS secrets to a file in the format that packet analysers read.

@@ -1,5 +1,6 @@
 //! `Endpoint`: the operations of an endpoint as Python methods. Owns argument conversion; must not decide anything.
 
+use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::errors::{raise, OrRaise};
+use crate::fleet::{owned, FleetMember};
 use crate::fork::Birthplace;
 use crate::values::{
     address, resolve, Address, ConnectTarget, EndpointKeys, Identity, SessionStats,
@@ -135,6 +137,25 @@ impl Endpoint {
     }
 
     #[staticmethod]
+    #[pyo3(signature = (descriptors, identity, settings, keys=None))]
+    fn inherit(
+        py: Python<'_>,
+        descriptors: Vec<RawFd>,
+        identity: &Identity,
+        settings: &Bound<'_, PyAny>,
+        keys: Option<&EndpointKeys>,
+    ) -> PyResult<Self> {
+        let settings = settings::read(settings)?;
+        let keys = keys.map(|keys| keys.0.clone()).unwrap_or_default();
+        let sockets = owned(py, descriptors)?;
+        let identity = &identity.0;
+        let endpoint = py.detach(|| engine::Endpoint::inherit(sockets, identity, settings, &keys));
+        Ok(Self::new(Engine::Threaded(Box::new(
+            endpoint.or_raise(py)?,
+        ))))
+    }
+
+    #[staticmethod]
     fn client(py: Python<'_>, settings: &Bound<'_, PyAny>) -> PyResult<Self> {
         let endpoint = engine::Endpoint::client(settings::read(settings)?).or_raise(py)?;
         Ok(Self::new(Engine::Threaded(Box::new(endpoint))))
@@ -172,6 +193,21 @@ impl Endpoint {
                 .map(address)
                 .collect(),
         })
+    }
+
+    fn tunnel_addresses(&self, py: Python<'_>) -> PyResult<Vec<Address>> {
+        Ok(match self.engine().or_raise(py)? {
+            Engine::Threaded(endpoint) => {
+                let addresses = endpoint.tunnel_addresses().iter();
+                addresses.copied().map(address).collect()
+            }
+            Engine::Inline(_) => Vec::new(),
+        })
+    }
+
+    fn server_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let id = self.front(py, |front| Ok(front.server_id()))?;
+        Ok(id.map(|id| PyBytes::new(py, &id)))
     }
 
     fn connect(&self, py: Python<'_>, target: &ConnectTarget) -> PyResult<u64> {
@@ -283,6 +319,10 @@ impl Endpoint {
 
     fn set_identity(&self, py: Python<'_>, identity: &Identity) -> PyResult<()> {
         self.front(py, |front| front.set_identity(&identity.0))
+    }
+
+    fn set_fleet(&self, py: Python<'_>, member: &FleetMember) -> PyResult<()> {
+        self.front(py, |front| front.set_fleet(&member.0))
     }
 
     #[pyo3(signature = (status=503))]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use legato_engine::EngineError;
@@ -17,6 +17,7 @@ use pyo3::types::PyBytes;
 
 use crate::connection_ids::{config_set, server_id, QuicLbConfig};
 use crate::errors::{raise, OrRaise};
+use crate::fleet::owned;
 use crate::fork::Birthplace;
 use crate::values::{address, octets, socket_address, Address};
 
@@ -324,19 +325,7 @@ impl Forwarder {
 
     #[staticmethod]
     fn inherit(py: Python<'_>, descriptors: Vec<RawFd>, view: &ForwarderView) -> PyResult<Self> {
-        let owned = descriptors.into_iter().map(|descriptor| {
-            // SAFETY: the caller hands over descriptors that are his, as the stub file asks; fcntl checks that each is open.
-            #[allow(unsafe_code)]
-            let open = descriptor >= 0 && unsafe { libc::fcntl(descriptor, libc::F_GETFD) } >= 0;
-            if !open {
-                let text = format!("{descriptor} is no open file descriptor");
-                return Err(EngineError::Misuse(text));
-            }
-            // SAFETY: as above; it is open and from here on nobody else's.
-            #[allow(unsafe_code)]
-            Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-        });
-        let owned: Vec<OwnedFd> = owned.collect::<Result<_, _>>().or_raise(py)?;
+        let owned = owned(py, descriptors)?;
         Self::around(py, Plane::inherit(owned, view.0.clone()))
     }
 

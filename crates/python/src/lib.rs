@@ -6,6 +6,7 @@ mod connection_ids;
 mod endpoint;
 mod errors;
 mod events;
+mod fleet;
 mod fork;
 mod forwarder;
 mod inline;
@@ -23,6 +24,8 @@ mod _native {
     use super::connection_ids::{decode_connection_id, derived_server_id, QuicLbConfig};
     #[pymodule_export]
     use super::endpoint::Endpoint;
+    #[pymodule_export]
+    use super::fleet::{steer_workers, FleetMember};
     #[pymodule_export]
     use super::forwarder::{
         Backend, EncapsulationKeys, Forwarder, ForwarderCounters, ForwarderView,

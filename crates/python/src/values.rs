@@ -7,6 +7,7 @@ use legato_engine::EngineError;
 use pyo3::prelude::*;
 
 use crate::errors::OrRaise;
+use crate::fleet::FleetMember;
 
 pub(crate) type Address = (String, u16);
 
@@ -83,13 +84,14 @@ pub(crate) struct EndpointKeys(pub(crate) engine::EndpointKeys);
 #[pymethods]
 impl EndpointKeys {
     #[new]
-    #[pyo3(signature = (reset_key=None, token_key=None, ticket_key=None, connection_id=None))]
+    #[pyo3(signature = (reset_key=None, token_key=None, ticket_key=None, connection_id=None, fleet=None))]
     fn new(
         py: Python<'_>,
         reset_key: Option<Vec<u8>>,
         token_key: Option<Vec<u8>>,
         ticket_key: Option<Vec<u8>>,
         connection_id: Option<(usize, Vec<u8>)>,
+        fleet: Option<&FleetMember>,
     ) -> PyResult<Self> {
         let layout =
             connection_id.map(|(length, prefix)| engine::ConnectionIdLayout { length, prefix });
@@ -98,6 +100,7 @@ impl EndpointKeys {
             token_key: secret(py, "token_key", token_key)?,
             ticket_key: secret(py, "ticket_key", ticket_key)?,
             connection_id: layout,
+            fleet: fleet.map(|fleet| fleet.0.clone()),
         }))
     }
 }

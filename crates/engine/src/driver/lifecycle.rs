@@ -57,6 +57,7 @@ impl Driver {
                 );
                 peer.deadline =
                     Some(now + Duration::from_millis(self.settings.handshake_timeout_ms));
+                peer.balancer = arrival.balancer;
                 peer.half_open = true;
                 self.half_open += 1;
                 self.insert(handle, peer);
