@@ -1,0 +1,237 @@
+"""The near end of a measured call: speaks in real time, asks for replies, listens, interrupts.
+
+Owns what is known at the client: what was captured, when each tick and each sound of a reply came, where the
+loudspeaker had nothing to play. It must not know the network. Runs as a process in the client's place,
+several calls at once; prints one JSON object per line: "up" when all are connected, then "result".
+
+    python -m legato.bench.networks.caller TRACKS CALLS TRANSPORT URL CERTIFICATE_SHA256 CONGESTION
+
+The key to show is in LEGATO_KEY_OF_EAR, so that no list of processes has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from legato.bench.networks.congestion import choose
+from legato.bench.networks.ear import DONE, FOR_NAME, OVER, REPLY, TICK
+from legato.bench.networks.track import BLOCK, RATE, Track
+from legato.client.devices import BLOCK_MS, VirtualSpeaker
+from legato.client.events import PlaybackChanged, Resumed, ServerEvent
+from legato.client.session import RealtimeSession, connect
+from legato.client.settings import ClientSettings
+from legato.core.audio import AudioFormat
+from legato.core.errors import LegatoError
+
+__all__ = ["REPLY_AT_S", "REPLY_S", "main"]
+
+KEY = "EAR_KEY"
+REPLY_AT_S = 1.95
+"""When the reply is asked for; it begins to sound at about 2 s of the story."""
+REPLY_S = 8.0
+INTERRUPT_AFTER_S = 1.5
+"""How much of the last reply is heard before it is interrupted."""
+QUIET_S = 0.6
+"""How long is listened for stale sound after an interruption."""
+PATIENCE_S = 45.0
+CONNECT_S = 20.0
+STAGGER_S = 0.037
+"""Between the calls' clocks, so that their frames do not leave together."""
+
+_now_us = lambda: time.monotonic_ns() // 1000  # noqa: E731
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the loudspeaker played of one reply, by the client's clock (microseconds)."""
+
+    asked_us: int
+    first_us: int | None = None
+    last_us: int | None = None
+    silent_ms: float = 0.0
+    """Silence between its first and its last sound."""
+    sound_ms: float = 0.0
+    interrupted_us: int | None = None
+    stale_blocks: int = 0
+    """Blocks with sound that were handed to the loudspeaker after the interruption."""
+    played_ms: float | None = None
+    """By the client's own player, of an interrupted reply."""
+    gaps: list[tuple[int, float]] = field(default_factory=list)
+    _pending: float = 0.0
+
+    def play(self, pcm: bytes, rate: int, now: int) -> None:
+        """Take a block as played at `now`."""
+        silent = (len(pcm) - len(pcm.rstrip(b"\0"))) // 2 * 1000 / rate
+        sounding = len(pcm) // 2 * 1000 / rate - silent
+        if sounding:
+            if self.interrupted_us is not None:
+                self.stale_blocks += 1
+            self.first_us = self.first_us or now
+            if self._pending:
+                self.gaps.append((now, self._pending))
+            self.silent_ms += self._pending
+            self.last_us, self._pending = now, 0.0
+            self.sound_ms += sounding
+        if self.first_us is not None:
+            self._pending += silent
+
+    def account(self) -> dict[str, Any]:
+        """Return it for the result."""
+        return {name: getattr(self, name) for name in self.__slots__ if not name.startswith("_")}
+
+
+class Caller:
+    """One call."""
+
+    def __init__(self, number: int, track: Track, url: str, settings: ClientSettings) -> None:
+        self.name = f"call-{number}"
+        self._track = track
+        self._rate = settings.output[0].rate
+        self._replies: list[Heard] = []
+        self._ticks: list[tuple[int, int]] = []
+        self._resumed: list[dict[str, Any]] = []
+        self._late_us: list[int] = []
+        self._done = asyncio.Event()
+        self._started_us = _now_us()
+        self._connected_us = 0
+        self._session: RealtimeSession = connect(url, settings, VirtualSpeaker(self._played))
+        self._session.send({"type": FOR_NAME, "name": self.name})
+        self._tasks = [asyncio.create_task(work()) for work in (self._speak, self._read)]
+
+    async def ready(self) -> None:
+        """Wait until the call is up."""
+        await self._session.ready()
+        self._connected_us = _now_us()
+
+    async def converse(self) -> dict[str, Any]:
+        """Hold the conversation; returns the account of it, with "failed" if it came to nothing."""
+        failed = ""
+        try:
+            async with asyncio.timeout(len(self._track.pcm) / 2 / RATE + PATIENCE_S):
+                await asyncio.sleep(REPLY_AT_S)
+                self._ask()
+                await self._tasks[0]
+                await self._until(lambda: self._sound_s(0) >= REPLY_S - 0.1)
+                await self._interrupt()
+                self._session.send({"type": OVER, "samples": self._session.captured_samples})
+                await self._done.wait()
+        except (LegatoError, TimeoutError) as error:
+            failed = str(error) or "it took too long"
+        for task in self._tasks:
+            task.cancel()
+        captured = self._session.captured_samples
+        with contextlib.suppress(LegatoError):
+            await self._session.close()
+        return {
+            "name": self.name,
+            "failed": failed,
+            "started_us": self._started_us,
+            "connected_us": self._connected_us,
+            "captured": captured,
+            "replies": [reply.account() for reply in self._replies],
+            "ticks": self._ticks,
+            "resumed": self._resumed,
+            "late_us": self._late_us,
+            "transport": self._session.transport,
+        }
+
+    def _ask(self) -> None:
+        self._replies.append(Heard(_now_us()))
+        self._session.send({"type": REPLY, "seconds": REPLY_S})
+
+    async def _interrupt(self) -> None:
+        self._ask()
+        await self._until(lambda: self._sound_s(1) >= INTERRUPT_AFTER_S)
+        reply = self._replies[1]
+        reply.interrupted_us = _now_us()
+        self._session.interrupt()
+        await asyncio.sleep(QUIET_S)
+
+    def _sound_s(self, number: int) -> float:
+        return self._replies[number].sound_ms / 1000
+
+    async def _until(self, condition: Any) -> None:
+        while not condition():
+            if self._session.ended is not None:
+                raise self._session.ended
+            await asyncio.sleep(BLOCK_MS / 1000)
+
+    async def _speak(self) -> None:
+        """Say the whole track; audio is captured from the very beginning, before there is a connection."""
+        start = self._started_us
+        for at in range(0, len(self._track.pcm), 2 * BLOCK):
+            captured = start + at // 2 * 1_000_000 // RATE
+            due = captured + BLOCK_MS * 1000 - _now_us()
+            if due > 0:
+                await asyncio.sleep(due / 1e6)
+            # A process that woke late was not late to capture: a microphone has a thread of its own.
+            now = _now_us()
+            self._late_us.append(now - captured - BLOCK_MS * 1000)
+            self._session.send_audio(self._track.pcm[at : at + 2 * BLOCK], now - BLOCK_MS * 1000)
+
+    async def _read(self) -> None:
+        async for event in self._session.events:
+            if isinstance(event, ServerEvent) and event.type == TICK:
+                self._ticks.append((event.event["at_us"], event.at_us))
+            elif isinstance(event, ServerEvent) and event.type == DONE:
+                self._done.set()
+            elif isinstance(event, Resumed):
+                self._resumed.append(
+                    {
+                        "at_us": event.at_us,
+                        "same": event.welcome.resumed,
+                        "gap_ms": event.gap_ms,
+                        "lost_samples": event.lost_samples,
+                    }
+                )
+            elif isinstance(event, PlaybackChanged) and event.state == "stopped" and len(self._replies) > 1:
+                self._replies[1].played_ms = event.played * 1000 / self._rate
+
+    def _played(self, pcm: bytes) -> None:
+        if self._replies:
+            self._replies[-1].play(pcm, self._rate, _now_us())
+
+
+async def _calls(
+    tracks: Path, count: int, transport: Literal["webtransport", "websocket"], url: str, sha256: str
+) -> None:
+    settings = ClientSettings(
+        input=AudioFormat("opus", RATE),
+        output=(AudioFormat("opus", 24_000),),
+        transport=transport,
+        certificate_hashes=(bytes.fromhex(sha256),),
+        token=os.environ[KEY],
+        connect_timeout_s=CONNECT_S,
+    )
+    callers: list[Caller] = []
+    for number in range(count):
+        callers.append(Caller(number, Track.load(tracks, f"call-{number}"), url, settings))
+        await asyncio.sleep(STAGGER_S)
+    await asyncio.gather(*(caller.ready() for caller in callers))
+    print(json.dumps({"step": "up"}), flush=True)
+    accounts = await asyncio.gather(*(caller.converse() for caller in callers))
+    print(json.dumps({"step": "result", "calls": accounts}), flush=True)
+
+
+def main(
+    tracks: str, calls: str, transport: Literal["webtransport", "websocket"], url: str, sha256: str
+) -> None:
+    """Hold the calls."""
+    try:
+        asyncio.run(_calls(Path(tracks), int(calls), transport, url, sha256))
+    except LegatoError as error:
+        print(json.dumps({"step": "failed", "why": str(error)}), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[6] != "-":
+        choose(sys.argv[6])
+    main(*sys.argv[1:6])  # type: ignore[arg-type] - checked by ClientSettings

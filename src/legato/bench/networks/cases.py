@@ -1,0 +1,84 @@
+"""The networks that are measured, and what a perfect transport would do on each. Knows no process.
+
+The delays and moments repeat what the files of `bench/networks` say, in the terms of a measurement; a test
+holds the two together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from legato.core.errors import SettingsError
+
+__all__ = ["ALL", "ARMS", "Arm", "Case", "QUICK", "chosen"]
+
+Arm: TypeAlias = Literal["quic", "websocket-cubic", "websocket-bbr"]
+"""How calls are carried, and by which congestion control (QUIC: CUBIC)."""
+
+ARMS: tuple[Arm, ...] = get_args(Arm)
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """Something that happens once: from `at_ms` to `until_ms` of the story nothing passes, or at that moment
+    the client has another address."""
+
+    at_ms: int
+    until_ms: int
+    what: Literal["outage", "address"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One network: its one-way delay without jitter as steps of (from ms, delay ms), how long calls last."""
+
+    network: str
+    delays: tuple[tuple[int, int], ...]
+    seconds: int = 13
+    disturbances: tuple[Disturbance, ...] = ()
+    calls: int = 3
+
+    def delay_ms(self, story_ms: float) -> int:
+        """Return how long a perfect transport takes in one direction for what leaves at `story_ms`."""
+        return next(delay for start, delay in reversed(self.delays) if start <= max(story_ms, 0))
+
+    @property
+    def rtt_ms(self) -> int:
+        """The round trip of most of the story."""
+        return 2 * self.delays[-1][1]
+
+
+ALL = (
+    Case("clean", ((0, 25),)),
+    Case("wifi", ((0, 12),), seconds=24),
+    Case("cellular", ((0, 35),), seconds=24),
+    Case("train", ((0, 40), (6_000, 80), (11_000, 40)), 24, (Disturbance(15_000, 17_000, "outage"),)),
+    Case("cafe", ((0, 20),), calls=3),
+    Case("lossy", ((0, 50),)),
+    Case("lossy_burst", ((0, 50),), seconds=24),
+    Case("fades", ((0, 50),), seconds=24),
+    Case("blip", ((0, 50),), disturbances=(Disturbance(4_000, 5_000, "outage"),)),
+    Case("outage", ((0, 50),), 15, (Disturbance(4_000, 9_000, "outage"),)),
+    Case(
+        "rebind",
+        ((0, 50),),
+        disturbances=(Disturbance(4_000, 4_000, "address"), Disturbance(8_000, 8_000, "address")),
+    ),
+    Case("handover", ((0, 15), (4_200, 40)), disturbances=(Disturbance(4_000, 4_200, "address"),)),
+    Case("slow", ((0, 50),), calls=1),
+    Case("satellite", ((0, 300),), seconds=16),
+)
+
+QUICK = ("clean", "lossy_burst", "fades", "blip", "outage", "rebind", "handover")
+"""Those that answer for a figure that is promised, and the clean one that they are compared with."""
+
+
+def chosen(names: tuple[str, ...], quick: bool) -> list[Case]:
+    """The cases by name; without names all, or the quick ones. The clean one is always first."""
+    known = [case.network for case in ALL]
+    for name in names:
+        if name not in known:
+            raise SettingsError(f'there is no network "{name}" here; there are {", ".join(known)}')
+    wanted = {"clean", *(names or (QUICK if quick else known))}
+    return [case for case in ALL if case.network in wanted]
