@@ -77,10 +77,10 @@ class ServeProcess:
 
 
 @asynccontextmanager
-async def serve_process(state: Path) -> AsyncIterator[ServeProcess]:
-    """Let the echo listen on a free port of the loopback addresses."""
+async def serve_process(state: Path, agent: str = "echo") -> AsyncIterator[ServeProcess]:
+    """Let an agent listen on a free port of the loopback addresses."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("LEGATO_")}
-    flags = ["--agent", "echo", "--port", "0", "--log-format", "json", "--drain-seconds", str(DRAIN_SECONDS)]
+    flags = ["--agent", agent, "--port", "0", "--log-format", "json", "--drain-seconds", str(DRAIN_SECONDS)]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "legato", "serve", *flags),
         stdout=DEVNULL,

@@ -1,0 +1,181 @@
+// Talks through the page of a server, in a browser of this machine, and prints what came of it as one line of JSON.
+//
+//     node converse.mjs chromium|firefox EXECUTABLE PARAMETERS_AS_JSON
+//
+// Owns the order of what is done. What is expected of it is the caller's business.
+
+import { readFile } from "node:fs/promises";
+
+import { launch } from "../browsers/launching.mjs";
+import { Loudspeaker, say } from "./sound.mjs";
+
+const [browserName, executablePath, parameters] = process.argv.slice(2);
+const { url, withoutUdp, key, story, question, axe } = JSON.parse(parameters);
+
+const PATIENCE_MS = 25_000;/** The driver would have Chromium play nothing. */
+const audible = browserName === "chromium" ? { ignoreDefaultArgs: ["--mute-audio"] } : {};
+
+const browser = await launch(browserName, executablePath, {
+    // Sound comes from the microphone of the room, and nobody is there to be asked whether it may.
+    args: browserName === "chromium" ? ["--use-fake-ui-for-media-stream"] : [],
+    preferences: { "media.navigator.permission.disabled": true, "media.navigator.streams.fake": false },
+    options: { acceptInsecureCerts: true, protocolTimeout: 60_000, ...audible },
+});
+const loudspeaker = new Loudspeaker();
+const seen = { problems: [] };
+
+/** A page of its own, its mistakes noted. */
+async function open(address) {
+    const page = await browser.newPage();
+    page.on("pageerror", (error) => seen.problems.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && seen.problems.push(message.text()));
+    await page.evaluateOnNewDocument(() => {
+        // Nothing of this room's loudspeaker reaches its microphone, so nothing is to be removed: the recogniser gets what was said.
+        if (location.protocol === "https:") localStorage.setItem("legato.settings", JSON.stringify({ echo: false }));
+        // When the button was clicked, and when a call was there.
+        addEventListener("click", () => (window.clickedAt ??= performance.now()), { capture: true });
+        const look = () => document.documentElement?.dataset.state === "live" && (window.liveAt ??= performance.now());
+        new MutationObserver(look).observe(document, { attributes: true, subtree: true, attributeFilter: ["data-state"] });
+    });
+    await page.goto(address);
+    return page;
+}
+
+const until = (page, holds, ...given) => page.waitForFunction(holds, { timeout: PATIENCE_MS, polling: 50 }, ...given);
+const state = (page, wanted) => until(page, (wanted) => wanted.includes(document.documentElement.dataset.state), wanted);
+const text = (page, selector) => page.$eval(selector, (element) => element.textContent.trim());
+const turns = (page) =>
+    page.$$eval(".turn", (items) =>
+        items.map((item) => ({
+            who: item.classList.contains("agent") ? "agent" : "person",
+            state: item.dataset.state,
+            heard: item.querySelector(".heard").textContent,
+            unheard: item.querySelector(".unheard")?.textContent ?? "",
+        })),
+    );
+const answered = (page, words) =>
+    until(
+        page,
+        (words) => [...document.querySelectorAll(".agent")].some((turn) => turn.dataset.state === "done" && turn.textContent.includes(words)),
+        words,
+    );
+
+/** What a screen reader or a keyboard would stumble over. */
+async function accessibility(page) {
+    await page.evaluate(await readFile(axe, "utf-8"));
+    const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+}
+
+/** A long answer, interrupted by another question. */
+async function converse() {
+    const page = await open(url);
+    seen.idle = { status: await text(page, "#status-text"), silence: loudspeaker.loudest(200) };
+    if (axe) seen.idle.violations = await accessibility(page);
+    await page.click("#talk");
+    await state(page, ["live"]);
+    await until(page, () => document.querySelector("#status-text").textContent === "Listening");
+    await say(story);
+    await loudspeaker.heard(true, 1_000);
+    seen.answering = { turns: await turns(page), loudness: loudspeaker.loudest(500), status: await text(page, "#status-text") };
+    const spoken = say(question).then(() => performance.now());
+    await until(page, () => document.querySelector('.agent[data-state="interrupted"]'));
+    const silentAt = await loudspeaker.heard(false, 300);
+    seen.interrupted = { silentMs: Math.round((await spoken) - silentAt) };
+    await answered(page, "12");
+    seen.end = {
+        turns: await turns(page),
+        transport: await text(page, "#fact-transport"),
+        rtt: await text(page, "#fact-rtt"),
+        label: await page.$eval("#timeline", (canvas) => canvas.getAttribute("aria-label")),
+    };
+    if (axe) seen.end.violations = await accessibility(page);
+    return page;
+}
+
+/** The network is held for a while. */
+async function hold(page) {
+    await page.click("#hold");
+    await state(page, ["uncertain", "reconnecting"]);
+    seen.held = { notice: await text(page, "#notice-title"), status: await text(page, "#status-text") };
+    await page.click("#hold");
+    await state(page, ["live"]);
+    seen.resumed = { turns: (await turns(page)).length, notice: await page.$eval("#notice", (notice) => notice.hidden) };
+}
+
+/** Hung up, with a button and with nothing left behind. */
+async function hangUp(page) {
+    await page.keyboard.press("m");
+    seen.muted = await page.$eval("#mute", (button) => button.getAttribute("aria-pressed"));
+    await page.click("#talk");
+    await state(page, ["idle"]);
+    seen.over = { label: await text(page, "#talk-label"), status: await text(page, "#status-text") };
+    await page.close();
+}
+
+/** Where UDP goes nowhere. */
+async function callWithoutUdp() {
+    const page = await open(withoutUdp);
+    await page.click("#talk");
+    await state(page, ["live"]);
+    await until(page, () => document.querySelector("#fact-transport").textContent !== "–");
+    seen.withoutUdp = {
+        transport: await text(page, "#fact-transport"),
+        why: await page.$eval("#fact-transport", (fact) => fact.title),
+        readyMs: Math.round(await page.evaluate(() => window.liveAt - window.clickedAt)),
+    };
+    await page.close();
+}
+
+/** A key that nobody knows, then the right one. */
+async function enterKey() {
+    const page = await open(url);
+    await page.evaluate(() => sessionStorage.setItem("legato.key", "sk-wrong"));
+    await page.click("#talk");
+    await until(page, () => !document.querySelector("#notice-action").hidden);
+    seen.wrongKey = { notice: await text(page, "#notice-title"), action: await text(page, "#notice-action") };
+    await state(page, ["idle"]);
+    await page.click("#notice-action");
+    await page.type("#key", key);
+    await page.keyboard.press("Enter");
+    await state(page, ["live"]);
+    seen.rightKey = { notice: await page.$eval("#notice", (notice) => notice.hidden) };
+    await page.close();
+}
+
+/** Nobody allows the microphone, so what would have been said is typed. */
+async function typeInstead() {
+    const page = await open(url);
+    await page.evaluate(() => {
+        // Stands in for a person who says no: browsers without a window ask nobody.
+        navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("Permission denied", "NotAllowedError"));
+    });
+    await page.click("#talk");
+    await until(page, () => !document.querySelector("#typing").hidden);
+    seen.denied = { notice: await text(page, "#notice-title"), help: await text(page, "#notice-help") };
+    await state(page, ["live"]);
+    await page.type("#typed", "what is seven plus five");
+    await page.keyboard.press("Enter");
+    await answered(page, "12");
+    seen.typed = await turns(page);
+    await page.close();
+}
+
+try {
+    const page = await converse();
+    await hold(page);
+    await hangUp(page);
+    await callWithoutUdp();
+    if (axe) {
+        await enterKey();
+        await typeInstead();
+    }
+} catch (error) {
+    const pages = await browser.pages();
+    const shown = await Promise.all(pages.map((page) => page.evaluate(() => document.body?.innerText).catch(String)));
+    seen.failed = `${error.stack}\nshown:\n${shown.join("\n")}`;
+} finally {
+    loudspeaker.close();
+    process.stdout.write(JSON.stringify(seen) + "\n");
+    await browser.close();
+}
