@@ -12,7 +12,8 @@ import { Loudspeaker, say } from "./sound.mjs";
 const [browserName, executablePath, parameters] = process.argv.slice(2);
 const { url, withoutUdp, key, story, question, axe } = JSON.parse(parameters);
 
-const PATIENCE_MS = 25_000;/** The driver would have Chromium play nothing. */
+const PATIENCE_MS = 25_000;
+/** The driver would have Chromium play nothing. */
 const audible = browserName === "chromium" ? { ignoreDefaultArgs: ["--mute-audio"] } : {};
 
 const browser = await launch(browserName, executablePath, {
