@@ -9,14 +9,16 @@ future is made per read or write, which is what keeps a frame cheap.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from legato import _native
-from legato.core.errors import TransportError
+from legato.core.errors import LegatoError, TransportError
 from legato.transports.base import CloseSource, Handler, Transport, TransportInfo, TransportStatistics
+from legato.transports.network_watch import NetworkWatch, is_here
 
 __all__ = ["ConnectTarget", "WebTransportEndpoint", "WebTransportSession", "address_text"]
 
@@ -158,6 +160,7 @@ class WebTransportEndpoint:
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._dead = False
+        self._watch: NetworkWatch | None = None
         self._other = {
             _native.SESSION_REQUESTED: self._requested,
             _native.SESSION_OPENED: self._opened,
@@ -189,9 +192,26 @@ class WebTransportEndpoint:
         return cls(_native.Endpoint.listen(list(addresses), identity, settings, keys), on_session)
 
     @classmethod
+    def inherit(
+        cls,
+        descriptors: Sequence[int],
+        identity: _native.Identity,
+        settings: object,
+        keys: _native.EndpointKeys | None,
+        on_session: Callable[[IncomingWebTransport], None],
+    ) -> WebTransportEndpoint:
+        """Serve on UDP sockets that are bound already, and now belong to the endpoint."""
+        return cls(_native.Endpoint.inherit(list(descriptors), identity, settings, keys), on_session)
+
+    @classmethod
     def client(cls, settings: object) -> WebTransportEndpoint:
-        """Make an endpoint that connects; each connection has a UDP socket of its own."""
-        return cls(_native.Endpoint.client(settings))
+        """Make an endpoint that connects; each connection has a UDP socket of its own.
+
+        A connection whose local address is taken from this machine goes on from another one by itself.
+        """
+        endpoint = cls(_native.Endpoint.client(settings))
+        endpoint._watch = NetworkWatch(endpoint._follow_network)
+        return endpoint
 
     @property
     def closed(self) -> bool:
@@ -240,6 +260,7 @@ class WebTransportEndpoint:
         if self._closed:
             return
         self._closed = True
+        self._forget_network()
         self._loop.remove_reader(self._descriptor)
         await self._loop.run_in_executor(None, self.native.shutdown)
         for handler in list(self._handlers.values()):
@@ -277,9 +298,23 @@ class WebTransportEndpoint:
         """End every session: the engine does nothing any more, and its descriptor stays readable."""
         log.critical("the packet engine stopped: %s", reason)
         self._dead = True
+        self._forget_network()
         self._loop.remove_reader(self._descriptor)
         for number in list(self._handlers):
             self._end(number, "transport", 0, reason)
+
+    def _follow_network(self) -> None:
+        """Leave local addresses that are gone. Without any other one this fails until there is one."""
+        for number in list(self._handlers):
+            with contextlib.suppress(LegatoError):
+                stats = self.native.stats(number)
+                if stats.remote[1] and not is_here(stats.local[0]):
+                    self.native.migrate(number, None)
+
+    def _forget_network(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def _uncork(self) -> None:
         if not self.closed:
