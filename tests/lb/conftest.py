@@ -9,9 +9,10 @@ import pytest
 from tests.lb.quic_lb_reference import Config
 
 ROOT = Path(__file__).parents[2]
+# In a place of its own, so that it waits for no other build.
 BUILD = [
     "cargo", "build", "--release", "--locked", "--quiet", "--message-format=json",
-    "--package", "legato-quic-lb", "--example", "quic_lb_codec",
+    "--package", "legato-quic-lb", "--example", "quic_lb_codec", "--target-dir", "target/quic-lb-codec",
 ]  # fmt: skip
 
 
