@@ -6,7 +6,7 @@ several calls at once; prints one JSON object per line: "up" when all are connec
 
     python -m legato.bench.networks.caller TRACKS CALLS TRANSPORT URL CERTIFICATE_SHA256 CONGESTION
 
-The key to show is in LEGATO_KEY_OF_EAR, so that no list of processes has it.
+The key to show is in EAR_KEY, so that no list of processes has it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from legato.bench.networks.congestion import choose
 from legato.bench.networks.ear import DONE, FOR_NAME, OVER, REPLY, TICK
@@ -32,6 +32,8 @@ from legato.core.audio import AudioFormat
 from legato.core.errors import LegatoError
 
 __all__ = ["REPLY_AT_S", "REPLY_S", "main"]
+
+Carrier: TypeAlias = Literal["webtransport", "websocket"]
 
 KEY = "EAR_KEY"
 REPLY_AT_S = 1.95
@@ -46,7 +48,9 @@ CONNECT_S = 20.0
 STAGGER_S = 0.037
 """Between the calls' clocks, so that their frames do not leave together."""
 
-_now_us = lambda: time.monotonic_ns() // 1000  # noqa: E731
+
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 @dataclass(slots=True)
@@ -200,9 +204,7 @@ class Caller:
             self._replies[-1].play(pcm, self._rate, _now_us())
 
 
-async def _calls(
-    tracks: Path, count: int, transport: Literal["webtransport", "websocket"], url: str, sha256: str
-) -> None:
+async def _calls(tracks: Path, count: int, transport: Carrier, url: str, sha256: str) -> None:
     settings = ClientSettings(
         input=AudioFormat("opus", RATE),
         output=(AudioFormat("opus", 24_000),),
@@ -234,4 +236,5 @@ def main(
 if __name__ == "__main__":
     if sys.argv[6] != "-":
         choose(sys.argv[6])
-    main(*sys.argv[1:6])  # type: ignore[arg-type] - checked by ClientSettings
+    carrier: Carrier = "webtransport" if sys.argv[3] == "webtransport" else "websocket"
+    main(sys.argv[1], sys.argv[2], carrier, sys.argv[4], sys.argv[5])

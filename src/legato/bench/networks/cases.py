@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 from legato.core.errors import SettingsError
 
-__all__ = ["ALL", "ARMS", "Arm", "Case", "QUICK", "chosen"]
+__all__ = ["ALL", "ARMS", "QUICK", "Arm", "Case", "chosen"]
 
 Arm: TypeAlias = Literal["quic", "websocket-cubic", "websocket-bbr"]
 """How calls are carried, and by which congestion control (QUIC: CUBIC)."""

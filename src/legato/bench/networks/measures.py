@@ -1,8 +1,8 @@
 """From what both ends of a cell saw to figures: pure arithmetic, no clock, no process.
 
-Owns what each figure means. Times within are microseconds of the one clock that both places share; figures are
-milliseconds. *Added* delay is beyond what a perfect transport would have needed on that network: the end of
-the frame's capture, plus the one-way delay without jitter.
+Owns what each figure means. Times within are microseconds of the one clock that both places share; figures
+are milliseconds. *Added* delay is beyond what a perfect transport would have needed on that network: the end
+of the frame's capture, plus the one-way delay without jitter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from legato.bench.figures import percentiles
 from legato.bench.networks.cases import Case
 
-__all__ = ["Call", "Cell", "GRACE_MS", "added_delays", "arrived_by", "measure"]
+__all__ = ["GRACE_MS", "Call", "Cell", "added_delays", "arrived_by", "measure"]
 
 Call: TypeAlias = Mapping[str, Any]
 Cell: TypeAlias = Mapping[str, Any]
@@ -66,7 +66,10 @@ def arrived_by(call: Call, moment_us: int) -> int:
     if call["ear"] is None:
         return 0
     frames = call["ear"]["frames"]
-    return next((offset for offset, _, arrived in frames if arrived > moment_us), call["ear"]["received"])
+    found: int = next(
+        (offset for offset, _, arrived in frames if arrived > moment_us), call["ear"]["received"]
+    )
+    return found
 
 
 def measure(case: Case, cell: Cell, references: Mapping[str, str]) -> dict[str, Any]:
@@ -80,6 +83,7 @@ def measure(case: Case, cell: Cell, references: Mapping[str, str]) -> dict[str, 
         "arm": cell["arm"],
         "calls": len(calls),
         "failed": [call["failed"] for call in calls if call["failed"]],
+        "late_ms": percentiles(sorted(late for call in calls for late in call["late_us"]), 0.001),
         "samples_lost": sum(_lost(call) for call in calls),
         "damaged_calls": sum(_damaged(call, references) for call in calls),
         "end_delay_ms": percentiles(late),
@@ -146,7 +150,8 @@ def _barge_in(call: Call) -> float | None:
     if len(call["replies"]) < 2 or call["replies"][1]["interrupted_us"] is None:
         return None
     reply = call["replies"][1]
-    return max(0.0, round((reply["last_us"] - reply["interrupted_us"]) / 1000 + FRAME_MS, 1))
+    after_ms: float = (reply["last_us"] - reply["interrupted_us"]) / 1000
+    return max(0.0, round(after_ms + FRAME_MS, 1))
 
 
 def _heard_error(call: Call) -> float | None:
@@ -154,7 +159,8 @@ def _heard_error(call: Call) -> float | None:
     ear = call["ear"]
     if len(call["replies"]) < 2 or call["replies"][1]["played_ms"] is None or not ear:
         return None
-    return round(abs(ear["replies"][-1]["heard_ms"] - call["replies"][1]["played_ms"]), 1)
+    difference: float = ear["replies"][-1]["heard_ms"] - call["replies"][1]["played_ms"]
+    return round(abs(difference), 1)
 
 
 def _worst(values: Sequence[float | None]) -> float | None:
