@@ -1,0 +1,100 @@
+"""One balancer replaces another without a packet lost."""
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+
+import pytest
+from tests.lb.tunnels import WAIT_S, balancing, calling, listed, scene, settings, short_packet
+
+from legato.core.errors import TransportError
+from legato.lb.handover import Handover, take_over
+
+
+async def test_no_packet_is_lost_when_a_balancer_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "handover"
+    async with scene(tmp_path) as (keys, servers), contextlib.AsyncExitStack() as stack:
+        wanted = settings(tmp_path, discovery=listed(servers), threads=2)
+        old = await stack.enter_async_context(balancing(wanted))
+        over = asyncio.Event()
+        waiting = await Handover.listen(path, old.forwarder.descriptors, over.set)
+        client = await stack.enter_async_context(calling(old.addresses[0]))
+        sent: list[bytes] = []
+
+        async def send(count: int) -> None:
+            for _ in range(count):
+                sent.append(short_packet(keys, servers[len(sent) % 2].name))
+                client.send(sent[-1])
+                await asyncio.sleep(0)
+
+        await send(50)
+        predecessor = await take_over(path)
+        assert predecessor is not None
+        await send(50)
+        new = await stack.enter_async_context(balancing(wanted, predecessor.descriptors))
+        assert new.addresses == old.addresses
+        await send(50)
+        released = asyncio.create_task(predecessor.release())
+        async with asyncio.timeout(WAIT_S):
+            await over.wait()
+            await old.close()
+            waiting.close()
+            await send(50)
+            await released
+            heard = {(await client.heard.get())[8:] for _ in sent}
+        assert heard == set(sent)
+        assert new.forwarder.counters().received > 0
+        assert not path.exists()
+
+
+async def test_nobody_to_take_over_from_is_a_first_start(tmp_path: Path) -> None:
+    assert await take_over(None) is None
+    assert await take_over(tmp_path / "none") is None
+    left = tmp_path / "left"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(str(left))
+        listening.listen()
+    assert await take_over(left) is None, "whoever listened there was killed"
+    waiting = await Handover.listen(left, list, lambda: None)
+    waiting.close()
+
+
+async def test_a_successor_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "handover"
+    over = asyncio.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        waiting = await Handover.listen(path, lambda: [ours.fileno()], over.set)
+        for _ in range(2):
+            predecessor = await take_over(path)
+            assert predecessor is not None
+            with socket.socket(fileno=predecessor.descriptors[0]) as theirs:
+                assert theirs.type is socket.SOCK_DGRAM
+            predecessor._connection.close()
+        assert not over.is_set()
+        waiting.close()
+
+
+async def test_more_sockets_than_a_message_takes_are_handed_over(tmp_path: Path) -> None:
+    path = tmp_path / "handover"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        waiting = await Handover.listen(path, lambda: [ours.fileno()] * 300, lambda: None)
+        predecessor = await take_over(path)
+        assert predecessor is not None
+        assert len(predecessor.descriptors) == 300
+        for descriptor in predecessor.descriptors:
+            socket.socket(fileno=descriptor).close()
+        predecessor._connection.close()
+        waiting.close()
+
+
+async def test_who_gives_nothing_or_cannot_be_reached_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "handover"
+    waiting = await Handover.listen(path, list, lambda: None)
+    with pytest.raises(TransportError, match="does not hand over"):
+        await take_over(path)
+    waiting.close()
+    with pytest.raises(TransportError, match="cannot take over"):
+        await take_over(tmp_path / ("x" * 200))
+    with pytest.raises(TransportError, match="cannot wait for a successor"):
+        await Handover.listen(tmp_path / "no folder" / "handover", list, lambda: None)
