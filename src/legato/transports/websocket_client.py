@@ -20,6 +20,7 @@ from websockets.uri import WebSocketURI
 
 from legato.core.errors import ConnectError
 from legato.transports.messages import NO_CLOSE_FRAME, NORMAL, MessageHandler, MessageLimits
+from legato.transports.network_watch import NetworkWatch, is_here
 from legato.transports.websocket import WebSocketConnection
 from legato.transports.websocket_codec import WebSocketCodec
 from legato.transports.webtransport import ConnectTarget
@@ -51,12 +52,14 @@ class ClientWebSocket(WebSocketConnection):
         self._target = target
         self._handler = handler
         self._opened = opened
+        self._watch: NetworkWatch | None = None
         self.gone = asyncio.Event()
         """Set when nothing is left of the connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Judge the server's certificate and send the request."""
         super().connection_made(transport)
+        self._watch = NetworkWatch(self._follow_network)
         hashes = self._target.certificate_hashes
         if hashes and (fault := _fault(transport.get_extra_info("ssl_object"), hashes)):
             self._end("transport", NO_CLOSE_FRAME, f"its certificate is not trusted ({fault})")
@@ -73,7 +76,16 @@ class ClientWebSocket(WebSocketConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go."""
         super().connection_lost(exc)
+        if self._watch is not None:
+            self._watch.close()
         self.gone.set()
+
+    def _follow_network(self) -> None:
+        """End when our address is gone: TCP cannot go on from another one, and would say so in minutes."""
+        name = self._transport.get_extra_info("sockname")
+        if name and not self._over and not is_here(name[0]):
+            self._end("transport", NO_CLOSE_FRAME, f"this machine has no address {name[0]} any more")
+            self._transport.abort()
 
     def _opening(self, item: Request | Response) -> None:
         assert isinstance(item, Response)
