@@ -37,10 +37,7 @@ def balance(  # noqa: PLR0913 - one parameter per flag
     discovery: Annotated[
         str | None, typer.Option(help="static, dns, kubernetes, package.module:attribute.")
     ] = None,
-    dns_name: Annotated[str | None, typer.Option(help="Name of the servers, for --discovery dns.")] = None,
-    service: Annotated[
-        str | None, typer.Option(help="Service of the servers, for --discovery kubernetes.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="The servers' name in DNS or Kubernetes.")] = None,
     allow: Annotated[
         list[str] | None, typer.Option(help="Network that servers may be in; repeatable.")
     ] = None,
@@ -76,8 +73,8 @@ def balance(  # noqa: PLR0913 - one parameter per flag
         "discovery.source": discovery,
         "discovery.static.servers": server or None,
         "discovery.static.file": servers,
-        "discovery.dns.name": dns_name,
-        "discovery.kubernetes.service": service,
+        "discovery.dns.name": name,
+        "discovery.kubernetes.service": name,
         "routing.allowed": allow or None,
         "health.load_url": load_url,
         "admin.port": admin_port,

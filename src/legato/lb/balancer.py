@@ -17,7 +17,7 @@ import structlog
 
 from legato import _native
 from legato._plugins import resolve
-from legato.core.errors import SettingsError
+from legato.core.errors import SettingsError, TransportError
 from legato.fleet_keys import FleetKeys
 from legato.lb.discovery.base import Discovery
 from legato.lb.fleet import Fleet
@@ -103,10 +103,7 @@ class Balancer:
                     # The other one forwards until then; from then on new calls may come to either.
                     await self.until(lambda: State.READY in self.states.values())
         view = make_view(self.keys, self.fleet.backends(), self.settings.routing)
-        if descriptors is None:
-            self._forwarder = _native.Forwarder(self.settings.addresses, view, self.settings.threads)
-        else:
-            self._forwarder = _native.Forwarder.inherit(descriptors, view)
+        self._forwarder = self._forwarding(view, descriptors)
         self._wake.set()
         self._task(self._reports.run(self._load_urls), "load reports")
         self._task(self._watch_keys(), "keys")
@@ -130,12 +127,23 @@ class Balancer:
             self._turned.clear()
             await self._turned.wait()
 
+    def _forwarding(self, view: _native.ForwarderView, descriptors: list[int] | None) -> _native.Forwarder:
+        if descriptors is not None:
+            return _native.Forwarder.inherit(descriptors, view)
+        try:
+            return _native.Forwarder(self.settings.addresses, view, self.settings.threads)
+        except TransportError as error:
+            raise TransportError(
+                f"{error}: --listen needs an address of this machine and a port that nobody uses; ports below"
+                " 1024 need the capability NET_BIND_SERVICE"
+            ) from None
+
     async def close(self) -> None:
         """Stop forwarding and everything else. Servers and clients notice nothing but silence."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._sockets.close()
+        await self._sockets.close()
         if self._forwarder is not None:
             self._forwarder.close()
 

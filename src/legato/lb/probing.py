@@ -26,6 +26,8 @@ class ProbeSockets(asyncio.DatagramProtocol):
         self._on_answer = on_answer
         self._transports: dict[int, asyncio.DatagramTransport] = {}
         self._clients: dict[str, Address] = {}
+        self._open = 0
+        self._closed = asyncio.Event()
 
     async def open(self, listen: Sequence[Address]) -> None:
         """Open sockets beside those of clients: at the same addresses, because servers know balancers by
@@ -35,14 +37,26 @@ class ProbeSockets(asyncio.DatagramProtocol):
             ours = [host for host, _ in listen if ipaddress.ip_address(host).version == version]
             # A machine without IPv6 has no servers there either.
             with contextlib.suppress(OSError):
-                local = (ours[0] if ours else anywhere, 0)
-                transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=local)
+                bound = _bound(ours[0] if ours else anywhere)
+                transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=bound)
                 self._transports[version] = transport
 
-    def close(self) -> None:
-        """Close the sockets."""
+    async def close(self) -> None:
+        """Close the sockets, and wait until the loop has let go of them."""
         for transport in self._transports.values():
             transport.close()
+        while self._open:
+            self._closed.clear()
+            await self._closed.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count an open socket."""
+        self._open += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count a closed one."""
+        self._open -= 1
+        self._closed.set()
 
     def send(self, server: Address, packet: bytes) -> None:
         """Send a probe. That it cannot be sent shows as silence."""
@@ -74,6 +88,19 @@ class ProbeSockets(asyncio.DatagramProtocol):
                 host = _source_address(server)
             known = self._clients[server] = (host, port)
         return known
+
+
+def _bound(host: str) -> socket.socket:
+    """A socket at an address of this machine. Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        made.setblocking(False)
+        made.bind((host, 0))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _source_address(server: str) -> str:

@@ -42,7 +42,7 @@ def _head(document: dict[str, Any]) -> Table:
 def _servers(servers: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("server", "state", "for"):
-        table.add_column(title)
+        table.add_column(title, no_wrap=True)
     for title in ("new calls", "calls", "probe", "packets to", "packets from"):
         table.add_column(title, justify="right")
     table.add_column("")
