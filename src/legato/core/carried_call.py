@@ -4,10 +4,8 @@ Owns which checkpoint is shown, and how long audio and events are kept for it. M
 says. Rules: wire/SPEC.md, "Another server".
 """
 
-from legato.core.errors import RemoteProtocolError
 from legato.core.event_log import EventLog
 from legato.core.uplink_sender import UplinkSender
-from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import Checkpoint
 
 
@@ -24,18 +22,15 @@ class CarriedCall:
         return self._latest is not None
 
     def take(self, checkpoint: Checkpoint, uplink: UplinkSender, log: EventLog) -> None:
-        """A newer one has come; raises RemoteProtocolError if it wants audio or events there never were.
+        """A newer one has come; raises RemoteProtocolError if it is ahead of what was sent.
 
         What belongs to the one that was shown last is kept: its answer may be under way.
         """
-        if checkpoint.uplink_offset > uplink.captured:
-            raise RemoteProtocolError(
-                SessionCode.PROTOCOL_VIOLATION, "a checkpoint is ahead of all audio that was captured"
-            )
         self._latest = checkpoint
         needed = self._shown or checkpoint
         log.needed_from(needed.events)
         uplink.needed_from(needed.uplink_offset)
+        uplink.acknowledge(checkpoint.uplink_offset)
 
     def show(self, log: EventLog) -> str | None:
         """The one for a hello; None if there is none, or an event behind it had to be given up."""
