@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 
-.PHONY: help setup native demo test test-rust test-python fuzz check fix bench lock clean
+.PHONY: help setup native demo test test-rust test-python fuzz check fix bench screenshots lock clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ fix: setup  ## format and repair what can be repaired without thinking
 
 bench: setup  ## the figures of the README, measured here, beside their limits and baselines
 	@scripts/bench
+
+screenshots: setup  ## photograph the page in the moments of a call, into docs/images
+	@$(BIN)/python scripts/screenshots.py
 
 lock:  ## resolve requirements/ anew from pyproject.toml
 	@scripts/lock

@@ -146,8 +146,6 @@ export class PageCall {
       const { transport } = this.session.statistics();
       this.transport = transport;
       if (transport) this.history.mark(performance.now(), "path", `${NAMES[transport]} in ${ms} ms`);
-    } else if (state === "reconnecting") {
-      this.history.mark(performance.now(), "path", "reconnecting");
     }
     this.view.changed();
   }

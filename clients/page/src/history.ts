@@ -8,7 +8,7 @@ export const KEPT_MS = 40_000;
 /** One value of an envelope. */
 export const BIN_MS = 40;
 /** A report of the player this far from where it was expected means that it had paused. */
-const JUMP_MS = 150;
+const JUMP_MS = 250;
 
 export interface Point {
   readonly at: number;
@@ -26,7 +26,7 @@ export interface Stretch {
 
 export interface Mark {
   readonly at: number;
-  readonly kind: "interruption" | "path" | "gap";
+  readonly kind: "interruption" | "path";
   readonly label: string;
 }
 

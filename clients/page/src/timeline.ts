@@ -230,16 +230,19 @@ export class Timeline {
 
   private marks({ x, now, pxPerMs, voice, network, width }: Place): void {
     const { context, palette } = this;
-    for (const { at, kind, label } of this.history.marks) {
+    const free = { interruption: width, path: width };
+    // Where there is no room for two labels, the later one is read.
+    for (const { at, kind, label } of [...this.history.marks].reverse()) {
       const left = Math.round(x + (at - now) * pxPerMs);
       if (left < LEFT) continue;
       const own = kind === "interruption";
       context.fillStyle = own ? palette.accent : palette.soft;
       const top = own ? voice.top : network.top;
       context.fillRect(left, top, own ? 1.5 : 1, network.top + network.height - top);
-      context.textAlign = left > width - 120 ? "right" : "left";
-      const beside = left > width - 120 ? -5 : 5;
-      context.fillText(label, left + beside, own ? voice.top + 7 : network.top + 11);
+      if (left + 5 + context.measureText(label).width > free[kind]) continue;
+      free[kind] = left;
+      context.textAlign = "left";
+      context.fillText(label, left + 5, own ? voice.top + 7 : network.top + 11);
     }
   }
 

@@ -24,7 +24,7 @@ export class Loudspeaker {
     }
 
     /** Resolves with the moment (of `performance.now()`) since which it has been loud, or silent, for so long. */
-    heard(loud, forMs, withinMs = 25_000) {
+    heard(loud, forMs, withinMs) {
         const blocks = Math.ceil(forMs / 20);
         return new Promise((resolve, reject) => {
             const timer = setTimeout(() => reject(new Error(`the loudspeaker was not ${loud ? "loud" : "silent"}`)), withinMs);

@@ -18,12 +18,12 @@ from tests.interop.serve_process import serve_process
 
 from legato.server.page_files import PAGE_FOLDER
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(280)]
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parents[2] / "clients" / "page"
 AXE = PAGE / "node_modules" / "axe-core" / "axe.min.js"
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 240.0
 STORY = "tell me a long story"
 QUESTION = "what is seven plus five"
 
@@ -117,14 +117,15 @@ def test_the_page_is_quiet_until_somebody_talks(seen: dict[str, Any]) -> None:
 def test_an_answer_is_shown_and_comes_out_of_the_loudspeaker(seen: dict[str, Any]) -> None:
     answering = seen["answering"]
     assert answering["loudness"] > LOUD
-    asked, told = answering["turns"][0], answering["turns"][-1]
-    assert "story" in asked["heard"]
+    told = answering["turns"][-1]
+    assert any("story" in turn["heard"] for turn in answering["turns"] if turn["who"] == "person")
     assert told["heard"].startswith("Once upon")
     assert len(told["unheard"]) > 0, "delivery runs ahead of the voice, and the page tells the two apart"
 
 
 def test_an_interruption_silences_it_and_shows_what_was_never_heard(seen: dict[str, Any]) -> None:
-    told = next(turn for turn in seen["end"]["turns"] if turn["state"] == "interrupted")
+    turns = seen["end"]["turns"]
+    told = next(turn for turn in turns if turn["state"] == "interrupted")
     assert told["heard"].startswith("Once upon")
     assert len(told["unheard"]) > 20
     assert seen["end"]["turns"][-1] == {
@@ -143,7 +144,8 @@ def test_the_page_says_what_the_network_does(seen: dict[str, Any]) -> None:
 
 def test_a_held_network_is_told_and_the_call_goes_on_after_it(seen: dict[str, Any]) -> None:
     assert seen["held"]["notice"] in ("The network is silent", "Reconnecting")
-    assert seen["resumed"] == {"turns": len(seen["end"]["turns"]), "notice": True}
+    assert seen["resumed"]["turns"] >= len(seen["end"]["turns"])
+    assert seen["resumed"]["notice"] is True
 
 
 def test_a_key_mutes_and_a_click_hangs_up(seen: dict[str, Any]) -> None:
