@@ -32,10 +32,25 @@ const threads = {
   },
 };
 
-await build({ ...SHARED, entryPoints: ["src/index.ts"], outfile: "dist/index.js", format: "esm", sourcemap: true, plugins: [threads] });
+const esm = { ...SHARED, format: "esm", sourcemap: true };
+await build({ ...esm, entryPoints: ["src/index.ts"], outfile: "dist/index.js", plugins: [threads] });
+
+/** The adapters share the package itself, and bring nothing of anybody else's. */
+const shared = {
+  name: "shared",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/(connect|errors)\.ts$/ }, () => ({ path: "./index.js", external: true }));
+    onResolve({ filter: /^@openai\// }, ({ path }) => ({ path, external: true }));
+  },
+};
+const ADAPTERS = ["websocket", "openai-agents"];
+for (const name of ADAPTERS) {
+  await build({ ...esm, entryPoints: [`src/adapters/${name}.ts`], outfile: `dist/${name}.js`, plugins: [shared] });
+}
 
 const kb = async (file) => gzipSync(await readFile(file), { level: 9 }).length / 1_000;
-for (const file of ["dist/index.js", ...Object.values(THREADS).map(([, file]) => file)]) {
+const others = [...Object.values(THREADS).map(([, file]) => file), ...ADAPTERS.map((name) => `dist/${name}.js`)];
+for (const file of ["dist/index.js", ...others]) {
   console.log(`${file.padEnd(26)} ${(await kb(file)).toFixed(1).padStart(6)} kB gzipped`);
 }
 if ((await kb("dist/index.js")) > BUDGET_KB) {

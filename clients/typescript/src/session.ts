@@ -72,6 +72,11 @@ export class VoiceSession {
     return this.current;
   }
 
+  /** At which `sendAudio` takes samples. */
+  get inputRate(): number {
+    return this.settings.input.rate;
+  }
+
   /** Of the part that is, or was last, played. */
   get playback(): PlaybackPosition | null {
     return this.heard;

@@ -43,9 +43,16 @@ Deeds = Mapping[str, Callable[[], None]]
 """What a page can have done to its network, by name."""
 
 
+def bundle(entry: Path, outfile: Path) -> None:
+    """Bundle a program as an application would."""
+    command = [package_node(), str(FOLDER / "bundle.mjs"), str(entry), str(outfile)]
+    subprocess.run(command, check=True, timeout=60)
+
+
 class _Files(SimpleHTTPRequestHandler):
-    def __init__(self, *given: Any, deeds: Deeds) -> None:
+    def __init__(self, *given: Any, deeds: Deeds, made: Path) -> None:
         self._deeds = deeds
+        self._made = made
         super().__init__(*given)
 
     def do_POST(self) -> None:
@@ -55,9 +62,11 @@ class _Files(SimpleHTTPRequestHandler):
         self.end_headers()
 
     def translate_path(self, path: str) -> str:
-        """The built package stands beside this folder's files."""
-        root = PACKAGE if path.startswith("/dist/") else FOLDER
-        return str(root / path.partition("?")[0].lstrip("/"))
+        """The built package, and what was made for a test, stand beside this folder's files."""
+        file = path.partition("?")[0].lstrip("/")
+        if file.startswith("made/"):
+            return str(self._made / file.removeprefix("made/"))
+        return str((PACKAGE if file.startswith("dist/") else FOLDER) / file)
 
     def end_headers(self) -> None:
         """Forbid what strict pages forbid."""
@@ -94,9 +103,10 @@ async def played(
     pages: Sequence[str] = ("calls", "calls&strict"),
     deeds: Deeds | None = None,
 ) -> dict[str, Any]:
-    """Let a browser make all calls of these pages: modules of this folder, "strict" with a policy that
-    forbids code made on the spot. `folder` is for what it leaves; `deeds` are called from other threads."""
-    handler = functools.partial(_Files, deeds=deeds or {})
+    """Let a browser make all calls of these pages: modules of this folder, or of `folder` ("made/..."),
+    "strict" with a policy that forbids code made on the spot. `folder` is also for what the browser leaves;
+    `deeds` are called from other threads."""
+    handler = functools.partial(_Files, deeds=deeds or {}, made=folder)
     with page_server(handler) as page_url, _loudspeaker(folder) as sound:
         urls = [f"{page_url}?module={page}" for page in pages]
         arguments = (browser, program(browser), json.dumps(parameters), *urls)
