@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -14,6 +15,7 @@ from legato.cli._loop import run
 if TYPE_CHECKING:
     from legato.server.server import Server
     from legato.server.settings import ServerSettings
+    from legato.server.worker import Worker
 
 INTERRUPTED = 130
 
@@ -37,6 +39,15 @@ def command(  # noqa: PLR0913 - one parameter per flag
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, console or json.")] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="Time running calls get when stopped.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port.")] = None,
+    keys: Annotated[Path | None, typer.Option(help="The fleet's secrets: see `legato keys`.")] = None,
+    tunnel: Annotated[
+        str | None, typer.Option(help="Address and port at which balancers reach this server.")
+    ] = None,
+    balancer: Annotated[
+        list[str] | None, typer.Option(help="Network that balancers are in; may be given several times.")
+    ] = None,
+    worker: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> int:
     """Run the voice server until it is interrupted.
 
@@ -55,17 +66,46 @@ def command(  # noqa: PLR0913 - one parameter per flag
         "log.level": log_level,
         "log.format": log_format,
         "drain_seconds": drain_seconds,
+        "workers": workers,
+        "fleet.keys": keys,
+        "fleet.tunnel": tunnel,
+        "fleet.balancers": balancer or None,
     }
+    if worker is not None:
+        return _work(worker)
     settings = load_settings(flags, config)
     configure_logging(settings.log)
-    return run(_serve(settings))
+    if settings.workers == 1:
+        return run(_serve(settings))
+    from legato.server.workers import Workers
+
+    return Workers(settings, flags, config).run()
 
 
-async def _serve(settings: "ServerSettings") -> int:
-    """Serve until the first SIGINT or SIGTERM, then drain; a second one ends everything at once."""
+def _work(descriptor: int) -> int:
+    """Be one of several processes: what a parent's orders, waiting at `descriptor`, say."""
+    import structlog
+
+    from legato.server.logging import configure_logging
+    from legato.server.settings_sources import load_settings
+    from legato.server.worker import Worker
+
+    worker = Worker.answer(descriptor)
+    orders = worker.orders
+    settings = load_settings(orders.flags, Path(orders.config) if orders.config is not None else None)
+    configure_logging(settings.log)
+    structlog.contextvars.bind_contextvars(worker=orders.number)
+    return run(_serve(settings, worker))
+
+
+async def _serve(settings: "ServerSettings", worker: "Worker | None" = None) -> int:
+    """Serve until the first SIGINT or SIGTERM, then drain; a second one ends everything at once.
+
+    For a worker the end of its parent is the first signal, too.
+    """
     from legato.server.server import Server
 
-    server = Server(settings)
+    server = Server(settings, worker=None if worker is None else worker.orders)
     first, second = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -73,8 +113,11 @@ async def _serve(settings: "ServerSettings") -> int:
     if not await _before(first, server.start()):
         return INTERRUPTED
     try:
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and (worker is None or worker.orders.announce):
             _announce(server)
+        if worker is not None:
+            worker.ready()
+            loop.add_reader(worker.line, _once(loop, worker.line, first))
         await first.wait()
         if server.calls and sys.stdout.isatty():
             typer.echo(
@@ -96,6 +139,16 @@ async def _before(event: asyncio.Event, work: Coroutine[None, None, None]) -> bo
         return False
     working.result()
     return True
+
+
+def _once(loop: asyncio.AbstractEventLoop, line: socket.socket, event: asyncio.Event) -> Callable[[], None]:
+    """A function that sets the event when the line can be read, and then listens to it no more."""
+
+    def act() -> None:
+        loop.remove_reader(line)
+        event.set()
+
+    return act
 
 
 def _in_turn(*events: asyncio.Event) -> Callable[[], None]:

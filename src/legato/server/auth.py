@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -226,6 +226,10 @@ class Authority:
         self._signing = SigningSecrets(
             [secret.get_secret_value().encode() for secret in auth.secrets] or [secrets.token_bytes(32)]
         )
+
+    def replace_secrets(self, signing: Sequence[bytes]) -> None:
+        """Sign client secrets with the first of these from now on, and accept all of them."""
+        self._signing.replace(signing)
 
     def admit(self, token: str | None, origin: str | None = None) -> Grant:
         """What the holder of `token` may do; `origin` is the web page's, if a browser sent one.

@@ -60,6 +60,10 @@ class SigningSecrets:
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         """Take the secrets, newest first; there must be at least one."""
+        self.replace(secrets)
+
+    def replace(self, secrets: Sequence[bytes]) -> None:
+        """Go on with these secrets."""
         self._keys = [(_derived(secret, "id")[:_ID_BYTES], _derived(secret, "mac")) for secret in secrets]
 
     def seal(self, claims: Claims) -> str:

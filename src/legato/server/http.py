@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 import uvicorn
@@ -64,22 +64,32 @@ class Description:
     """SHA-256 in base64, for development certificates only: browsers accept no other certificate by hash."""
 
 
+class Load(NamedTuple):
+    """How busy the server is; balancers share new calls out by it."""
+
+    calls: int
+    capacity: int
+
+
 def make_app(
-    describe: Callable[[], Description], unready: Callable[[], str | None], more: Sequence[Route] = ()
+    describe: Callable[[], Description],
+    unready: Callable[[], str | None],
+    more: Sequence[Route] = (),
+    load: Callable[[], Load] | None = None,
 ) -> Starlette:
     """The HTTP application, with the routes of `more`. `unready` gives the reason for not taking calls now
-    ("draining"), or None."""
+    ("draining"), or None; `load` is told beside it."""
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
     async def readiness(_: Request) -> Response:
         reason = unready()
+        busy = load()._asdict() if load is not None else {}
         if reason is None:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse(
-            {"status": "not ready", "reason": reason}, status_code=503, headers={"retry-after": "1"}
-        )
+            return JSONResponse({"status": "ready", **busy})
+        body = {"status": "not ready", "reason": reason, **busy}
+        return JSONResponse(body, status_code=503, headers={"retry-after": "1"})
 
     async def well_known(request: Request) -> Response:
         now = describe()
@@ -170,6 +180,11 @@ def bind(host: str, port: int) -> list[socket.socket]:
             undo.pop_all()
             return sockets
     raise TransportError("no port is free for both UDP and TCP: choose one with --port")
+
+
+def inherited(descriptors: Sequence[int]) -> list[socket.socket]:
+    """Sockets that `bind` made in another process, which passed their descriptors on."""
+    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
 
 
 class _PortTakenError(Exception):

@@ -22,7 +22,8 @@ from legato.core.wire.messages import Limits
 from legato.server.auth import Authority
 from legato.server.certificates import CertificateRotation, ServerIdentity, identity_source
 from legato.server.development_key import keep_development_key
-from legato.server.http import Description, HttpSide, bind, make_app
+from legato.server.http import Description, HttpSide, Load, bind, inherited, make_app
+from legato.server.membership import Membership
 from legato.server.native_door import NativeDoor
 from legato.server.page_files import page_routes
 from legato.server.page_key import page_key_route
@@ -32,10 +33,11 @@ from legato.server.resuming import Resuming
 from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
 from legato.server.tickets import Tickets
+from legato.server.worker import Orders
 from legato.transports.base import IncomingSession
 from legato.transports.websocket_incoming import IncomingStreams
 from legato.transports.websocket_upgrade import IncomingWebSocket
-from legato.transports.webtransport import WebTransportEndpoint
+from legato.transports.webtransport import WebTransportEndpoint, address_text
 
 __all__ = ["Server"]
 
@@ -54,12 +56,18 @@ class Server:
     ``async with Server(settings) as server:`` starts and stops it; `serve_forever` runs until `stop`.
     """
 
-    def __init__(self, settings: ServerSettings, agent: Agent | None = None) -> None:
+    def __init__(
+        self, settings: ServerSettings, agent: Agent | None = None, worker: Orders | None = None
+    ) -> None:
         """Prepare a server; `agent` overrides the one that the settings name.
 
-        Raises `SettingsError` when the agent or one of its stages cannot be had.
+        A `worker` shares its port with others. Raises `SettingsError` when the agent or one of its stages, or
+        the keys of the fleet, cannot be had.
         """
+        self._membership = Membership(settings, worker)
+        settings = self._membership.applied(settings)
         self.settings = settings
+        self._worker = worker
         self._agent: Agent = agent or resolve("agents", settings.agent)(settings.assistant)
         self._draining = False
         self._stopping = False
@@ -68,8 +76,8 @@ class Server:
         self._endpoint: WebTransportEndpoint | None = None
         self._http: HttpSide | None = None
         self._rotation: CertificateRotation | None = None
-        self._rotating: asyncio.Task[None] | None = None
-        self._warming: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tickets: Tickets | None = None
         self._calls: LiveCalls | None = None
         self._native: NativeDoor | None = None
         self._realtime: RealtimeDoor | None = None
@@ -107,6 +115,7 @@ class Server:
             "listening",
             addresses=[f"{host}:{port}" for host, port in self.addresses],
             agent=self.settings.agent,
+            **self._place(),
         )
 
     async def _start(self) -> None:
@@ -124,27 +133,33 @@ class Server:
                 session=getattr(self._agent, "session", None) or SessionDefaults(),
             )
         )
-        self._native = NativeDoor(self._calls, self._authority, _resuming(settings), settings.limits.calls)
-        sockets = bind(settings.listen.host, settings.listen.port)
+        self._tickets = Tickets([key.get_secret_value().encode() for key in settings.resume.keys])
+        resuming = Resuming(self._tickets, settings.resume.seconds, settings.resume.server_id)
+        self._native = NativeDoor(self._calls, self._authority, resuming, settings.limits.calls)
+        worker = self._worker
+        sockets = inherited(worker.tcp) if worker else bind(settings.listen.host, settings.listen.port)
         self._realtime = RealtimeDoor(self._calls, self._authority, self._unready)
         routes = [
             *realtime_routes(self._authority, self._calls.terms.session),
             *page_routes(),
             page_key_route(self._authority, own_key),
         ]
-        app = make_app(self._describe, self._unready, routes)
+        app = make_app(self._describe, self._unready, routes, self._load)
         self._http = HttpSide(app, self.identity, sockets, self._on_websocket)
-        self._endpoint = WebTransportEndpoint.listen(
-            [socket.getsockname()[:2] for socket in sockets],
-            _identity(self.identity),
-            _engine_settings(settings),
-            None,
-            self._on_session,
-        )
+        keys = self._membership.engine_keys()
+        engine = _identity(self.identity), _engine_settings(settings), keys, self._on_session
+        if worker:
+            self._endpoint = WebTransportEndpoint.inherit(worker.udp, *engine)
+        else:
+            addresses = [socket.getsockname()[:2] for socket in sockets]
+            self._endpoint = WebTransportEndpoint.listen(addresses, *engine)
         await self._http.start()
         if (warm := getattr(self._agent, "warm", None)) is not None:
-            self._warming = asyncio.create_task(warm(), name="warming up")
-        self._rotating = asyncio.create_task(self._rotation.run(), name="certificate rotation")
+            self._tasks.append(asyncio.create_task(warm(), name="warming up"))
+        self._tasks.append(asyncio.create_task(self._rotation.run(), name="certificate rotation"))
+        if self._membership.changes:
+            watching = self._membership.watch(self._new_keys)
+            self._tasks.append(asyncio.create_task(watching, name="keys of the fleet"))
 
     async def drain(self, seconds: float | None = None) -> None:
         """Take no more calls, tell callers, wait up to `seconds` for calls to end, then end them."""
@@ -208,9 +223,8 @@ class Server:
         if self._released:
             return
         self._released = True
-        for task in (self._rotating, self._warming):
-            if task is not None:
-                task.cancel()
+        for task in self._tasks:
+            task.cancel()
         # Released in reverse, each whatever becomes of the others.
         async with contextlib.AsyncExitStack() as stack:
             close = getattr(self._agent, "close", None)
@@ -253,6 +267,26 @@ class Server:
             self._endpoint.native.set_identity(_identity(identity))
             self._http.set_identity(identity)
 
+    def _new_keys(self) -> None:
+        """Hand the fleet's new keys on. Raises `SettingsError` when they cannot be used beside the former."""
+        member = self._membership.member()
+        if self._endpoint is None or self._authority is None or self._tickets is None or member is None:
+            return
+        self._endpoint.native.set_fleet(member)
+        if tickets := self._membership.tickets:
+            self._tickets.replace(tickets)
+        if signing := self._membership.client_secrets:
+            self._authority.replace_secrets(signing)
+
+    def _place(self) -> dict[str, object]:
+        """What the log says of a server's place in its fleet."""
+        place: dict[str, object] = {}
+        if self._endpoint is not None and (name := self._endpoint.native.server_id()) is not None:
+            place["server_id"] = name.hex()
+            if tunnel := self._endpoint.native.tunnel_addresses():
+                place["tunnel"] = [address_text(address) for address in tunnel]
+        return place
+
     def _describe(self) -> Description:
         hashes = (self.identity.hash_base64,) if self.identity.development else ()
         return Description(
@@ -261,6 +295,9 @@ class Server:
             path=SESSION_PATH,
             certificate_hashes=hashes,
         )
+
+    def _load(self) -> Load:
+        return Load(self.calls, self.settings.limits.calls)
 
     def _unready(self) -> str | None:
         if self._endpoint is None or self._endpoint.closed:
@@ -278,12 +315,6 @@ def _development_key(settings: ServerSettings) -> str | None:
         log.warning("callers need no key: anybody on this machine may call")
         return None
     return None if settings.auth.keys else keep_development_key()
-
-
-def _resuming(settings: ServerSettings) -> Resuming:
-    resume = settings.resume
-    tickets = Tickets([key.get_secret_value().encode() for key in resume.keys])
-    return Resuming(tickets, resume.seconds, resume.server_id)
 
 
 def _identity(identity: ServerIdentity) -> _native.Identity:

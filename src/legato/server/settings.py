@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from legato.agents.settings import AssistantSettings
 from legato.server.auth_settings import MIN_SECRET_CHARS, AuthSettings
+from legato.server.fleet_settings import FleetSettings
 from legato.trust import is_loopback_address
 
 PREFIX = "LEGATO_"
@@ -27,10 +28,14 @@ FLAGS = {
     "tls.cert": "--cert",
     "tls.key": "--key",
     "agent": "--agent",
+    "fleet.keys": "--keys",
+    "fleet.tunnel": "--tunnel",
+    "fleet.balancers": "--balancer",
     "auth.required": "--no-auth",
     "log.level": "--log-level",
     "log.format": "--log-format",
     "drain_seconds": "--drain-seconds",
+    "workers": "--workers",
 }
 """The settings that `legato serve` also takes on the command line."""
 
@@ -227,12 +232,19 @@ class ServerSettings(BaseSettings):
         le=600_000,
         description="How far a reply may be sent ahead of its playback; callers may ask for less.",
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Processes that share the port; a call stays on its process. Each has limits of its own.",
+    )
     listen: Listen = Listen()
     tls: Tls = Tls()
     auth: AuthSettings = AuthSettings()
     assistant: AssistantSettings = AssistantSettings.model_validate({})
     limits: Limits = Limits()
     resume: Resume = Resume()
+    fleet: FleetSettings = FleetSettings()
     engine: Engine = Engine()
     log: Log = Log()
 

@@ -62,10 +62,11 @@ class Tickets:
         """Take the keys, newest first; without any, tickets end with this process."""
         self.shared = bool(keys)
         """Whether other servers can open what is sealed here."""
-        self._keys = [
-            (_derived(key, "id")[:_ID_BYTES], AESGCM(_derived(key, "seal")))
-            for key in keys or [secrets.token_bytes(32)]
-        ]
+        self.replace(keys or [secrets.token_bytes(32)])
+
+    def replace(self, keys: Sequence[bytes]) -> None:
+        """Go on with these keys, of which there must be at least one."""
+        self._keys = [(_derived(key, "id")[:_ID_BYTES], AESGCM(_derived(key, "seal"))) for key in keys]
 
     def seal(self, ticket: Ticket) -> str:
         """The ticket as text."""
