@@ -240,6 +240,7 @@ fn keys(layout: ConnectionIdLayout) -> EndpointKeys {
         token_key: Some([2; 32]),
         ticket_key: Some([3; 32]),
         connection_id: Some(layout),
+        fleet: None,
     }
 }
 
