@@ -6,6 +6,7 @@ Owns presentation and the arithmetic of percentiles; must not know how a number 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ def percentiles(values: Sequence[float], scale: float = 1.0) -> dict[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One number with its unit; `limit` is what it may be at most or, if `at_least`, what it must be."""
+    """One number with its unit; `limit` is what it may be at most or, if `at_least`, what it must be.
+
+    What was waited for and never came is infinite.
+    """
 
     name: str
     value: float
@@ -44,6 +48,11 @@ class Figure:
         if self.limit is None:
             return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    @staticmethod
+    def text(value: float) -> str:
+        """Write a number for people."""
+        return _number(value)
 
     @property
     def limit_text(self) -> str:
@@ -91,6 +100,8 @@ class Report:
 
 
 def _number(value: float) -> str:
+    if math.isinf(value):
+        return "never"
     if value == int(value) or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"

@@ -3,6 +3,8 @@
 Owns the flags; the measurements are `legato.bench`. Exit code 1 when a figure is outside its limit.
 """
 
+import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -94,4 +96,31 @@ def netem(
 
     report = measure(packets, wire)
     report.print(json)
+    return 0 if report.within else 1
+
+
+@command.command()
+def networks(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NETWORK...]", help="Which; by default all of them.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="Only those that answer for a promise: under five minutes.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every loss and delay.")] = 1,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
+    json: Json = False,
+) -> int:
+    """Hold calls through bad networks, over QUIC and over WebSockets: what is lost, late, silent.
+
+    Needs Linux, but neither root nor a container, and the extra `assistant` for its voice and its ear.
+    """
+    from legato.bench.networks.report import networks as measure
+    from legato.cli.showing.progress import progress
+
+    with progress() as say:
+        report = measure(tuple(names or ()), quick, seed, html, say)
+    report.print(json)
+    if html is not None:
+        print(f"the page is {html}", file=sys.stderr)
     return 0 if report.within else 1

@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -103,6 +104,7 @@ class Caller:
         self._ticks: list[tuple[int, int]] = []
         self._resumed: list[dict[str, Any]] = []
         self._late_us: list[int] = []
+        self._heard_out = False
         self._done = asyncio.Event()
         self._started_us = _now_us()
         self._connected_us = 0
@@ -123,7 +125,7 @@ class Caller:
                 await asyncio.sleep(REPLY_AT_S)
                 self._ask()
                 await self._tasks[0]
-                await self._until(lambda: self._sound_s(0) >= REPLY_S - 0.1)
+                await self._until(lambda: self._heard_out)
                 await self._interrupt()
                 self._session.send({"type": OVER, "samples": self._session.captured_samples})
                 await self._done.wait()
@@ -153,16 +155,13 @@ class Caller:
 
     async def _interrupt(self) -> None:
         self._ask()
-        await self._until(lambda: self._sound_s(1) >= INTERRUPT_AFTER_S)
+        await self._until(lambda: self._replies[1].sound_ms >= 1000 * INTERRUPT_AFTER_S)
         reply = self._replies[1]
         reply.interrupted_us = _now_us()
         self._session.interrupt()
         await asyncio.sleep(QUIET_S)
 
-    def _sound_s(self, number: int) -> float:
-        return self._replies[number].sound_ms / 1000
-
-    async def _until(self, condition: Any) -> None:
+    async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             if self._session.ended is not None:
                 raise self._session.ended
@@ -196,8 +195,10 @@ class Caller:
                         "lost_samples": event.lost_samples,
                     }
                 )
-            elif isinstance(event, PlaybackChanged) and event.state == "stopped" and len(self._replies) > 1:
-                self._replies[1].played_ms = event.played * 1000 / self._rate
+            elif isinstance(event, PlaybackChanged) and event.state == "done":
+                self._heard_out = True
+            elif isinstance(event, PlaybackChanged) and event.state == "stopped":
+                self._replies[-1].played_ms = event.played * 1000 / self._rate
 
     def _played(self, pcm: bytes) -> None:
         if self._replies:

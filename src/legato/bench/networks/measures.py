@@ -90,7 +90,7 @@ def measure(case: Case, cell: Cell, references: Mapping[str, str]) -> dict[str, 
         "down_delay_ms": percentiles(sorted(delay for call in down for _, delay in call)),
         "first_audio_ms": _median([_first_audio(call) for call in calls]),
         "reply_first_ms": percentiles(sorted(_replied(calls))),
-        "reply_silence_ms": max((_silence(call) for call in calls), default=0.0),
+        "reply_silence_ms": _worst([_silence(call) for call in calls]),
         "recovery_ms": [
             {
                 "what": disturbance.what,
@@ -139,10 +139,10 @@ def _replied(calls: Sequence[Call]) -> list[float]:
     ]
 
 
-def _silence(call: Call) -> float:
-    """Silence within the first reply; a reply that never came is silent all along."""
+def _silence(call: Call) -> float | None:
+    """Silence within the first reply; None if it was not heard to its end."""
     replies = call["replies"]
-    return round(replies[0]["silent_ms"], 1) if replies and not call["failed"] else float("inf")
+    return round(replies[0]["silent_ms"], 1) if replies and not call["failed"] else None
 
 
 def _barge_in(call: Call) -> float | None:
