@@ -6,6 +6,7 @@ call, nor frames.
     ?model=NAME             the model, as the session will show it
     ?intent=transcription   a session that only transcribes
     ?call_id=CALL           attach to a call in progress (see `realtime_sideband.py`)
+    ?legato_resume=...      a call that outlives its connection (see `realtime_resuming.py`)
 
 Other parameters are ignored: stock clients send some of their own. The key comes as `Authorization: Bearer`,
 or from a browser, which cannot set headers, as the subprotocol `openai-insecure-api-key.KEY`. Refusals are
@@ -27,9 +28,10 @@ from legato.core.events import AudioReceived, EventReceived, SessionEnded
 from legato.server.auth import Authority, Grant, Unauthorized, bearer_token
 from legato.server.realtime_http import REALTIME_PATH, error_body, refuse
 from legato.server.realtime_line import CompatLine
+from legato.server.realtime_resuming import AFTER, ON, RESUME
 from legato.server.realtime_sideband import Sideband, receive
 from legato.server.sessions import Caller, LiveCall, LiveCalls, new_id
-from legato.transports.messages import MessageLimits
+from legato.transports.messages import MessageHandler, MessageLimits
 from legato.transports.websocket import WebSocketConnection
 from legato.transports.websocket_upgrade import IncomingWebSocket
 
@@ -58,8 +60,12 @@ class RealtimeDoor:
         calls: LiveCalls,
         authority: Authority,
         unready: Callable[[], str | None],
+        window_s: float = 60,
     ) -> None:
-        """Let callers with a key of `authority` into `calls`, unless `unready` gives a reason not to."""
+        """Let callers with a key of `authority` into `calls`, unless `unready` gives a reason not to. Calls
+        that want to wait `window_s` seconds for a client that lost its connection."""
+        self._window_s = window_s
+        self._lines: dict[str, CompatLine] = {}
         self._calls = calls
         self._authority = authority
         self._unready = unready
@@ -83,6 +89,8 @@ class RealtimeDoor:
             return
         if "call_id" in query:
             self._attach(incoming, grant, query["call_id"])
+        elif query.get(RESUME, ON) != ON:
+            self._resume(incoming, grant, query[RESUME], query.get(AFTER))
         elif (reason := self._unready()) is not None:
             log.warning("call refused", remote=incoming.remote, reason=reason)
             body = error_body(f"The server takes no calls now ({reason}): try again.", reason, "server_error")
@@ -113,9 +121,45 @@ class RealtimeDoor:
         )
         live = self._calls.begin(caller, line, call_id)
         session.join(live.call.dialogue, lambda: live.call.input_format)
-        _connect(live, line)
-        self._accept(incoming, grant, call_id, line.bind)
+        self._connect(live, line)
+        if query.get(RESUME) == ON and self._window_s:
+            self._lines[call_id] = line
+            line.outlive(self._window_s, lambda reason: live.parked("transport", reason))
+            self._accept(incoming, grant, call_id, line.attach)
+        else:
+            self._accept(incoming, grant, call_id, line.bind)
         live.call.open()
+
+    def _resume(self, incoming: IncomingWebSocket, grant: Grant, call_id: str, after: str | None) -> None:
+        """Go on with a call whose client has lost its connection."""
+        live, line = self._calls.find(call_id), self._lines.get(call_id)
+        # A call of somebody else looks like none, so that names cannot be tried out.
+        if live is None or line is None or live.caller.grant.holder != grant.holder:
+            sentence = f"There is no session to go on with: begin another one with {RESUME}={ON}."
+            refuse(incoming, HTTPStatus.NOT_FOUND, error_body(sentence, "session_not_found"))
+            return
+        if line.unheard(after) is None:
+            sentence = f"Events behind {AFTER} are not kept any more: begin another session."
+            refuse(incoming, HTTPStatus.CONFLICT, error_body(sentence, "events_lost"))
+            return
+
+        def bind(connection: WebSocketConnection) -> MessageHandler:
+            handler = line.attach(connection, after)
+            live.continued(incoming.remote)
+            return handler
+
+        self._accept(incoming, grant, call_id, bind)
+
+    def _connect(self, live: LiveCall, line: CompatLine) -> None:
+        def ended(event: SessionEnded) -> None:
+            self._lines.pop(live.id, None)
+            live.ended(event.by, event.code, event.reason)
+
+        line.reactions = {
+            AudioReceived: live.call.hear_audio,
+            EventReceived: lambda event: receive(live, event.event, live.caller.grant),
+            SessionEnded: ended,
+        }
 
     def _attach(self, incoming: IncomingWebSocket, grant: Grant, call_id: str) -> None:
         live = self._calls.find(call_id)
@@ -137,7 +181,7 @@ class RealtimeDoor:
         incoming: IncomingWebSocket,
         grant: Grant,
         call_id: str,
-        bind: Callable[[WebSocketConnection], CompatLine | Sideband],
+        bind: Callable[[WebSocketConnection], MessageHandler],
     ) -> None:
         incoming.accept(
             bind,
@@ -145,17 +189,6 @@ class RealtimeDoor:
             headers=[(CALL_ID_HEADER, call_id)],
             limits=MessageLimits(message_bytes=grant.limits.event_bytes),
         )
-
-
-def _connect(live: LiveCall, line: CompatLine) -> None:
-    def ended(event: SessionEnded) -> None:
-        live.ended(event.by, event.code, event.reason)
-
-    line.reactions = {
-        AudioReceived: live.call.hear_audio,
-        EventReceived: lambda event: receive(live, event.event, live.caller.grant),
-        SessionEnded: ended,
-    }
 
 
 def _token(incoming: IncomingWebSocket) -> str | None:

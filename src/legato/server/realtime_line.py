@@ -14,6 +14,7 @@ import structlog
 from legato._alarm import Alarm
 from legato.core.dialects.realtime.compat_session import CompatSession
 from legato.core.wire.codes import SessionCode
+from legato.server.realtime_resuming import SaidEvents
 from legato.session_driver import Reactions, monotonic_us
 from legato.transports.base import CloseSource
 from legato.transports.messages import (
@@ -24,6 +25,7 @@ from legato.transports.messages import (
     SERVER_ERROR,
     SERVICE_RESTART,
     TRY_AGAIN_LATER,
+    MessageHandler,
 )
 from legato.transports.websocket import WebSocketConnection
 
@@ -62,6 +64,42 @@ class CompatLine:
         self._alarm = Alarm(clock, self._on_deadline)
         self._settling = False
         self._held = False
+        self._said: SaidEvents | None = None
+        self._patience: Callable[[], object] = lambda: None
+        self._park: Callable[[CloseSource, int, str], None] = lambda *_: None
+
+    def outlive(self, window_s: float, parked: Callable[[str], None]) -> None:
+        """Let the session wait `window_s` seconds for another connection when one is lost; `parked` is told
+        why it was."""
+        self._said = SaidEvents()
+
+        def wait(by: CloseSource, code: int, reason: str) -> None:
+            timer = self._loop.call_later(window_s, self._give_up, by, code, reason)
+            self._patience = timer.cancel
+            parked(reason)
+
+        self._park = wait
+
+    def attach(self, connection: WebSocketConnection, after: str | None = None) -> MessageHandler:
+        """Go on over a connection of a session that outlives it, behind the event of that id or what was sent
+        last; returns who listens to that connection."""
+        missed = self.unheard(after) or []
+        before, self._connection = self._connection, connection
+        self._held = False
+        self._patience()
+        if before is not None:
+            before.close(POLICY_VIOLATION, "another connection continues the call")
+        for text in missed:
+            connection.send_text(text)
+        if self._said is not None:
+            self._said.all_sent()
+        self.drained()
+        self.settle()
+        return _OneConnection(self, connection)
+
+    def unheard(self, after: str | None) -> list[bytes] | None:
+        """What a client lacks that has had events up to that one; None if it is not kept any more."""
+        return None if self._said is None or self.over else self._said.after(after)
 
     def bind(self, connection: WebSocketConnection) -> CompatLine:
         """Join the session to its connection, and send what it has said by now."""
@@ -70,19 +108,24 @@ class CompatLine:
         return self
 
     @property
+    def connection(self) -> WebSocketConnection | None:
+        """The connection at work."""
+        return self._connection
+
+    @property
     def over(self) -> bool:
         """Whether the session has ended."""
         return self.session.over
 
     @property
     def parked(self) -> bool:
-        """Never: a call that travels as messages ends with its connection."""
-        return False
+        """Whether the call goes on without a connection, for a while."""
+        return self._said is not None and self._connection is None and not self.over
 
     @property
     def congested(self) -> bool:
         """Whether so much waits to be sent that a sender should wait in `writable`."""
-        return self._connection is not None and self._connection.congested
+        return self._connection.congested if self._connection is not None else self.parked
 
     async def writable(self) -> None:
         """Wait until the connection takes more, or is over."""
@@ -122,12 +165,18 @@ class CompatLine:
 
     def carry_out(self) -> None:
         """Send what is to be said; close if that is what follows."""
-        connection = self._connection
-        if connection is None:
+        connection, said = self._connection, self._said
+        if connection is None and said is None:
             return
         for text in self.session.outputs():
-            connection.send_text(text)
-        if self.session.ending is not None:
+            if connection is not None:
+                connection.send_text(text)
+            if said is not None:
+                said.add(text, connection is not None)
+        if connection is None:
+            if self.session.over:
+                self._finish()
+        elif self.session.ending is not None:
             code, reason = self.session.ending
             connection.close(self._close_code(SessionCode(code)), reason)
             self._finish()
@@ -147,7 +196,14 @@ class CompatLine:
                 waiter.set_result(None)
 
     def closed(self, by: CloseSource, code: int, reason: str) -> None:
-        """End the session: nothing more comes from the connection."""
+        """End the session, or wait: nothing more comes from the connection."""
+        if self._said is not None and by == "transport" and not self.over:
+            self._connection = None
+            self._park(by, code, reason)
+            return
+        self._give_up(by, code, reason)
+
+    def _give_up(self, by: CloseSource, code: int, reason: str) -> None:
         self.session.closed(by, _ORDERLY.get(code, code), reason)
         self.settle()
         self._finish()
@@ -173,5 +229,30 @@ class CompatLine:
         self.settle()
 
     def _finish(self) -> None:
+        self._patience()
         self.drained()
         self._alarm.set(None)
+
+
+class _OneConnection:
+    """Listens to one of the connections of a call, while it is the call's; implements `MessageHandler`."""
+
+    def __init__(self, line: CompatLine, connection: WebSocketConnection) -> None:
+        self._line = line
+        self._connection = connection
+
+    @property
+    def _at_work(self) -> bool:
+        return self._line.connection is self._connection
+
+    def message(self, data: str | bytes) -> None:
+        if self._at_work:
+            self._line.message(data)
+
+    def drained(self) -> None:
+        if self._at_work:
+            self._line.drained()
+
+    def closed(self, by: CloseSource, code: int, reason: str) -> None:
+        if self._at_work:
+            self._line.closed(by, code, reason)

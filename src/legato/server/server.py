@@ -138,7 +138,7 @@ class Server:
         self._native = NativeDoor(self._calls, self._authority, resuming, settings.limits.calls)
         worker = self._worker
         sockets = inherited(worker.tcp) if worker else bind(settings.listen.host, settings.listen.port)
-        self._realtime = RealtimeDoor(self._calls, self._authority, self._unready)
+        self._realtime = RealtimeDoor(self._calls, self._authority, self._unready, settings.resume.seconds)
         routes = [
             *realtime_routes(self._authority, self._calls.terms.session),
             *page_routes(),

@@ -96,6 +96,46 @@ async def test_a_server_that_restarts_is_found_again(start: Start, endpoint: Scr
         assert not [event for event in events if event["type"] == "error"]
 
 
+async def test_a_session_outlives_its_connection(start: Start, endpoint: ScriptedEndpoint) -> None:
+    """The hook names the session and the last event: nothing is missing and nothing comes twice."""
+    running = await start(0)
+    lost = asyncio.Event()
+
+    def reconnecting(event: ReconnectingEvent) -> ReconnectingOverrides:
+        lost.set()
+        session = talk.the("session.created")["session"]["id"]
+        words = {"legato_resume": session, "legato_after": talk.events[-1]["event_id"]}
+        return {"extra_query": {**event.extra_query, **words}}
+
+    async with (
+        AsyncOpenAI(base_url=f"https://localhost:{running.port}/v1") as client,
+        client.realtime.connect(
+            model="legato",
+            on_reconnecting=reconnecting,
+            initial_delay=0.05,
+            max_retries=10,
+            extra_query={"legato_resume": "on"},
+        ) as connection,
+    ):
+        talk = Tapped(connection)
+        await connection.session.update(session=TEXT)
+        await connection.conversation.item.create(item=message("before"))
+        await connection.response.create()
+        await answered(talk, connection)
+        await connection.conversation.item.create(item=message("after"))
+        await connection.response.create()
+        async with asyncio.timeout(LIMIT_S):
+            while len(endpoint.chats) < 2:  # noqa: ASYNC110 - the model is asked behind the server
+                await asyncio.sleep(0.01)
+        connection._connection.transport.abort()
+        await answered(talk, connection)
+    assert lost.is_set()
+    asked = [chat["messages"][-1]["content"] for chat in endpoint.chats]
+    assert asked == ["before", "after"], "one conversation"
+    assert talk.the("session.created")
+    talk.check()
+
+
 async def test_without_the_hook_the_end_is_told(start: Start) -> None:
     running = await start(0)
     async with (
