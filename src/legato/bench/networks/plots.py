@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 __all__ = ["Band", "Chart", "Series", "draw"]
 
-WIDTH, HEIGHT = 460, 210
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 34
+WIDTH, HEIGHT = 380, 200
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 36
 
 
 @dataclass(frozen=True, slots=True)
