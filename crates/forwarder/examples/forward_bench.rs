@@ -6,6 +6,7 @@
 //! ```text
 //! cargo run --release --example forward_bench            plane, simple loop, and nginx if it is installed
 //! cargo run --release --example forward_bench -- plane   only those that are named
+//! cargo run --release --example forward_bench -- --json  for `legato bench balance`
 //! ```
 
 #[cfg(target_os = "linux")]

@@ -62,14 +62,19 @@ struct Round {
     late: usize,
 }
 
-/// Measures all contenders, or those that are named, and prints them.
-pub fn compare(names: &[String]) -> io::Result<()> {
+/// Measures all contenders, or those that are named, and prints them; with `--json`, one object for programs.
+pub fn compare(arguments: &[String]) -> io::Result<()> {
+    let json = arguments.iter().any(|word| word == "--json");
+    let names: Vec<&String> = arguments.iter().filter(|word| *word != "--json").collect();
     let all = ["direct", "plane", "simple", "nginx"];
     let chosen = all.iter().filter(|name| {
         names.is_empty() || **name == "direct" || names.iter().any(|chosen| chosen == *name)
     });
     let chosen: Vec<&str> = chosen.copied().collect();
-    println!("{PAYLOAD} octets, {CLIENTS} clients, {SERVERS} servers, one thread each, median of {ROUNDS} rounds");
+    if !json {
+        println!("{PAYLOAD} octets, {CLIENTS} clients, {SERVERS} servers, one thread each, median of {ROUNDS} rounds");
+    }
+    let mut parts = Vec::new();
     for load in [Load::Paced, Load::Saturated, Load::Delay] {
         let mut rounds: Vec<Vec<Round>> = chosen.iter().map(|_| Vec::new()).collect();
         for _ in 0..ROUNDS {
@@ -77,9 +82,40 @@ pub fn compare(names: &[String]) -> io::Result<()> {
                 rounds[at].extend(measure(name, load)?);
             }
         }
-        report(load, &chosen, &mut rounds);
+        if json {
+            parts.push(object(load, &chosen, &rounds));
+        } else {
+            report(load, &chosen, &mut rounds);
+        }
+    }
+    if json {
+        println!("{{{}}}", parts.join(","));
     }
     Ok(())
+}
+
+/// All rounds of one load, by contender, for programs.
+fn object(load: Load, names: &[&str], rounds: &[Vec<Round>]) -> String {
+    let title = match load {
+        Load::Paced => "paced",
+        Load::Saturated => "saturated",
+        Load::Delay => "delay",
+    };
+    let contenders = names.iter().zip(rounds).map(|(name, rounds)| {
+        let rounds = rounds.iter().map(|round| {
+            // "direct" uses no CPU of a forwarder, and what is not finite is no JSON.
+            let nanoseconds = if round.nanoseconds.is_finite() { round.nanoseconds } else { 0.0 };
+            format!(
+                "{{\"nanoseconds\":{nanoseconds:.1},\"rate\":{:.0},\"lost\":{:.6},\"median_us\":{},\"p99_us\":{}}}",
+                round.rate, round.lost, round.median, round.late
+            )
+        });
+        format!("\"{name}\":[{}]", rounds.collect::<Vec<_>>().join(","))
+    });
+    format!(
+        "\"{title}\":{{{}}}",
+        contenders.collect::<Vec<_>>().join(",")
+    )
 }
 
 fn report(load: Load, names: &[&str], rounds: &mut [Vec<Round>]) {
