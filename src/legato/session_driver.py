@@ -184,19 +184,20 @@ class SessionDriver(Generic[S]):
         self._settling = True
         session = self.session
         try:
-            while session.untold or session.undone:
-                if not session.untold:
+            while True:
+                if session.untold:
+                    # First: what their owner does in answer leaves with the same outputs, in order.
+                    for event in session.events():
+                        reaction = self._reactions.get(type(event))
+                        if reaction is not None:
+                            try:
+                                reaction(event)
+                            except Exception as error:
+                                self._failed(event, error)
+                elif session.undone:
                     self.carry_out()
-                    continue
-                # Events first: what their owner does in answer leaves with the same outputs, in order.
-                for event in session.events():
-                    reaction = self._reactions.get(type(event))
-                    if reaction is None:
-                        continue
-                    try:
-                        reaction(event)
-                    except Exception as error:
-                        self._failed(event, error)
+                else:
+                    break
         finally:
             self._settling = False
         deadline = session.next_deadline()
@@ -210,10 +211,13 @@ class SessionDriver(Generic[S]):
         """Do what the session asks for, after an operation that causes neither events nor deadlines."""
         try:
             for output in self.session.outputs():
-                if type(output) is Send:
-                    self._send(output)
-                else:
+                if type(output) is not Send:
                     self._rare[type(output)](output)
+                    continue
+                key = output.key
+                stream = self._streams.get(key, key) if key < 0 else key
+                if self.transport.send(stream, output.data, output.fin) > HIGH_WATER_BYTES or output.fin:
+                    self._sent(key, stream, output.fin)
         except LegatoError as error:
             # The peer takes nothing and a buffer is full. What is left must not arrive with a hole in it.
             self.session.close(SessionCode.LIMIT_EXCEEDED, str(error), self.clock())
@@ -225,13 +229,12 @@ class SessionDriver(Generic[S]):
         log.error("%s was not dealt with", type(event).__name__, exc_info=error)
         self.session.close(SessionCode.INTERNAL_ERROR, "an internal error", self.clock())
 
-    def _send(self, output: Send) -> None:
-        key, fin = output.key, output.fin
-        stream = self._streams.get(key, key) if key < 0 else key
-        if self.transport.send(stream, output.data, fin) > HIGH_WATER_BYTES and not fin:
+    def _sent(self, key: int, stream: int, fin: bool) -> None:
+        """Take note that a stream is full, or finished."""
+        if not fin:
             self._full.add(stream)
             self.congested = True
-        if fin and key < 0:
+        elif key < 0:
             del self._streams[key]
             self._keys.pop(stream, None)
             self._relieve(stream)

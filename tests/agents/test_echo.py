@@ -7,7 +7,9 @@ from legato.testing.call import MemoryCall
 
 async def test_frames_pass_through_untouched() -> None:
     call = MemoryCall(AudioFormat("opus", 16_000))
-    frames = [AudioFrame(320 * place, place, bytes([0x48, place]), call.input_format) for place in range(5)]
+    frames = [
+        AudioFrame.of(320 * place, place, bytes([0x48, place]), call.input_format) for place in range(5)
+    ]
     call.hear(*frames[:3], AudioGap(960, 1_280), *frames[4:])
     running = asyncio.create_task(echo(call))
     utterance = await call.utterance()
@@ -32,7 +34,9 @@ async def test_other_formats_are_converted_and_long_gaps_are_short() -> None:
 
 async def test_who_silences_it_is_echoed_again() -> None:
     call = MemoryCall(AudioFormat("opus", 16_000))
-    frames = [AudioFrame(320 * place, place, bytes([0x48, place]), call.input_format) for place in range(4)]
+    frames = [
+        AudioFrame.of(320 * place, place, bytes([0x48, place]), call.input_format) for place in range(4)
+    ]
     running = asyncio.create_task(echo(call))
     call.hear(frames[0])
     first = await call.utterance()

@@ -256,7 +256,7 @@ async def test_other_formats_are_decoded() -> None:
     scene = Scene(form)
     loud, quiet = b"\x80" * 160, b"\xff" * 160
     payloads = [quiet] * 50 + [loud] * 50 + [quiet] * 50
-    scene.call.hear(*(AudioFrame(160 * place, 0, payload, form) for place, payload in enumerate(payloads)))
+    scene.call.hear(*(AudioFrame.of(160 * place, 0, payload, form) for place, payload in enumerate(payloads)))
     await scene.until(Recognised)
     assert 880 <= ms_of(scene.of(SpeechStarted)[0], 8_000) <= 920
     assert 2_180 <= ms_of(scene.of(SpeechStopped)[0], 8_000) <= 2_220
@@ -267,7 +267,7 @@ async def test_payloads_that_are_no_audio_pass_in_silence() -> None:
     form = AudioFormat("opus", 16_000)
     scene = Scene(form)
     bad = [b"\x49\xff\xff", bytes([0x4B, 0x83]) + b"\xff" * 3]
-    scene.call.hear(AudioGap(0, 1_000), *(AudioFrame(1_000, 0, payload, form) for payload in bad))
+    scene.call.hear(AudioGap(0, 1_000), *(AudioFrame.of(1_000, 0, payload, form) for payload in bad))
     await scene.call.heard_all()
     await scene.end()
     assert scene.told == []
@@ -300,7 +300,7 @@ async def test_a_burst_is_judged_off_the_loop() -> None:
     scene = Scene()
     form = AudioFormat("pcm16", RATE)
     pcm = silence(500) + voice(500) + silence(500)
-    scene.call.hear(AudioFrame(0, 0, pcm, form))
+    scene.call.hear(AudioFrame.of(0, 0, pcm, form))
     await scene.until(Recognised)
     assert bytes(scene.recognition.heard[0]) == silence(100) + voice(500) + silence(160)
     await scene.end()
@@ -501,7 +501,7 @@ def test_recognisers_get_the_hints_of_the_session(wishes: Transcription | None, 
 async def test_minutes_of_audio_at_once_are_heard_in_slices() -> None:
     scene = Scene(max_speech_ms=10_000)
     form = AudioFormat("pcm16", RATE)
-    scene.call.hear(AudioFrame(0, 0, silence(1_000) + voice(60_000) + silence(1_000), form))
+    scene.call.hear(AudioFrame.of(0, 0, silence(1_000) + voice(60_000) + silence(1_000), form))
     await scene.until(Recognised, 6)
     assert max(len(part) for part in scene.recognition.heard) <= len(voice(11_100))
     assert sum(len(part) for part in scene.recognition.heard) >= len(voice(60_000))

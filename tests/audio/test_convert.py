@@ -18,7 +18,7 @@ def test_there_and_back(form: AudioFormat) -> None:
     offset, heard = 320, b""
     for payload, samples in coded:
         assert samples == form.samples(payload)
-        heard += incoming.take(AudioFrame(offset, 0, payload, form))
+        heard += incoming.take(AudioFrame.of(offset, 0, payload, form))
         offset += samples
     heard += incoming.flush()
     assert incoming.start == 320
@@ -33,7 +33,7 @@ def test_a_gap_is_silence_of_its_length() -> None:
     incoming = IncomingAudio(form, 16_000)
     loud = tone(48_000, 4_800).astype("<i2").tobytes()
     heard = incoming.take(AudioGap(0, 4_800))
-    heard += incoming.take(AudioFrame(4_800, 0, loud, form))
+    heard += incoming.take(AudioFrame.of(4_800, 0, loud, form))
     heard += incoming.take(AudioGap(9_600, 14_400)) + incoming.flush()
     samples = np.frombuffer(heard, "<i2").astype(float)
     assert len(samples) == 4_800
@@ -54,4 +54,4 @@ def test_the_rate_of_speech_may_change() -> None:
 def test_payloads_that_are_not_audio() -> None:
     form = AudioFormat("pcm16", 16_000)
     with pytest.raises(ValueError, match="whole samples"):
-        IncomingAudio(form, 16_000).take(AudioFrame(0, 0, b"123", form))
+        IncomingAudio(form, 16_000).take(AudioFrame(0, 0, b"123", form, 1))

@@ -56,6 +56,6 @@ def test_sizes() -> None:
 
 
 def test_frames_and_gaps() -> None:
-    frame = AudioFrame(100, 5, bytes(20), AudioFormat("pcm16", 16_000))
+    frame = AudioFrame.of(100, 5, bytes(20), AudioFormat("pcm16", 16_000))
     assert (frame.samples, frame.end) == (10, 110)
     assert AudioGap(110, 500).samples == 390

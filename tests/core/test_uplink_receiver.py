@@ -45,7 +45,7 @@ def test_audio_in_order_is_handed_over_at_once() -> None:
     uplink = Recorder()
     uplink.pcm(0, 10)
     uplink.pcm(10, 5)
-    assert uplink.events[0] == AudioReceived(AudioFrame(0, 0, pcm(0, 10), PCM))
+    assert uplink.events[0] == AudioReceived(AudioFrame.of(0, 0, pcm(0, 10), PCM))
     assert uplink.said() == [(0, 10), (10, 15)]
 
 
@@ -218,6 +218,13 @@ def test_an_owner_that_falls_behind_is_spared() -> None:
     assert uplink.pressure == [True]
     uplink.uplink.consumed(1, 2)
     assert (uplink.pressure, uplink.uplink.under_pressure) == ([True, False], False)
+
+
+def test_audio_that_waited_for_what_was_missing_counts_as_unread() -> None:
+    uplink = Recorder(unread_ms=1)
+    uplink.pcm(16, 1)
+    uplink.pcm(0, 16)
+    assert uplink.pressure == [True]
 
 
 def test_unread_audio_is_bounded_in_memory_too() -> None:

@@ -207,9 +207,9 @@ async def test_encoded_audio_passes_untouched() -> None:
     call = await agent.call
 
     async def frames() -> AsyncIterator[AudioFrame | AudioGap]:
-        yield AudioFrame(0, 0, b"\1\2" * 480, PCM)
+        yield AudioFrame.of(0, 0, b"\1\2" * 480, PCM)
         yield AudioGap(480, 960)
-        yield AudioFrame(960, 0, b"\3\4" * 480, PCM)
+        yield AudioFrame.of(960, 0, b"\3\4" * 480, PCM)
 
     utterance = call.say(frames())
     await caller.until(lambda: caller.whole == 1 and "response.done" in caller.types)

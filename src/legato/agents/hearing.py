@@ -288,4 +288,4 @@ class Hearing:
 def _decoded(event: AudioItemCreated) -> bytes:
     """The audio of an item; there may be minutes of it. Raises ValueError."""
     incoming = IncomingAudio(event.format, HEARING_RATE)
-    return incoming.take(AudioFrame(0, 0, event.payload, event.format)) + incoming.flush()
+    return incoming.take(AudioFrame.of(0, 0, event.payload, event.format)) + incoming.flush()

@@ -43,7 +43,7 @@ def bulk(settings: AssistantSettings) -> Agent:
     async def speech() -> AsyncIterator[AudioFrame]:
         for start in range(0, BULK_BYTES, len(_PIECE)):
             piece = _PIECE[: BULK_BYTES - start]
-            yield AudioFrame(start // 2, 0, piece, BULK_FORMAT)
+            yield AudioFrame.of(start // 2, 0, piece, BULK_FORMAT)
 
     async def agent(call: Call) -> None:
         async for event in call.events:

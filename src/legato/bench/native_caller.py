@@ -31,6 +31,8 @@ GROUP_FRAMES = 500
 """Frames that share a stream: ten seconds, as the client groups them."""
 REPORT_FRAMES = 10
 """A player reports every 200 ms."""
+CLOCK_US = 3_600_000_000
+"""What a caller's clock shows when the call begins: nobody's has just been switched on."""
 RECORD_LIMIT = 1 << 20
 
 
@@ -89,7 +91,7 @@ class NativeCall:
             self._uplink = self._endpoint.open_stream(self.session, False)
             self._endpoint.send(self._uplink, varint.encode(StreamType.UPLINK_AUDIO))
         assert self._uplink is not None
-        record = uplink_record(number * SAMPLES_PER_FRAME, number * FRAME_US, payload)
+        record = uplink_record(number * SAMPLES_PER_FRAME, CLOCK_US + number * FRAME_US, payload)
         self._endpoint.send(self._uplink, record)
         if number % REPORT_FRAMES == REPORT_FRAMES - 1:
             self.report()

@@ -115,16 +115,18 @@ class AudioFrame(msgspec.Struct, frozen=True, gc=False):
     captured_us: int
     payload: bytes
     format: AudioFormat
+    samples: int
+    """How many samples the payload holds; `of` counts them."""
 
-    @property
-    def samples(self) -> int:
-        """Samples in this frame."""
-        return self.format.samples(self.payload)
+    @classmethod
+    def of(cls, offset: int, captured_us: int, payload: bytes, form: AudioFormat) -> "AudioFrame":
+        """A frame of this payload; raises ValueError if it is not whole audio of this format."""
+        return cls(offset, captured_us, payload, form, form.samples(payload))
 
     @property
     def end(self) -> int:
         """Position one past the last sample of this frame."""
-        return self.offset + self.format.samples(self.payload)
+        return self.offset + self.samples
 
 
 class AudioGap(msgspec.Struct, frozen=True, gc=False):

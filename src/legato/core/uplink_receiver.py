@@ -88,7 +88,13 @@ class UplinkReceiver:
         if bucket - leaked > self._burst:
             raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "audio arrives too fast for too long")
         if offset == self.expected:
-            self._hand_over(AudioFrame(offset, captured_us, payload, self.format), samples)
+            # What `_hand_over` does, here because nearly every frame of every call comes this way.
+            self.expected = offset + samples
+            self._emit(AudioReceived(AudioFrame(offset, captured_us, payload, self.format, samples)))
+            self._unread = unread = self._unread + samples
+            self._unread_bytes = size = self._unread_bytes + len(payload)
+            if unread > self._unread_limit or size > self._unread_bytes_limit:
+                self._press()
             if self.ack_due is None:
                 self.ack_due = now + ACK_INTERVAL_US
             if self._waiting:
@@ -155,12 +161,16 @@ class UplinkReceiver:
         """Memory held by audio out of order, overhead included."""
         return self._waiting_bytes
 
-    def _hand_over(self, frame: AudioFrame, samples: int) -> None:
-        self.expected += samples
+    def _hand_over(self, frame: AudioFrame) -> None:
+        self.expected += frame.samples
         self._emit(AudioReceived(frame))
-        self._unread = unread = self._unread + samples
-        self._unread_bytes = size = self._unread_bytes + len(frame.payload)
-        if (unread > self._unread_limit or size > self._unread_bytes_limit) and not self._pressed:
+        self._unread += frame.samples
+        self._unread_bytes += len(frame.payload)
+        if self._unread > self._unread_limit or self._unread_bytes > self._unread_bytes_limit:
+            self._press()
+
+    def _press(self) -> None:
+        if not self._pressed:
             self._pressed = True
             self._pressure(True)
 
@@ -196,21 +206,21 @@ class UplinkReceiver:
                 self.expected = entry.stop
                 self._emit(GapReported(gap))
             else:
-                frame = self._cut(start, entry.captured_us, entry.payload)
-                self._hand_over(frame, entry.stop - self.expected)
+                self._hand_over(self._cut(start, entry, entry.payload))
 
-    def _cut(self, start: int, captured_us: int, payload: bytes) -> AudioFrame:
+    def _cut(self, start: int, entry: _Waiting, payload: bytes) -> AudioFrame:
         """The frame without what was handed over before."""
         surplus = self.expected - start
+        samples = entry.stop - self.expected
         if not surplus:
-            return AudioFrame(start, captured_us, payload, self.format)
+            return AudioFrame(start, entry.captured_us, payload, self.format, samples)
         size = self.format.bytes_per_sample
         if size is None:
             raise RemoteProtocolError(
                 SessionCode.PROTOCOL_VIOLATION, "packets overlap that cannot be cut at a sample"
             )
-        captured_us += self.format.duration_us(surplus)
-        return AudioFrame(self.expected, captured_us, payload[surplus * size :], self.format)
+        captured_us = entry.captured_us + self.format.duration_us(surplus)
+        return AudioFrame(self.expected, captured_us, payload[surplus * size :], self.format, samples)
 
 
 def _cost(entry: _Waiting) -> int:

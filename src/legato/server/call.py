@@ -76,6 +76,9 @@ class ServerCall:
         self.dialogue = LiveDialogue(opening, line, self._react)
         self.speaker = Speaker(line, self.dialogue, self.output_format, opening.new_id)
         self._audio: Inbox[AudioFrame | AudioGap] = Inbox(self._taken)
+        # Bound once: they are called for every frame.
+        self._put_audio = self._audio.put
+        self._hear = self.dialogue.hear
         self._events: Inbox[dict[str, Any]] = Inbox(self._event_taken)
         self._event_sizes: deque[int] = deque()
         self._event_bytes = 0
@@ -130,14 +133,14 @@ class ServerCall:
     def hear_audio(self, event: AudioReceived) -> None:
         """Put audio where the agent reads it."""
         frame = event.frame
-        self.dialogue.hear(frame.payload, frame.samples)
-        if self._audio.put(frame) > UNREAD_PIECES:
+        self._hear(frame.payload, frame.samples)
+        if self._put_audio(frame) > UNREAD_PIECES:
             self._refuse_more()
 
     def hear_gap(self, event: GapReported) -> None:
         """Put the news of lost audio where the agent reads it."""
-        self.dialogue.hear(b"", event.gap.samples)
-        if self._audio.put(event.gap) > UNREAD_PIECES:
+        self._hear(b"", event.gap.samples)
+        if self._put_audio(event.gap) > UNREAD_PIECES:
             self._refuse_more()
 
     def receive(self, event: dict[str, Any], allowed: frozenset[str] | None = None) -> None:

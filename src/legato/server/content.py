@@ -33,13 +33,13 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     text: str = ""
 
 
-Part: TypeAlias = Piece | str | ToolCall | Outcome
-"""A piece of a response: sound, text to be read, (part of) a call of a tool, how it ended."""
+Part: TypeAlias = Piece | AudioFrame | str | ToolCall | Outcome
+"""A piece of a response: sound, sound as it is, text to be read, (part of) a call of a tool, how it ended."""
 
 
 async def pieces(
     content: Content, form: AudioFormat, voice: TextToSpeech | None
-) -> AsyncGenerator[Piece, None]:
+) -> AsyncGenerator[Piece | AudioFrame, None]:
     """Turn `content` into payloads of `form`, no faster than they are taken.
 
     Raises `AgentError` when the content or the voice does; other exceptions of the content come through.
@@ -50,7 +50,7 @@ async def pieces(
     try:
         async for item in items:
             if type(item) is AudioFrame:
-                yield Piece(item.payload, item.samples)
+                yield item
             elif isinstance(item, Speech):
                 for piece in coder.convert(item):
                     yield piece

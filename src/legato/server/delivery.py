@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator
 import structlog
 
 from legato.agents.base import Outcome, ToolCall
+from legato.core.audio import AudioFrame
 from legato.core.dialects.realtime.response import Failure, Response
 from legato.core.errors import AgentError
 from legato.server.content import Part, Piece
@@ -84,14 +85,18 @@ class Delivery:
         generation: int | None = None
         room = in_a_row = 0
         async for part in source:
-            if type(part) is not Piece:
+            if isinstance(part, AudioFrame):
+                text = ""
+            elif isinstance(part, Piece):
+                text = part.text
+            else:
                 self._announce(part)
                 continue
             samples = part.samples
             if generation is None:
                 generation = await self._begin()
-            if part.text:
-                self._response.transcript(part.text, spoken.sent)
+            if text:
+                self._response.transcript(text, spoken.sent)
                 self._dialogue.settle()
             if room < samples or line.congested:
                 room = await playing.room()
@@ -117,7 +122,7 @@ class Delivery:
         self._dialogue.settle()
         return self._playing.begin(utterance, self._response.id)
 
-    def _announce(self, part: str | ToolCall | Outcome | Piece) -> None:
+    def _announce(self, part: str | ToolCall | Outcome) -> None:
         """Say what is not sound."""
         response, utterance = self._response, self._utterance
         if isinstance(part, str):

@@ -259,7 +259,7 @@ class MemoryCall(ServerCall):
         for start in range(0, len(pcm), step):
             payload = pcm[start : start + step]
             captured = self._offset * 1_000_000 // self.input_format.rate
-            self.hear(AudioFrame(self._offset, captured, payload, self.input_format))
+            self.hear(AudioFrame.of(self._offset, captured, payload, self.input_format))
             self._offset += len(payload) // 2
 
     def lose(self, samples: int) -> None:

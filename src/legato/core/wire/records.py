@@ -73,10 +73,6 @@ class _RecordReader(ABC):
         """Whether the bytes so far end inside a record: an error if the stream ends here."""
         return bool(self._partial)
 
-    def narrow(self, limit: int) -> None:
-        """Accept no longer records than `limit` from now on."""
-        self._limit = min(self._limit, limit)
-
     def feed(self, data: bytes, now: int) -> None:
         """Take the next bytes of the stream; delivers each record that they complete."""
         partial = self._partial
@@ -113,6 +109,10 @@ class ControlReader(_RecordReader):
         super().__init__(limit)
         self._deliver = deliver
 
+    def narrow(self, limit: int) -> None:
+        """Accept no longer records than `limit` from now on."""
+        self._limit = min(self._limit, limit)
+
     def _take(self, data: bytes, now: int) -> int:
         at = 0
         while True:
@@ -133,10 +133,12 @@ class ControlReader(_RecordReader):
 class AudioReader(_RecordReader):
     """Audio records: length, offset, capture time if `timed` (uplink), payload."""
 
-    __slots__ = ("_deliver", "_timed")
+    __slots__ = ("_deliver", "_most", "_timed")
 
     def __init__(self, limit: int, timed: bool, deliver: DeliverAudio) -> None:
         super().__init__(limit)
+        # The largest length of two bytes that is allowed, as it is written.
+        self._most = _TWO + min(limit, 0x3FFF)
         self._timed = timed
         self._deliver = deliver
 
@@ -144,19 +146,20 @@ class AudioReader(_RecordReader):
         # Runs once per audio frame of every call, so the numbers are read in place.
         at = 0
         end = len(data)
+        timed = self._timed
         while at < end:
-            if self._timed and at + 14 <= end:
+            body = at + 14
+            if timed and body <= end:
                 size, offset, captured = _UPLINK_HEAD.unpack_from(data, at)
-                stop = at + (size & 0x3FFF) + 2
+                stop = at + size - 0x3FFE
                 # The layout that `uplink_record` writes for all but the first seconds of a call.
                 if (
-                    size >> 14 == 1
+                    body <= stop <= end
                     and offset >> 30 == 2
-                    and captured >> 62 == 3
-                    and at + 14 <= stop <= end
-                    and stop - at - 2 <= self._limit
+                    and captured >= _EIGHT
+                    and 0x400C <= size <= self._most
                 ):
-                    self._deliver(offset & 0x3FFF_FFFF, captured & VARINT_MAX, data[at + 14 : stop], now)
+                    self._deliver(offset - _FOUR, captured - _EIGHT, data[body:stop], now)
                     at = stop
                     continue
             kind = data[at] >> 6

@@ -236,11 +236,12 @@ class CompatSession:
         position = self._position
         self._position = position + size // width
         if size <= most:
-            self.untold.append(AudioReceived(AudioFrame(position, now, audio, form)))
+            self.untold.append(AudioReceived(AudioFrame(position, now, audio, form, size // width)))
             return True
         for at in range(0, size, most):
-            piece = AudioFrame(position + at // width, now, audio[at : at + most], form)
-            self.untold.append(AudioReceived(piece))
+            piece = audio[at : at + most]
+            frame = AudioFrame(position + at // width, now, piece, form, len(piece) // width)
+            self.untold.append(AudioReceived(frame))
         return True
 
     def _torn(self, size: int, event: JsonObject) -> EventRefused:

@@ -46,6 +46,8 @@ class Dialogue:
         self._parts = parts = DialogueParts(opening)
         self._requests = ClientRequests(parts)
         self._buffer = parts.buffer
+        self.hear = parts.buffer.hear
+        """Input audio arrived: payload, samples; without bytes where these are lost for ever."""
         if opening.carried is not None:
             self._go_on(opening.carried, now)
             return
@@ -89,10 +91,6 @@ class Dialogue:
     def receive(self, event: JsonObject, now: int, allowed: frozenset[str] | None = None) -> None:
         """A client event; never raises. `allowed` are the types that its sender may send, None all."""
         self._requests.receive(event, now, allowed)
-
-    def hear(self, payload: bytes, samples: int) -> None:
-        """Input audio arrived; empty where `samples` are lost for ever."""
-        self._buffer.hear(payload, samples)
 
     def on_deadline(self, now: int) -> None:
         """Time has passed; harmless if nothing is due."""
