@@ -51,10 +51,13 @@ class Worker:
     @classmethod
     def answer(cls, descriptor: int) -> "Worker":
         """Take the orders. Raises `SettingsError` when nobody gives any."""
+        line = None
         try:
             line = socket.socket(fileno=descriptor)
             orders = msgspec.json.decode(line.recv(_MOST_BYTES), type=Orders)
         except (OSError, ValueError):
+            if line is not None:
+                line.close()
             raise SettingsError(
                 "--worker is for `legato serve --workers`, which starts its workers itself"
             ) from None
