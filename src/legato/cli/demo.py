@@ -1,4 +1,4 @@
-"""`legato demo`: a conversation of three turns and an interruption, held and explained. Owns the flags."""
+"""`legato demo`: a conversation with an interruption, and a call whose network dies. Owns the flags."""
 
 from pathlib import Path
 from typing import Annotated

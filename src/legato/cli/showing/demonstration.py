@@ -21,6 +21,7 @@ from legato.audio.resample import Resampler
 from legato.bench.processes import Child, child, free_port, temporary_identity, wait_for_port
 from legato.bench.serving import serve_command
 from legato.cli.showing.account import Account, Recorder
+from legato.cli.showing.survival import LONG_QUESTION, survive
 from legato.cli.talking.conversation import Conversation, Line, Plan
 from legato.cli.talking.speech import Recording, voice_end
 from legato.cli.talking.turns import TurnLog
@@ -51,14 +52,18 @@ SCRIPT = (
 
 
 async def demonstrate(folder: Path, script: tuple[Question, ...] = SCRIPT, *, stays: bool = False) -> bool:
-    """Hold the conversation and print it; `folder` exists. Returns whether every question got an answer.
+    """Hold the conversation and print it; `folder` exists. Then hold a call whose network dies.
+
+    Returns whether every question got an answer, and the other call lost nothing.
 
     With `stays`, the server goes on afterwards, for whoever opens its page, until somebody presses Ctrl-C.
     """
     console = Console(highlight=False)
     rate = ClientSettings().input.rate
     lines = [Line(await _spoken(question.text, rate), question.barge_in_s) for question in script]
-    async with _server() as (server, url, settings):
+    long_question = await _spoken(LONG_QUESTION, rate)
+    async with _server() as (server, port, settings):
+        url = f"https://127.0.0.1:{port}"
         console.print(f"the page of this server, to talk to it yourself: {url}/")
         recorder = Recorder()
         account = Account(console, recorder, folder)
@@ -75,11 +80,12 @@ async def demonstrate(folder: Path, script: tuple[Question, ...] = SCRIPT, *, st
             console.print(Text(f"the server's last words: {server.last_words()}", "dim"))
         finally:
             log.finish()
+        survived = await survive(console, port, settings, long_question)
         answered = account.sum_up(len(script))
         if stays:
             console.print(f"open {url}/ and accept its certificate; Ctrl-C ends the server")
             await _interrupted()
-    return answered
+    return answered and survived
 
 
 async def _interrupted() -> None:
@@ -118,12 +124,12 @@ async def _spoken(text: str, rate: int) -> Recording:
 
 
 @contextlib.asynccontextmanager
-async def _server() -> AsyncIterator[tuple[Child, str, ClientSettings]]:
-    """Run `legato serve` with the assistant; gives it, its address and whom to trust."""
+async def _server() -> AsyncIterator[tuple[Child, int, ClientSettings]]:
+    """Run `legato serve` with the assistant; gives it, its port and whom to trust."""
     port = free_port()
     with temporary_identity() as identity:
         command = serve_command(port, identity, "assistant")
         with child("the server", command) as server:
             await asyncio.to_thread(wait_for_port, server, port)
             settings = ClientSettings(certificate_hashes=(identity.sha256,))
-            yield server, f"https://127.0.0.1:{port}", settings
+            yield server, port, settings
