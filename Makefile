@@ -20,7 +20,7 @@ setup:  ## install what is missing and build everything (under two seconds when 
 native:  ## rebuild only the Rust extension into .venv
 	@scripts/setup --native
 
-demo: setup  ## hold three spoken turns with a server over QUIC, one of them interrupted
+demo: setup  ## hold spoken turns with a server over QUIC, interrupt it, and let the network die
 	@$(BIN)/legato demo --output demo-output
 
 test: setup  ## every check and every test
