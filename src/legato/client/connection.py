@@ -5,8 +5,10 @@ Owns how a connection ends. It must not know how it came about, nor what is said
 
 from __future__ import annotations
 
+import contextlib
+
 from legato.core.client_session import ClientSession
-from legato.core.errors import Party
+from legato.core.errors import LegatoError, Party
 from legato.core.wire.codes import SessionCode
 from legato.session_driver import Reactions, SessionDriver
 from legato.transports.base import Transport, TransportStatistics
@@ -21,6 +23,9 @@ SOON_SUSPICIOUS_US = 500_000
 
 ECHO_US = 250_000
 """What is sent this long after the last packet came is no answer to that packet, and so expects one."""
+
+
+_UNKNOWN = TransportStatistics(0, 0, 0, 0, 0, 0)
 
 
 class Connection:
@@ -43,6 +48,23 @@ class Connection:
         """Carry out what the session asks for."""
         if self.driver is not None:
             self.driver.settle()
+
+    @property
+    def rtt_us(self) -> int:
+        """The round trip of its path, as far as it is known; else 0."""
+        return self._figures.rtt_us
+
+    @property
+    def heard(self) -> bool:
+        """Whether anything has come over it."""
+        return self._figures.bytes_received > 0
+
+    @property
+    def _figures(self) -> TransportStatistics:
+        with contextlib.suppress(LegatoError):
+            if self.transport is not None:
+                return self.transport.statistics()
+        return _UNKNOWN
 
     @property
     def established(self) -> bool:

@@ -43,9 +43,15 @@ HEAD_START_S = 0.25
 LEAVING_S = 2.0
 """How long before a server stops its callers leave it at the latest, pause or not."""
 
-FIRST_TRY_S = 2.0
+FIRST_TRY_S = 0.6
 LONGEST_TRY_S = 8.0
-"""How long a connection may take before another one is tried: longer each time, for slow networks."""
+"""How long a connection may stay unanswered before another one is tried, and how long one may take that was
+answered. A handshake repeats itself less and less often, and so would find out late that the network is back;
+a new one begins at once. Longer each time, for slow networks and for servers that cannot follow."""
+
+LONGER = 1.25
+ROUND_TRIPS = 4
+"""What a try takes at least, in round trips of the connection before."""
 
 PAUSE_S = 0.25
 """Between a connection that failed at once and the next."""
@@ -204,10 +210,6 @@ class CallerLine:
             if self.session.state not in CONNECTED or transport is None:
                 continue
             with contextlib.suppress(TransportError):
-                if transport.info.name != "webtransport":
-                    # A WebSocket looks after its own path, and its figures say nothing of it.
-                    self._path = PathWatch(self.clock())
-                    continue
                 patience_us = SOON_SUSPICIOUS_US if self.session.carries else SUSPICIOUS_US
                 if self._path.look(transport.statistics(), self.clock(), patience_us):
                     self._begin("reconnect", self._reconnect)
@@ -216,27 +218,32 @@ class CallerLine:
 
     async def _reconnect(self) -> None:
         """Try one connection after the other until one is taken."""
-        patience = FIRST_TRY_S
+        patience = max(FIRST_TRY_S, ROUND_TRIPS * self._current.rtt_us / 1_000_000)
+        began = self.clock()
         while not await self._try(patience):
-            patience = min(patience * 1.5, LONGEST_TRY_S)
-            await asyncio.sleep(PAUSE_S)
+            patience = min(patience * LONGER, LONGEST_TRY_S)
+            took_s = (self.clock() - began) / 1_000_000
+            await asyncio.sleep(max(0.0, PAUSE_S - took_s))
+            began = self.clock()
 
     async def _try(self, patience: float) -> bool:
         """Ask every server, the one that has the call first; returns whether one of them has taken it."""
-        old, began = self._current, self.clock()
+        old = self._current
         others = (self._url, *self._settings.alternatives) if old.session.carries else ()
         urls = list(dict.fromkeys((old.url, *others)))
         self._tries += 1
 
         def rest() -> float:
-            return patience - (self.clock() - began) / 1_000_000
+            allowed = LONGEST_TRY_S if any(one.heard for one in self._attempts) else patience
+            return allowed - (self.clock() - began) / 1_000_000
 
         try:
             for url in urls:
                 if self._current is old:
                     self._begin(f"look up {url}", partial(self._look_up, url))
+                    began = self.clock()
                     await self._ask(url)
-                    await self._outcome(old, self._attempts[-1:], min(rest(), HEAD_START_S))
+                    await self._outcome(old, self._attempts[-1:], HEAD_START_S)
             while self._current is old and self._attempts and rest() > 0:
                 await self._outcome(old, self._attempts[:], rest())
             return self._current is not old

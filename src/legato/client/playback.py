@@ -140,6 +140,25 @@ class PlaybackBuffer:
             self._changed.extend(stale)
             return stale
 
+    def hold(self) -> int | None:
+        """Play nothing until `go_on`; returns the generation that was sounding, None if none was."""
+        with self._lock:
+            current = self._queue[0] if self._queue else None
+            if self.paused or current is None or current.played == 0:
+                return None
+            self.paused = True
+            current.state = "paused"
+            self._changed.append(current)
+            return current.generation
+
+    def go_on(self) -> None:
+        """Play on from the same sample."""
+        with self._lock:
+            self.paused = False
+            if self._queue and self._queue[0].state == "paused":
+                self._queue[0].state = "playing"
+                self._changed.append(self._queue[0])
+
     def restart(self) -> None:
         """Begin anew with generations: another call follows in which they count from 1 again."""
         with self._lock:
@@ -165,6 +184,13 @@ class PlaybackBuffer:
         with self._lock:
             changed, self._changed = self._changed, []
             return changed
+
+    def due(self, position_too: bool) -> list[PlayedItem]:
+        """Return what is to be reported: `changes`, and if wished the item that is being played."""
+        due, current = self.changes(), self.current
+        if position_too and current is not None and current.played:
+            return [*(item for item in due if item is not current), current]
+        return due
 
     def _play(self, item: PlayedItem, samples: int) -> bytes:
         if item.played == 0 and item.buffered < self._start and not item.complete:

@@ -30,6 +30,7 @@ from legato.client.line import CallerLine
 from legato.client.playback import PlaybackBuffer, PlayedItem
 from legato.client.reply import IncomingReply
 from legato.client.settings import ClientSettings
+from legato.client.turn import Turn
 from legato.core.client_session import ClientSession
 from legato.core.errors import (
     ConnectError,
@@ -59,11 +60,6 @@ UNREAD_EVENTS = 10_000
 """Events kept for an application that does not read them; beyond that the oldest go."""
 
 _BLOCKED = {"webtransport": ", and is UDP let through", "websocket": "", "auto": ""}
-
-_BEGINS = {"input_audio_buffer.speech_started": "speech", "response.created": "response"}
-_ENDS = {"input_audio_buffer.speech_stopped": "speech", "response.done": "response"}
-"""Events between which a turn goes on."""
-
 SHOW_A_KEY = "give an API key of this server: ClientSettings(token=...), or LEGATO_API_KEY for `legato talk`"
 
 
@@ -94,7 +90,7 @@ class RealtimeSession:
         self._speaker = speaker
         self._events: Inbox[ClientEvent] = Inbox()
         self._replies: dict[int, IncomingReply] = {}
-        self._busy: set[str] = set()
+        self._turn = Turn(self.playback, self._pulled)
         self._reported_us = 0
         self._welcomed = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
@@ -109,14 +105,13 @@ class RealtimeSession:
             Resumed: self._resumed,
             SessionEnded: self._ended,
         }
+        resumes = settings.resume_s > 0
         hello = Hello(
             input=settings.input,
             output=settings.output,
             lead_ms=settings.lead_ms,
             token=token_for(url, settings),
-            capabilities=Capabilities(
-                playback_reports=True, resume=settings.resume_s > 0, checkpoints=settings.resume_s > 0
-            ),
+            capabilities=Capabilities(playback_reports=True, resume=resumes, checkpoints=resumes),
             client=f"legato-python/{__version__}",
         )
         self._line = CallerLine(url, settings, hello, reactions)
@@ -196,6 +191,15 @@ class RealtimeSession:
         self._session.send_event({"type": "response.cancel"}, self.now_us())
         self._settle()
 
+    def duck(self) -> None:
+        """Silence the reply here because somebody may have begun to speak; the server decides whether it goes
+        on, from the same sample, or is over. Without effect while nothing sounds."""
+        self._check_open()
+        generation = self._turn.duck()
+        if generation is not None:
+            self._session.send_event({"type": "legato.duck", "generation": generation}, self.now_us())
+            self._settle()
+
     def migrate(self, local: tuple[str, int] | None = None) -> None:
         """Move to another local address, or just to a fresh port, without losing a sample.
 
@@ -274,8 +278,7 @@ class RealtimeSession:
     def _resumed(self, event: Resumed) -> None:
         self.welcome = event.welcome
         if event.welcome.rebuilt:
-            # What was begun on a server that is gone has no end there.
-            self._busy.clear()
+            self._turn.restart()
         if not event.welcome.resumed:
             # The old replies were flushed; generations begin anew.
             self._replies.clear()
@@ -283,16 +286,12 @@ class RealtimeSession:
         self._tell(event)
 
     def _event(self, event: EventReceived) -> None:
-        kind = event.event["type"]
-        if kind in _BEGINS:
-            self._busy.add(_BEGINS[kind])
-        elif kind in _ENDS:
-            self._busy.discard(_ENDS[kind])
+        self._turn.take(event.event)
         self._tell(ServerEvent(event.event, self.now_us()))
 
     def _draining(self, event: Draining) -> None:
         self._tell(ServerLeaving(event.in_ms, self.now_us()))
-        self._line.leave(event.in_ms, lambda: self.playback.buffered == 0 and not self._busy)
+        self._line.leave(event.in_ms, lambda: self._turn.pausing)
 
     def _reply_started(self, event: ReplyStarted) -> None:
         header = event.header
@@ -331,6 +330,7 @@ class RealtimeSession:
 
     def _flush(self, first: int, last: int) -> None:
         self.playback.flush(last, first)
+        self._turn.decided()
         self._report()
         stale = [number for number in self._replies if first <= number <= last]
         for number in stale:
@@ -348,11 +348,7 @@ class RealtimeSession:
     def _report(self) -> None:
         """Report every change, and the position of what is being played every 200 ms."""
         now = self.now_us()
-        due = self.playback.changes()
-        current = self.playback.current
-        if current is not None and current.played and now - self._reported_us >= PLAYBACK_INTERVAL_US:
-            due = [*(item for item in due if item is not current), current]
-        for item in due:
+        for item in self.playback.due(now - self._reported_us >= PLAYBACK_INTERVAL_US):
             self._reported_us = now
             self._report_item(item, now)
 
@@ -390,6 +386,7 @@ class RealtimeSession:
             if event.code == SessionCode.UNAUTHORIZED:
                 reason += f" ({SHOW_A_KEY})"
             self._fail(ConnectError(reason))
+        self._turn.decided()
         self._events.close()
         self._over.set()
         self._speaker.stop()

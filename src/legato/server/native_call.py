@@ -25,6 +25,7 @@ from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import JsonObject
 from legato.server.call_line import CallLine
 from legato.server.carried_calls import CarriedCall, Checkpoints
+from legato.server.ducking import Ducking
 from legato.server.sessions import LiveCall
 from legato.server.tickets import Ticket
 from legato.session_driver import Reactions, SessionDriver
@@ -61,6 +62,7 @@ class NativeCall:
         self._line = line
         self._on_end = on_end
         self._held: list[JsonObject] = []
+        self._ducking = Ducking(self._deny, self._sounding)
         self._reactions: dict[type, Callable[[Any], None]] = {
             PlaybackReported: live.call.speaker.playback,
             ReplyCancelled: live.call.speaker.cancelled,
@@ -149,6 +151,7 @@ class NativeCall:
         # A session that hands its call over ends, too; the call does not.
         if (event.by, event.code) != ("local", SessionCode.REPLACED):
             self._line.wake()
+            self._ducking.stop()
             if self._checkpoints is not None:
                 self._checkpoints.stop()
             self._on_end(self, event)
@@ -157,7 +160,11 @@ class NativeCall:
     def _event(self, received: EventReceived) -> None:
         call, event = self.live.call, received.event
         grant = self.live.caller.grant
-        if self._held or self._is_early(event):
+        if event["type"] == "legato.duck":
+            detection = call.dialogue.settings.turn_detection
+            may = detection is None or detection.interrupt_response
+            self._ducking.duck(event.get("generation"), may)
+        elif self._held or self._is_early(event):
             self._hold(event)
         elif event["type"] == "response.cancel" and grant.allows("response.cancel"):
             # Here the player's buffer is ours to clear, so that a reply can be cancelled which is made and
@@ -167,6 +174,15 @@ class NativeCall:
             call.interrupt()
         else:
             call.receive(event, grant.permissions)
+
+    def _sounding(self, generation: int) -> bool:
+        line = self.session.ledger.get(generation)
+        return line is not None and line.audible
+
+    def _deny(self, generation: int) -> None:
+        if not self._line.over:
+            self.session.send_event({"type": "legato.unduck", "generation": generation}, self._line.clock())
+            self._line.settle()
 
     def _is_early(self, event: JsonObject) -> bool:
         """Whether an event is about audio that has not come yet."""
