@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 
 _READ_BYTES = 65_536
@@ -17,12 +18,13 @@ def _bound() -> socket.socket:
 
 
 class Relay:
-    """Between any number of clients and one server; made on a running event loop."""
+    """Between any number of clients and one server; made on a running event loop. Of several servers it takes
+    one after the other, packet by packet."""
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, *server_ports: int) -> None:
         self.dark = False
         """Whether nothing passes."""
-        self._server = ("127.0.0.1", server_port)
+        self._servers = itertools.cycle([("127.0.0.1", port) for port in server_ports])
         self._loop = asyncio.get_running_loop()
         self._clients: set[Address] = set()
         self._cut: set[Address] = set()
@@ -59,7 +61,7 @@ class Relay:
                 data, client = self._near.recvfrom(_READ_BYTES)
                 self._clients.add(client)
                 if self._passes(client):
-                    self._towards_server(client).sendto(data, self._server)
+                    self._towards_server(client).sendto(data, next(self._servers))
 
     def _towards_server(self, client: Address) -> socket.socket:
         far = self._far.get(client)

@@ -134,10 +134,14 @@ def _ask(method: str, admin: str, path: str) -> tuple[dict[str, Any], str]:
 
 async def _balance(settings: "BalancerSettings") -> int:
     """Balance until the first signal, or until a successor takes over."""
+    import structlog
+
     from legato.lb.admin import Admin as AdminSide
     from legato.lb.balancer import Balancer
     from legato.lb.handover import Handover, take_over
+    from legato.lb.servers import shown
 
+    log = structlog.get_logger(__name__)
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -152,6 +156,7 @@ async def _balance(settings: "BalancerSettings") -> int:
             await predecessor.release()
         admin = AdminSide(balancer, settings.admin)
         admin.start()
+        log.info("operators", address=shown(admin.address))
         if settings.handover is not None:
             handover = await Handover.listen(settings.handover, balancer.forwarder.descriptors, over.set)
         if sys.stdout.isatty():
