@@ -100,7 +100,7 @@ async def played(
     browser: str,
     parameters: dict[str, Any],
     folder: Path,
-    pages: Sequence[str] = ("calls", "calls&strict"),
+    pages: Sequence[str],
     deeds: Deeds | None = None,
 ) -> dict[str, Any]:
     """Let a browser make all calls of these pages: modules of this folder, or of `folder` ("made/..."),

@@ -65,7 +65,7 @@ async def _seen_beside(silent_port: int, browser: str, folder: Path) -> Seen:
             "certificateHash": description["certificate_hashes"][0]["value"],
             "audio": ENCODED,
         }
-        page = await played(browser, parameters, folder)
+        page = await played(browser, parameters, folder, ["calls", "calls&strict", "failing"])
         server.stop()
         await server.ended()
         return Seen(page, server)
@@ -194,3 +194,41 @@ def test_a_strict_page_takes_the_code_from_files(seen: Seen) -> None:
     assert seen.call("strictWithFiles") == {"audio": ENCODED}
     assert seen.call("strictWithout")["code"] == "unsupported-browser"
     assert "Content-Security-Policy" in seen.call("strictWithout")["message"]
+
+
+def test_a_browser_without_webtransport_takes_the_websocket(seen: Seen) -> None:
+    call = seen.call("noWebTransport")
+    assert call == {"transport": "websocket", "webtransportLost": "this browser has no WebTransport"}
+
+
+def test_a_browser_without_codecs_sends_samples_as_they_are(seen: Seen) -> None:
+    assert seen.call("noWebCodecs") == {"inputCodec": "pcm16", "outputCodec": "pcm16"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("noAudioWorklet", "no AudioWorklet"), ("noWebAudio", "no Web Audio"), ("noWorkers", "no workers")],
+)
+def test_a_browser_that_cannot_call_is_told_so_at_once(seen: Seen, missing: str, words: str) -> None:
+    refused = seen.call(missing)
+    assert refused["code"] == "unsupported-browser"
+    assert words in refused["message"]
+
+
+def test_a_pinned_certificate_that_has_changed(seen: Seen) -> None:
+    refused = seen.call("changedCertificate")
+    assert refused["code"] == "certificate"
+    assert "Reload the page" in refused["message"]
+
+
+def test_a_microphone_that_is_pulled_out_leaves_the_call_alone(seen: Seen) -> None:
+    unplugged = seen.call("unplugged")
+    assert unplugged["error"]["code"] == "microphone-lost"
+    assert unplugged["microphone"] == {"active": False, "label": ""}
+    assert unplugged["state"] in ("live", "uncertain")
+
+
+def test_a_reply_waits_while_the_sound_is_taken_away(seen: Seen) -> None:
+    call = seen.call("interrupted")
+    assert (call["blocked"], call["freed"]) == (True, True)
+    assert 200 < call["heldMs"] < call["heardMs"] == 1000
