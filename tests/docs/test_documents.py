@@ -68,7 +68,7 @@ class Reader:
                 self.serve(flags)
             case ["legato", "talk", *flags]:
                 self.run([LEGATO, "talk", *flags, "--url", self.server])
-            case ["legato", "settings" | "api-key" as command, *flags]:
+            case ["legato", "settings" | "api-key" | "keys" as command, *flags]:
                 self.run([LEGATO, command, *flags])
             case ["export", setting]:
                 self.export(*setting.split("=", 1))
