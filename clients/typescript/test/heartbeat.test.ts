@@ -50,6 +50,32 @@ test("doubts the path after a second and a half of nothing", () => {
   expect(heart.suspicious(1_500 * MS)).toBe(false);
 });
 
+test("doubts it sooner when there is a reason to, until an echo has come back", () => {
+  const heart = new Heartbeat();
+  heart.hurry();
+  heart.beat(0);
+  // What was under way when the path died proves nothing.
+  heart.alive(100 * MS);
+  expect(heart.beat(500 * MS)).toBe(1);
+  expect(heart.suspicious(999 * MS)).toBe(false);
+  expect(heart.suspicious(1_000 * MS)).toBe(true);
+  heart.echoed(1, 1_000 * MS);
+  heart.busy(1_000 * MS);
+  heart.beat(2_000 * MS);
+  expect(heart.suspicious(3_400 * MS)).toBe(false);
+});
+
+test("knows nothing of another connection", () => {
+  const heart = new Heartbeat();
+  heart.beat(0);
+  heart.echoed(0, 30 * MS);
+  heart.beat(20_000 * MS);
+  heart.moved(21_000 * MS);
+  heart.echoed(1, 21_010 * MS);
+  expect([heart.rttUs, heart.returned, heart.heard]).toEqual([null, 1, 21_000 * MS]);
+  expect(heart.beat(21_000 * MS)).toBe(2);
+});
+
 test("remembers a bounded number of heartbeats", () => {
   const heart = new Heartbeat();
   for (let beat = 0; beat < 40; beat += 1) heart.beat(beat * 20_000 * MS);

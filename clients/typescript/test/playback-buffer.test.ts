@@ -183,6 +183,21 @@ describe("a flush", () => {
   });
 });
 
+test("another call begins with its own numbers, and nothing of the one before", () => {
+  player.begin(3, "a", 0);
+  player.append(3, ramp(10_000, 100));
+  heard(10);
+  player.restart();
+  player.begin(1, "b", 0);
+  player.append(1, ramp(1, 3));
+  player.complete(1);
+  expect(heard(3)).toEqual([1, 2, 3]);
+  expect(player.reports(0)).toMatchObject([
+    { itemId: "a", played: 10, state: "stopped" },
+    { itemId: "b", played: 3, state: "done" },
+  ]);
+});
+
 describe("holding", () => {
   test("goes quiet and then on from the very sample", () => {
     player.begin(1, "a", 0);

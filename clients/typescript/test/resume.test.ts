@@ -263,6 +263,9 @@ describe("a server that", () => {
     expect(stage.said("resumed")).toMatchObject([{ continued: false, lostMs: 0, welcome: { session_id: "call_2" } }]);
     expect(stage.said("interrupted")).toEqual([{ kind: "interrupted", first: 1, last: 1 }]);
     expect(stage.player.sent.at(-1)).toEqual({ kind: "restart" });
+    const late = { itemId: "item_1", contentIndex: 0, generation: 1, played: 5, buffered: 0, underruns: 0, state: "stopped" };
+    stage.player.receive({ kind: "reports", buffered: 0, underruns: 0, reports: [late] });
+    expect(stage.said("playback")).toEqual([]);
   });
 
   test("gave the call to another client is believed", async () => {

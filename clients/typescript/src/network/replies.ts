@@ -18,6 +18,8 @@ export class Replies {
   /** Whether decoded audio is passed to the main thread as well. */
   tapped = false;
   private readonly live = new Map<number, ReplyDecoder>();
+  /** The items that the player is expected to report, by generation. */
+  private readonly items = new Map<number, string>();
 
   /** Without a `player`, replies are decoded for whoever taps them, and nothing is reported. */
   constructor(
@@ -29,8 +31,10 @@ export class Replies {
     player.onmessage = ({ data }: MessageEvent<PlayerMessage>) => {
       this.buffered = data.buffered;
       this.underruns = data.underruns;
-      for (const { generation, state } of data.reports) this.note(generation, state);
-      report(data.reports);
+      // What was under way when another call began is no report on that one's replies.
+      const reports = data.reports.filter(({ generation, itemId }) => this.items.get(generation) === itemId);
+      for (const { generation, state } of reports) this.note(generation, state);
+      report(reports);
     };
   }
 
@@ -69,6 +73,8 @@ export class Replies {
   /** Another call begins: nothing of this one is played any more. */
   restart(): void {
     this.interrupt();
+    this.items.clear();
+    this.audible = null;
     this.tell({ kind: "restart" });
   }
 
@@ -76,6 +82,7 @@ export class Replies {
     if (state === "playing") this.audible = generation;
     else if (state !== "paused" && this.audible === generation) this.audible = null;
     if (state === "done") this.live.delete(generation);
+    if (state === "done" || state === "stopped") this.items.delete(generation);
   }
 
   private begin({ generation, item_id: itemId, response_id: responseId, content_index, format }: ReplyHeader): void {
@@ -87,6 +94,7 @@ export class Replies {
       },
     };
     this.live.set(generation, replyDecoder(format, sink));
+    this.items.set(generation, itemId);
     this.tell({ kind: "begin", generation, itemId, contentIndex: content_index });
     this.post({ kind: "replyStarted", generation, itemId, responseId });
   }
