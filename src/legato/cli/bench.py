@@ -124,3 +124,19 @@ def networks(
     if html is not None:
         print(f"the page is {html}", file=sys.stderr)
     return 0 if report.within else 1
+
+
+@command.command()
+def balance(
+    clients: Annotated[
+        int,
+        typer.Option(min=2, max=10_000_000, help="Clients whose packets the balancer has seen at the end."),
+    ] = 1_000_000,
+    json: Json = False,
+) -> int:
+    """Balance 120-byte packets: CPU and delay beside nginx's UDP proxy, memory up to a million clients."""
+    from legato.bench.balance import balance as measure
+
+    report = measure(clients)
+    report.print(json)
+    return 0 if report.within else 1

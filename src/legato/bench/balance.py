@@ -1,0 +1,226 @@
+"""`legato bench balance`: what balancing costs, beside nginx's stream proxy for UDP in the same run.
+
+Owns the question and its arithmetic. CPU and delay are taken by a program of crates/forwarder, whose load
+is cheap enough to saturate a forwarder; memory is that of a real `legato balance` before and after a million
+clients.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from legato.bench.balance_clients import send_from
+from legato.bench.figures import Figure, Report
+from legato.bench.processes import BenchError, Child, child, module
+from legato.fleet_keys import FleetKeys
+
+__all__ = ["balance"]
+
+ROOT = Path(__file__).parents[3]
+BUILD = [
+    "cargo", "build", "--release", "--locked", "--quiet", "--message-format=json",
+    "--package", "legato-forwarder", "--example", "forward_bench",
+]  # fmt: skip
+
+LIMIT_OF_NGINX = 0.6
+LIMIT_DELAY_US = 200.0
+LIMIT_GROWTH_KB = 1024.0
+"""A million clients of one octet each would be as much."""
+
+SERVERS = 3
+STEPS = (1, 1_000, 1_000_000)
+
+START_S = 30.0
+
+Rounds = dict[str, list[dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class _Memory:
+    clients: int
+    resident_kb: float
+    forwarded: int
+
+
+def balance(clients: int = STEPS[-1]) -> Report:
+    """Measure CPU for each packet, added delay, and memory with up to so many clients.
+
+    Raises `BenchError` if the load cannot be built or a balancer does not start.
+    """
+    if shutil.which("nginx") is None:
+        raise BenchError("nginx is not installed, and the figures are ratios to it: apt-get install nginx")
+    measured: dict[str, Rounds] = json.loads(_output([_program(), "--json", "plane", "nginx"]))
+    memory = _memory([step for step in STEPS if step < clients] + [clients])
+    ratios = {load: _ratio(measured[load]) for load in ("saturated", "paced")}
+    delay = measured["delay"]
+    added = {key: _added(delay, "plane", key) for key in ("median_us", "p99_us")}
+    of_nginx = {key: _added(delay, "nginx", key) for key in ("median_us", "p99_us")}
+    growth_kb = memory[-1].resident_kb - memory[0].resident_kb
+    figures = [
+        Figure(
+            name="CPU per packet, saturated, both directions",
+            value=_middle(measured["saturated"]["plane"], "nanoseconds"),
+            unit="ns",
+            baseline=_middle(measured["saturated"]["nginx"], "nanoseconds"),
+        ),
+        Figure(
+            name="the same as a share of nginx's", value=ratios["saturated"], unit="×", limit=LIMIT_OF_NGINX
+        ),
+        Figure(
+            name="CPU per packet at 15,000 packets/s",
+            value=_middle(measured["paced"]["plane"], "nanoseconds"),
+            unit="ns",
+            baseline=_middle(measured["paced"]["nginx"], "nanoseconds"),
+        ),
+        Figure(
+            name="added delay, one way, median",
+            value=added["median_us"],
+            unit="µs",
+            baseline=of_nginx["median_us"],
+        ),
+        Figure(
+            name="added delay, one way, p99",
+            value=added["p99_us"],
+            unit="µs",
+            limit=LIMIT_DELAY_US,
+            baseline=of_nginx["p99_us"],
+        ),
+        Figure(
+            name=f"memory, from 1 to {memory[-1].clients:,} clients",
+            value=growth_kb,
+            unit="kB more",
+            limit=LIMIT_GROWTH_KB,
+        ),
+    ]
+    return Report(
+        title="Balancing 120-byte packets over 3 servers",
+        figures=figures,
+        baseline_name="nginx",
+        detail={
+            "payload_bytes": 120,
+            "ratio_to_nginx": ratios,
+            "added_delay_us": added,
+            "nginx_added_delay_us": of_nginx,
+            "memory": [vars(step) for step in memory],
+            "rounds": measured,
+        },
+        notes=[
+            "One thread each; clients, servers and forwarder share this machine, so delays are its"
+            " scheduler's, too: compare the columns.",
+            "Loads alternate between the contenders; every figure is the median of five rounds.",
+        ],
+    )
+
+
+def _ratio(rounds: Rounds) -> float:
+    """CPU of the plane in relation to nginx's, both in the same round; the median of rounds."""
+    return statistics.median(
+        ours["nanoseconds"] / theirs["nanoseconds"]
+        for ours, theirs in zip(rounds["plane"], rounds["nginx"], strict=True)
+    )
+
+
+def _added(rounds: Rounds, name: str, key: str) -> float:
+    """What a forwarder adds to the delay without one in the same round; the median of rounds."""
+    return statistics.median(
+        with_it[key] - without[key] for with_it, without in zip(rounds[name], rounds["direct"], strict=True)
+    )
+
+
+def _middle(rounds: list[dict[str, float]], key: str) -> float:
+    return statistics.median(one[key] for one in rounds)
+
+
+def _program() -> str:
+    """The load generator, built if it is not."""
+    if not (ROOT / "Cargo.toml").exists() or shutil.which("cargo") is None:
+        raise BenchError("the load is built from the repository with cargo: run this in a clone of legato")
+    for line in _output(BUILD, ROOT).splitlines():
+        if executable := json.loads(line).get("executable"):
+            return str(executable)
+    raise BenchError("cargo built no load generator")
+
+
+def _output(command: list[str], folder: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise BenchError(f"{Path(command[0]).name} failed: {last[0]}")
+    return done.stdout
+
+
+def _memory(steps: list[int]) -> list[_Memory]:
+    """Resident memory of a balancer after packets of so many clients, each with an address of its own."""
+    with _balancer() as (process, address, forwarded):
+        send_from(address, 20_000)
+        return [
+            _Memory(send_from(address, clients), process.memory_bytes() / 1024, forwarded())
+            for clients in steps
+        ]
+
+
+@contextmanager
+def _balancer() -> Iterator[tuple[Child, tuple[str, int], Callable[[], int]]]:
+    """A balancer before servers that answer: its process, its address, and what it has forwarded."""
+    with tempfile.TemporaryDirectory(prefix="legato-bench-") as folder:
+        keys = Path(folder, "fleet.keys")
+        keys.touch(mode=0o600)
+        keys.write_bytes(FleetKeys.new().dump())
+        with child("servers", module("legato.bench.balance_servers", str(keys), str(SERVERS))) as servers:
+            listed = [word for address in servers.readline().split() for word in ("--server", address)]
+            words = ["--listen", "127.0.0.1:0", "--threads", "1", "--admin-port", "0", "--log-format", "json"]
+            command = module("legato", "balance", "--keys", str(keys), *words, *listed)
+            with child("legato balance", command) as process:
+                forwarding = _logged(process, "forwarding")["addresses"][0]
+                operators = _logged(process, "operators")["address"]
+                _wait_ready(process)
+                host, _, port = forwarding.rpartition(":")
+                yield process, (host, int(port)), lambda: _forwarded(operators)
+
+
+def _forwarded(operators: str) -> int:
+    status: dict[str, Any]
+    with urllib.request.urlopen(f"http://{operators}/status", timeout=20) as answer:
+        status = json.load(answer)
+    return int(sum(status["packets"]["routes"].values()))
+
+
+def _logged(process: Child, event: str) -> dict[str, Any]:
+    """The line about an event in a program's log."""
+    return _wait_for(process, lambda line: line.get("event") == event)
+
+
+def _wait_ready(process: Child) -> None:
+    """Wait until every server has answered a probe."""
+    deadline = time.monotonic() + START_S
+    while sum(line.get("state") == "ready" for line in _lines(process)) < SERVERS:
+        _pause(process, deadline)
+
+
+def _wait_for(process: Child, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + START_S
+    while (found := next(filter(wanted, _lines(process)), None)) is None:
+        _pause(process, deadline)
+    return found
+
+
+def _pause(process: Child, deadline: float) -> None:
+    if process.process.poll() is not None or time.monotonic() > deadline:
+        raise BenchError(f"{process.name} does not start: {process.last_words()}")
+    time.sleep(0.05)
+
+
+def _lines(process: Child) -> list[dict[str, Any]]:
+    whole, _, _ = process.log.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
