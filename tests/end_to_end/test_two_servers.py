@@ -117,16 +117,3 @@ async def test_a_server_that_stops_is_left_at_a_pause(tmp_path: Path) -> None:
     assert caller.heard() == said, "every captured sample"
     begin = caller.played.find(REPLY[:64])
     assert caller.played[begin : begin + len(REPLY)] == REPLY, "the reply without a gap"
-
-
-@pytest.mark.timeout(90)
-async def test_a_server_that_may_not_wait_is_left_before_it_stops(tmp_path: Path) -> None:
-    with fleet(tmp_path, AGENT, drain_seconds=1) as (first, second):
-        caller = Caller(first, second, tmp_path)
-        async with caller.on_the_line():
-            await until(lambda: len(caller.played) > 24_000)
-            first.stop()
-            await until(lambda: bool(caller.resumed))
-            await until(lambda: caller.done)
-    begin = caller.played.find(REPLY[:64])
-    assert caller.played[begin : begin + len(REPLY)] == REPLY, "the reply without a gap"

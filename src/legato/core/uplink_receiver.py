@@ -69,6 +69,7 @@ class UplinkReceiver:
         self._rate = limits.audio_rate * form.rate
         self._burst = limits.audio_burst_ms * form.rate * 1_000
         self._bucket = 0
+        self._leaked = 0
         self._born: int | None = None
 
     def record(self, offset: int, captured_us: int, payload: bytes, now: int) -> None:
@@ -83,6 +84,11 @@ class UplinkReceiver:
         if born is None:
             self._born = born = now
         leaked = (now - born) * self._rate
+        if leaked < self._leaked:
+            # The clock has jumped back: nothing leaks meanwhile.
+            self._born = now - self._leaked // self._rate
+            leaked = self._leaked
+        self._leaked = leaked
         bucket = self._bucket
         self._bucket = bucket = (bucket if bucket > leaked else leaked) + samples * 1_000_000
         if bucket - leaked > self._burst:
