@@ -197,6 +197,105 @@ describe("captured audio", () => {
   });
 });
 
+describe("a session that continues another", () => {
+  const RESUMABLE = { resume_ticket: "t", resume_ttl_ms: 60_000 };
+  const OPTIONS = { resumeUs: 60_000_000 };
+
+  /** A call with a whole reply and an event of either side; and the session that goes on with it, not welcomed yet. */
+  function continued(): [old: ClientSession, next: ClientSession] {
+    const old = welcomed(PCM_HELLO, OPTIONS, RESUMABLE);
+    const steps = CLIENTS.find((one) => one.name === "a reply")!.steps;
+    steps.slice(1).forEach((step: Case) => replay(old, step));
+    old.sendAudio(new Uint8Array(640), 0);
+    old.sendEvent({ type: "x" });
+    old.receive(-1, json({ type: "y", number: 1 }), false);
+    const next = new ClientSession({ ...PCM_HELLO, resume: old.resumeRequest() }, 0, { ...OPTIONS, continues: old });
+    next.outputs();
+    return [old, next];
+  }
+
+  const welcome = (next: ClientSession, more: object = {}): void =>
+    next.receive(-1, json({ ...WELCOME, ...RESUMABLE, input: PCM_HELLO.input, resumed: true, uplink_offset: 0, events: 0, ...more }), false);
+
+  test("says which replies are whole, and how many events were taken", () => {
+    const [, next] = continued();
+    expect(next.hello.resume).toMatchObject({ ticket: "t", events: 1, downlink: [{ generation: 1, complete: true }] });
+  });
+
+  test("takes over with the welcome, and the old one ends", () => {
+    const [old, next] = continued();
+    next.sendHeartbeat(1);
+    expect(askedFor(next)).toEqual([{ datagram: "0001" }]);
+    welcome(next);
+    expect(askedFor(next)).toEqual([
+      { event: { type: "legato.event_ack", count: 1 } },
+      { event: { type: "x" } },
+      { open: -2, bidirectional: false },
+    ]);
+    expect(old.outputs().at(-1)).toEqual({ kind: "close", code: 11, reason: "another connection continues the call" });
+    expect(next.captured).toBe(320);
+  });
+
+  test("takes no event twice that the old connection brought after the hello", () => {
+    const [old, next] = continued();
+    old.receive(-1, json({ type: "y", number: 2 }), false);
+    welcome(next);
+    next.events();
+    next.receive(-1, json({ type: "y", number: 2 }), false);
+    next.receive(-1, json({ type: "y", number: 3 }), false);
+    expect(next.events()).toEqual([{ kind: "eventReceived", event: { type: "y", number: 3 } }]);
+  });
+
+  test("says again what the player did since the hello", () => {
+    const [old, next] = continued();
+    const report = { item_id: "item_1", content_index: 0, generation: 1, played: 2, buffered: 0, underruns: 0, state: "done" } as const;
+    old.reportPlayback({ type: "legato.playback", ...report });
+    welcome(next);
+    expect(askedFor(next)).toContainEqual({ event: { type: "legato.playback", ...report } });
+  });
+
+  test("begins another call where the server knows the old one no more: its replies are dropped", () => {
+    const [, next] = continued();
+    welcome(next, { resumed: false });
+    expect(next.events()).toMatchObject([{ kind: "flushed", first: 1, generation: 1 }, { kind: "welcomed", lost: 0 }]);
+    expect(askedFor(next)).toEqual([{ open: -2, bidirectional: false }]);
+  });
+
+  test.each([
+    ["wants audio that was never captured", { uplink_offset: 321 }],
+    ["has taken events that were never said", { events: 2 }],
+  ])("breaks off when the server %s", (_, more) => {
+    const [old, next] = continued();
+    welcome(next, more);
+    expect(next.events().at(-1)).toMatchObject({ kind: "sessionEnded", by: "local", code: 2 });
+    expect(old.state).toBe("active");
+  });
+
+  test("does not, of a call that has ended meanwhile", () => {
+    const [old, next] = continued();
+    old.close(0, "hung up");
+    welcome(next);
+    expect(next.events().at(-1)).toMatchObject({ kind: "sessionEnded", by: "local", code: 0 });
+  });
+
+  test("is not to be had without a ticket, or where nobody wants it", () => {
+    expect(welcomed(PCM_HELLO, OPTIONS).resumeRequest()).toBeNull();
+    expect(welcomed(PCM_HELLO, {}, RESUMABLE).resumeRequest()).toBeNull();
+  });
+
+  test("finds a lost one waiting, and no longer than the server would", () => {
+    const old = welcomed(PCM_HELLO, OPTIONS, { ...RESUMABLE, resume_ttl_ms: 5_000 });
+    old.events();
+    old.closed("transport", 0, "gone", 1_000);
+    expect([old.state, old.nextDeadline]).toEqual(["parked", 5_001_000]);
+    old.sendAudio(new Uint8Array(640), 0);
+    old.sendEvent({ type: "x" });
+    expect([old.outputs(), old.captured]).toEqual([[], 320]);
+    old.onDeadline(5_001_000);
+    expect(old.events()).toMatchObject([{ kind: "connectionLost" }, { kind: "sessionEnded", by: "transport", reason: "gone" }]);
+  });
+});
+
 describe("operations", () => {
   const report: Playback = {
     ...{ type: "legato.playback", item_id: "item_1", content_index: 0, generation: 1 },

@@ -137,8 +137,10 @@ describe("a path that falls silent", () => {
   test("that stays so is left for another one before the browser has noticed, and nothing is lost", async () => {
     stage = await new Stage().begin();
     await pass(1_000);
+    const close = vi.spyOn(theLink(), "close");
     theLink().die();
     await pass(3_000);
+    expect(close).toHaveBeenCalledExactlyOnceWith(11, "another connection continues the call");
     expect(stage.paths()).toEqual(["doubted", "sound"]);
     expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0, transport: "webtransport" }]);
     expect(stage.said("resumed")[0]!.silentMs).toBeLessThan(2_500);
