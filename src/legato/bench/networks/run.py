@@ -25,7 +25,7 @@ from legato.bench.processes import BenchError, child
 from legato.client.capture import CapturedAudio
 from legato.core.audio import AudioFormat
 
-__all__ = ["Observed", "observe"]
+__all__ = ["Observed", "observe", "references"]
 
 APART = 3
 """How many sentences the callers of one cell are apart."""
@@ -64,7 +64,7 @@ def observe(cases: Sequence[Case], seed: int, say: Callable[[str, float], None])
                     missing[f"{case.network}, {seen['arm']}"] = seen["failed"]
                     continue
                 wire, rootless = seen["wire"], seen["rootless"]
-                cells.append(measure(case, seen, _references(tracks)))
+                cells.append(measure(case, seen, references(tracks)))
                 hearings.append(
                     [
                         hearing
@@ -105,7 +105,7 @@ def _tracks(folder: Path, spoken: list[tuple[str, bytes]], case: Case) -> dict[s
     return made
 
 
-def _references(tracks: dict[str, Track]) -> dict[str, str]:
+def references(tracks: dict[str, Track]) -> dict[str, str]:
     """The digest of each track's payloads, as a client codes them."""
     digests: dict[str, str] = {}
     for name, track in tracks.items():

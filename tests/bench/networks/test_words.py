@@ -1,0 +1,54 @@
+"""Sentences, tracks and word errors; the recogniser itself is tried in tests/agents."""
+
+from pathlib import Path
+
+import pytest
+from tests.bench.networks.test_measures import BEGUN, CLEAN, call, cell
+
+from legato.audio.wav import write_wav
+from legato.bench.networks.recognition import heard_of, word_errors
+from legato.bench.networks.track import BLOCK, RATE, Sentence, Track, compose
+
+SPOKEN = [("one two", b"\x01\x00" * RATE), ("three", b"\x02\x00" * (RATE // 2))]
+
+
+@pytest.mark.parametrize(
+    ("said", "understood", "errors"),
+    [
+        ("a b c", "a b c", 0),
+        ("a b c", "", 3),
+        ("a b c", "a x c", 1),
+        ("a b c", "a c", 1),
+        ("a b c", "a b x c d", 2),
+        ("", "a", 1),
+    ],
+)
+def test_words_are_replaced_added_or_left_out(said: str, understood: str, errors: int) -> None:
+    assert word_errors(said, understood) == errors
+
+
+def test_a_track_has_whole_sentences_and_the_length_that_was_asked(tmp_path: Path) -> None:
+    track = compose(SPOKEN, 1, 4)
+    assert [sentence.text for sentence in track.sentences] == ["three", "one two", "three"]
+    assert len(track.pcm) == 2 * 4 * RATE
+    assert len(track.pcm) % (2 * BLOCK) == 0
+    for sentence in track.sentences:
+        sound = dict(SPOKEN)[sentence.text]
+        assert track.pcm[2 * sentence.start : 2 * sentence.end] == sound
+    track.save(tmp_path, "track")
+    assert Track.load(tmp_path, "track") == track
+
+
+def test_what_comes_late_is_not_heard_in_time(tmp_path: Path) -> None:
+    track = Track(b"\x05\x00" * (2 * RATE), (Sentence("five", 0, RATE),))
+    write_wav(tmp_path / "call-0.wav", track.pcm, RATE)
+    seen = call(CLEAN, started_us=BEGUN)
+    (heard,) = heard_of(CLEAN, cell(CLEAN, seen), seen, track, tmp_path)
+    assert heard.on_time == heard.whole
+    # From the 30th frame on everything comes a second late.
+    for frame in seen["ear"]["frames"][30:]:
+        frame[2] += 1_000_000
+    (heard,) = heard_of(CLEAN, cell(CLEAN, seen), seen, track, tmp_path)
+    assert heard.on_time == heard.whole[: 2 * 30 * BLOCK]
+    (missing,) = heard_of(CLEAN, cell(CLEAN, seen), {**seen, "name": "nobody"}, track, tmp_path)
+    assert (missing.whole, missing.on_time) == (b"", b"")
