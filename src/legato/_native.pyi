@@ -226,7 +226,8 @@ class Endpoint:
     MiB, stream_receive_window 2 MiB, send_window 4 MiB, send_buffer_high 256 KiB, send_buffer_limit 64 MiB,
     event_buffer_bytes 8 MiB, max_bidi_streams 16, max_uni_streams 64, max_sessions 8 (per connection),
     datagram_bytes 64 KiB, congestion "cubic" ("newreno"), max_connections 10000, retry_threshold 256,
-    initial_rtt_ms 333, qlog_dir None, key_log_path None, alpn ["h3"], cid_length 8, cid_prefix b"".
+    initial_rtt_ms 333, qlog_dir None, key_log_path None, alpn ["h3"], cid_length 8, cid_prefix b"",
+    preferred_addresses [] (RFC 9000 §9.6, one of each family).
 
     Dropping an endpoint shuts it down. In a forked child every method raises LocalProtocolError.
     """
@@ -272,6 +273,9 @@ class Endpoint:
 
     def tunnel_addresses(self) -> list[tuple[str, int]]:
         """Return the addresses where a server takes encapsulated packets."""
+
+    def tunnel_declined(self) -> dict[str, int]:
+        """Return how many datagrams a server's tunnel did not take, by reason."""
 
     def server_id(self) -> bytes | None:
         """Return the name of a server of a fleet in its connection IDs."""

@@ -122,6 +122,50 @@ def probe(to: tuple[str, int], keys: FleetKeys, wrong: bytes = b"") -> bytes:
         return payload
 
 
+def issued_by(fleet: Fleet) -> bytes:
+    """The connection ID in the server's answer to a client's first flight, as it is on the wire."""
+    client = _native.InlineEndpoint.client(SimpleNamespace())
+    address = fleet.servers[0].endpoint.local_addresses()[0]
+    client.connect(
+        _native.ConnectTarget(
+            addresses=[address],
+            server_name="localhost",
+            authority="localhost",
+            path="/",
+            certificate_hashes=[fleet.certificate.hash],
+        )
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.settimeout(PATIENCE_S)
+        for _, _, datagram in client.poll_transmit(0):
+            opened.sendto(datagram, address)
+        answer = opened.recv(2000)
+    # First octet, version, length and octets of the client's ID, then those of the server's (RFC 8999).
+    length_at = 6 + answer[5]
+    return answer[length_at + 1 : length_at + 1 + answer[length_at]]
+
+
+def test_connection_ids_on_the_wire_name_the_server(make_fleet):
+    fleet = make_fleet(1)
+    name = fleet.servers[0].endpoint.server_id()
+    assert _native.decode_connection_id(fleet.keys.quic_lb, issued_by(fleet)) == (1, name)
+
+
+def test_connection_ids_for_aws_are_sixteen_octets_with_the_name_in_clear(make_fleet):
+    keys = FleetKeys.new().current
+    secrets = keys.key("a"), keys.key("b"), keys.key("c")
+    profile = _native.FleetMember([(_native.QuicLbConfig.aws_nlb(), *secrets)], server_id=b"serverid")
+    fleet = make_fleet(0)
+    endpoint = _native.EndpointKeys(fleet=profile)
+    identity = fleet.certificate.identity
+    listening = _native.Endpoint.listen([("127.0.0.1", 0)], identity, fleet.settings, endpoint)
+    fleet.servers.insert(0, type(fleet.client)(listening))
+    ids = {issued_by(fleet) for _ in range(3)}
+    assert len(ids) == 3
+    assert all(len(each) == 16 and each.startswith(b"\x00serverid") for each in ids)
+    listening.set_fleet(profile)
+
+
 def test_servers_see_clients_and_balancers_see_servers(make_fleet):
     fleet = make_fleet()
     seen = set()
@@ -224,6 +268,14 @@ def test_versions_are_told_through_the_tunnel_and_only_to_balancers(make_fleet):
         # Version 0, then the probe's IDs in the other order, one of them perhaps without a single octet.
         assert answer[0] & 0x80
         assert answer[1:15] == b"\x00\x00\x00\x00\x08probe id\x08"
+
+
+def test_what_a_tunnel_does_not_take_is_counted_by_reason(make_fleet):
+    fleet = make_fleet(1)
+    server = fleet.servers[0].endpoint
+    for wrong in (PROBE, FleetKeys.new().encapsulation.request(("127.0.0.1", 9), PROBE)):
+        probe(server.tunnel_addresses()[0], fleet.keys, wrong)
+    assert server.tunnel_declined() == {"not encapsulated": 1, "wrong tag": 1}
 
 
 def test_a_probe_of_a_client_without_connection_id_is_answered(make_fleet):

@@ -51,6 +51,8 @@ def test_a_server_id_is_read_as_people_write_it(text: str) -> None:
         ({"server_id": "ab"}, "is no server ID"),
         ({"server_id": "é"}, "is no server ID"),
         ({"profile": "aws-nlb"}, "fleet.profile = aws-nlb needs fleet.server_id"),
+        ({"preferred_addresses": ["10.0.0.1:1", "10.0.0.2:1"]}, "one IPv4 and one IPv6 address"),
+        ({"preferred_addresses": ["10.0.0.1"]}, "write an IP address"),
         ({"cid_lifetime_seconds": 0}, "fleet.cid_lifetime_seconds"),
     ],
 )

@@ -139,6 +139,14 @@ class TestNewKeys:
         assert "cannot read" in logs[0]["reason"]
         assert started._membership.keys == keys
 
+    async def test_packets_in_vain_are_told_once_for_each_reason(self, server: tuple[Server, Path]) -> None:
+        started, _ = server
+        membership = started._membership
+        with capture_logs() as logs:
+            for declined in ({}, {"wrong tag": 3}, {"wrong tag": 9}, {"wrong tag": 9, "a reply": 1}):
+                membership.notice(declined)
+        assert [(line["reason"], line["packets"]) for line in logs] == [("wrong tag", 3), ("a reply", 1)]
+
     async def test_what_a_server_is_called_follows_its_tunnel(self, server: tuple[Server, Path]) -> None:
         started, _ = server
         place = started._place()

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use aws_lc_rs::aead::{Aad, Nonce, RandomizedNonceKey, AES_256_GCM, NONCE_LEN};
 use aws_lc_rs::{hkdf, hmac};
-use legato_forwarder::{Network, TagKeys, Tunnel};
+use legato_forwarder::{Declined, Network, TagKeys, Tunnel};
 use legato_quic_lb::{Config, ConfigId, Issuer, Nonces, ServerId, MAX_CID_LEN};
 use quinn_proto::crypto::{AeadKey, CryptoError, HandshakeTokenKey, HmacKey};
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
+use rustc_hash::FxHashMap;
 use rustls::server::ProducesTickets;
 
 use crate::error::EngineError;
@@ -161,6 +162,7 @@ pub(crate) struct Fleet {
     steering: Option<Steering>,
     issuer: Mutex<Issuer>,
     live: RwLock<Live>,
+    declined: Mutex<FxHashMap<Declined, u64>>,
 }
 
 impl Fleet {
@@ -178,6 +180,7 @@ impl Fleet {
             steering: member.steering,
             issuer: Mutex::new(issuer),
             live: RwLock::new(Live::new(member)?),
+            declined: Mutex::default(),
         }))
     }
 
@@ -217,6 +220,17 @@ impl Fleet {
     /// What seals and opens encapsulated packets now.
     pub(crate) fn tunnel(&self) -> Option<Arc<Tunnel>> {
         self.read(|live| live.tunnel.clone())
+    }
+
+    /// Count a datagram that the tunnel did not take.
+    pub(crate) fn decline(&self, why: Declined) {
+        *lock(&self.declined).entry(why).or_default() += 1;
+    }
+
+    /// How many datagrams the tunnel did not take, by reason.
+    pub(crate) fn declined(&self) -> Vec<(Declined, u64)> {
+        let counts = lock(&self.declined);
+        counts.iter().map(|(&why, &count)| (why, count)).collect()
     }
 
     fn read<T>(&self, act: impl FnOnce(&Live) -> T) -> T {

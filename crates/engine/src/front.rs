@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use legato_forwarder::Declined;
 use legato_quic_lb::ServerId;
 use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::crypto::HandshakeTokenKey;
@@ -100,6 +101,12 @@ impl ServerSecrets {
         let crypto = tls::server_config(identity, settings, self.ticketer.clone(), key_log)?;
         let mut config = ServerConfig::new(crypto, self.token_key.clone());
         config.transport_config(Arc::new(settings.transport(None)));
+        for address in &settings.preferred_addresses {
+            match *address {
+                SocketAddr::V4(address) => config.preferred_address_v4(Some(address)),
+                SocketAddr::V6(address) => config.preferred_address_v6(Some(address)),
+            };
+        }
         Ok(Arc::new(config))
     }
 }
@@ -411,6 +418,12 @@ impl Front {
             EngineError::misuse("only a server that was started in a fleet has its keys")
         })?;
         fleet.replace(member)
+    }
+
+    /// How many datagrams a server's tunnel has declined, by reason.
+    pub fn tunnel_declined(&self) -> Vec<(Declined, u64)> {
+        let fleet = self.secrets.as_ref().and_then(ServerSecrets::fleet);
+        fleet.map_or_else(Vec::new, |fleet| fleet.declined())
     }
 
     /// The name of a server of a fleet in its connection IDs.

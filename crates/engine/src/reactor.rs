@@ -355,7 +355,7 @@ impl Reactor {
                 }
                 Err(_) => return false,
             };
-            let tunnel = socket.tunnel();
+            let door = socket.door();
             for (index, meta) in meta.iter().take(count).enumerate() {
                 self.rhythm.on_received(meta.len);
                 let start = index * self.buffer;
@@ -368,8 +368,7 @@ impl Reactor {
                 };
                 let data = &self.memory[start..start + meta.len.min(self.buffer)];
                 for datagram in data.chunks(meta.stride.max(1)) {
-                    let Some((arrival, datagram)) = unwrap(tunnel.as_deref(), arrival, datagram)
-                    else {
+                    let Some((arrival, datagram)) = unwrap(door.as_ref(), arrival, datagram) else {
                         continue;
                     };
                     self.driver
@@ -401,14 +400,20 @@ impl Reactor {
 /// The packet inside a datagram of a tunnel, as if it came from the client itself; nothing if it is not genuine. What
 /// comes to other sockets is the packet.
 fn unwrap<'a>(
-    tunnel: Option<&Tunnel>,
+    door: Option<&(Arc<Fleet>, Arc<Tunnel>)>,
     arrival: Arrival,
     datagram: &'a [u8],
 ) -> Option<(Arrival, &'a [u8])> {
-    let Some(tunnel) = tunnel else {
+    let Some((fleet, tunnel)) = door else {
         return Some((arrival, datagram));
     };
-    let (remote, packet) = tunnel.receive(datagram, arrival.remote).ok()?;
+    let (remote, packet) = match tunnel.receive(datagram, arrival.remote) {
+        Ok(received) => received,
+        Err(why) => {
+            fleet.decline(why);
+            return None;
+        }
+    };
     let balancer = Some(arrival.remote);
     Some((
         Arrival {

@@ -78,6 +78,8 @@ pub struct Settings {
     pub cid_prefix: Vec<u8>,
     /// Whether packets come and go with a balancer's header.
     pub encapsulated: bool,
+    /// Where clients are asked to go on, one of each family (RFC 9000 §9.6). Those that do not are served where they are.
+    pub preferred_addresses: Vec<SocketAddr>,
 }
 
 impl Default for Settings {
@@ -108,6 +110,7 @@ impl Default for Settings {
             cid_length: 8,
             cid_prefix: Vec::new(),
             encapsulated: false,
+            preferred_addresses: Vec::new(),
         }
     }
 }

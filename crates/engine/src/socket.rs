@@ -102,9 +102,16 @@ impl Socket {
         departure
     }
 
-    /// What opens the datagrams of this socket, if it is a tunnel's.
-    pub(crate) fn tunnel(&self) -> Option<Arc<Tunnel>> {
+    /// What seals the datagrams of this socket, if it is a tunnel's.
+    fn tunnel(&self) -> Option<Arc<Tunnel>> {
         self.fleet.as_ref().and_then(|fleet| fleet.tunnel())
+    }
+
+    /// Whose tunnel the datagrams of this socket come through, and what opens them; nothing if it is no tunnel's.
+    pub(crate) fn door(&self) -> Option<(Arc<Fleet>, Arc<Tunnel>)> {
+        let fleet = self.fleet.clone()?;
+        let tunnel = fleet.tunnel()?;
+        Some((fleet, tunnel))
     }
 
     /// Try again what was kept; true if the socket is free now.

@@ -1,5 +1,6 @@
 //! `Endpoint`: the operations of an endpoint as Python methods. Owns argument conversion; must not decide anything.
 
+use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard};
 
@@ -203,6 +204,12 @@ impl Endpoint {
             }
             Engine::Inline(_) => Vec::new(),
         })
+    }
+
+    fn tunnel_declined(&self, py: Python<'_>) -> PyResult<HashMap<String, u64>> {
+        let declined = self.front(py, |front| Ok(front.tunnel_declined()))?;
+        let named = declined.into_iter();
+        Ok(named.map(|(why, count)| (why.to_string(), count)).collect())
     }
 
     fn server_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {

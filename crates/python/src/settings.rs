@@ -7,6 +7,7 @@ use legato_engine::{Congestion, EngineError, Settings};
 use pyo3::prelude::*;
 
 use crate::errors::raise;
+use crate::values::{socket_address, Address};
 
 /// Read attributes that the object has into fields of the same name.
 macro_rules! read {
@@ -61,6 +62,10 @@ pub(crate) fn read(object: &Bound<'_, PyAny>) -> PyResult<Settings> {
     );
     settings.qlog_dir = attribute::<Option<PathBuf>>(object, "qlog_dir")?.flatten();
     settings.key_log_path = attribute::<Option<PathBuf>>(object, "key_log_path")?.flatten();
+    if let Some(addresses) = attribute::<Vec<Address>>(object, "preferred_addresses")? {
+        let parse = |address: &Address| socket_address(object.py(), address);
+        settings.preferred_addresses = addresses.iter().map(parse).collect::<PyResult<_>>()?;
+    }
     if let Some(names) = attribute::<Vec<String>>(object, "alpn")? {
         settings.alpn = names.into_iter().map(String::into_bytes).collect();
     }

@@ -62,6 +62,11 @@ class FleetSettings(BaseModel):
         description="How connection IDs are made: encrypted for legato's balancer, or in clear for the"
         " network load balancer of AWS, which needs `server_id`.",
     )
+    preferred_addresses: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses of this server, one of each family, where callers are asked to go on without a"
+        " balancer (RFC 9000 §9.6). Firefox does, Chromium does not.",
+    )
     cid_lifetime_seconds: float = Field(
         default=600,
         ge=1,
@@ -79,6 +84,14 @@ class FleetSettings(BaseModel):
                 raise ValueError(
                     f"{value} does not say where balancers reach this server: name its own address"
                 )
+        return value
+
+    @field_validator("preferred_addresses")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        versions = [ipaddress.ip_address(host_and_port(text)[0]).version for text in value]
+        if len(set(versions)) != len(versions):
+            raise ValueError("fleet.preferred_addresses takes one IPv4 and one IPv6 address at most")
         return value
 
     @field_validator("balancers")

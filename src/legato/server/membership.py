@@ -6,7 +6,7 @@ Owns reading the keys, again when their file changes, and handing them on. It mu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -43,6 +43,7 @@ class Membership:
             self.keys = FleetKeys.load(self._settings.keys)
         elif worker is not None:
             self.keys = FleetKeys.parse(worker.keys, "what the workers share")
+        self._noticed: set[str] = set()
         self._callers_secrets = not settings.auth.secrets
         self._tickets = not settings.resume.keys
 
@@ -101,11 +102,21 @@ class Membership:
             cid_lifetime_ms=round(fleet.cid_lifetime_seconds * 1000),
         )
 
-    async def watch(self, changed: Callable[[], None]) -> None:
-        """Look after the file for ever, and call `changed` when there are new keys that can follow."""
+    async def watch(self, changed: Callable[[], None], declined: Callable[[], Mapping[str, int]]) -> None:
+        """Look after the file for ever, and call `changed` when there are new keys that can follow.
+
+        `declined` counts, by reason, what balancers sent in vain; the log is told once when that begins.
+        """
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self.look(changed)
+            self.notice(declined())
+
+    def notice(self, declined: Mapping[str, int]) -> None:
+        """Tell the log of reasons that were not there before: balancers may have other keys or addresses."""
+        for reason in declined.keys() - self._noticed:
+            self._noticed.add(reason)
+            log.warning("packets at the tunnel are not taken", reason=reason, packets=declined[reason])
 
     def look(self, changed: Callable[[], None]) -> None:
         """Read the file if it has changed. What is wrong with it is logged, and the former keys stay."""

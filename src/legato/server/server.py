@@ -22,6 +22,7 @@ from legato.core.wire.messages import Limits
 from legato.server.auth import Authority
 from legato.server.certificates import CertificateRotation, ServerIdentity, identity_source
 from legato.server.development_key import keep_development_key
+from legato.server.fleet_settings import host_and_port
 from legato.server.http import Description, HttpSide, Load, bind, inherited, make_app
 from legato.server.membership import Membership
 from legato.server.native_door import NativeDoor
@@ -158,7 +159,7 @@ class Server:
             self._tasks.append(asyncio.create_task(warm(), name="warming up"))
         self._tasks.append(asyncio.create_task(self._rotation.run(), name="certificate rotation"))
         if self._membership.changes:
-            watching = self._membership.watch(self._new_keys)
+            watching = self._membership.watch(self._new_keys, self._endpoint.native.tunnel_declined)
             self._tasks.append(asyncio.create_task(watching, name="keys of the fleet"))
 
     async def drain(self, seconds: float | None = None) -> None:
@@ -323,7 +324,10 @@ def _identity(identity: ServerIdentity) -> _native.Identity:
 
 def _engine_settings(settings: ServerSettings) -> SimpleNamespace:
     streams = settings.limits.uplink_streams + HTTP3_STREAMS
-    return SimpleNamespace(**settings.engine.model_dump(), max_uni_streams=streams)
+    preferred = [host_and_port(text) for text in settings.fleet.preferred_addresses]
+    return SimpleNamespace(
+        **settings.engine.model_dump(), max_uni_streams=streams, preferred_addresses=preferred
+    )
 
 
 def _limits(settings: ServerSettings) -> Limits:
