@@ -121,8 +121,8 @@ def port_of(balancer: FleetServer) -> int:
 class Caller:
     """A call that asks which process it is in."""
 
-    def __init__(self, url: str) -> None:
-        self.session: RealtimeSession = connect(url, SETTINGS)
+    def __init__(self, url: str, settings: ClientSettings = SETTINGS) -> None:
+        self.session: RealtimeSession = connect(url, settings)
         self.resumed = 0
         self._asked = 0
 
