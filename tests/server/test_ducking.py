@@ -59,7 +59,7 @@ async def test_speech_ends_it_with_what_was_heard(held: Held, monkeypatch: pytes
     call.interrupt()
     await caller.until(lambda: any(isinstance(event, Flushed) for event in caller.events))
     caller.driver.settle()
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.6)  # longer than a denial would take
     assert "legato.unduck" not in caller.types
     request = call.dialogue.begin_response("agent")
     assert request is not None
