@@ -9,10 +9,10 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 
-.PHONY: help setup native demo test test-rust test-python fuzz check fix bench screenshots lock clean
+.PHONY: help setup native demo test test-rust test-python fuzz check fix bench bench-browser screenshots lock clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup:  ## install what is missing and build everything (under two seconds when nothing changed)
 	@scripts/setup
@@ -47,6 +47,9 @@ fix: setup  ## format and repair what can be repaired without thinking
 
 bench: setup  ## the figures of the README, measured here, beside their limits and baselines
 	@scripts/bench
+
+bench-browser: setup  ## the figures of the browser package, from Chromium and Firefox
+	@$(BIN)/python bench/browser/measure.py
 
 screenshots: setup  ## photograph the page in the moments of a call, into docs/images
 	@$(BIN)/python scripts/screenshots.py

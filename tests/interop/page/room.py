@@ -13,6 +13,12 @@ from pathlib import Path
 
 import pytest
 
+ECHO = (
+    "module-loopback source=loudspeaker.monitor sink=mouth latency_msec=40"
+    " source_dont_move=true sink_dont_move=true"
+)
+"""What the loudspeaker gives reaches the microphone 40 ms later, as in a small room."""
+
 MODULES = (
     "module-native-protocol-unix auth-anonymous=1",
     "module-null-sink sink_name=loudspeaker rate=48000",
@@ -31,11 +37,11 @@ def needed(name: str) -> str:
 
 
 @contextmanager
-def room(folder: Path) -> Iterator[dict[str, str]]:
+def room(folder: Path, *more: str) -> Iterator[dict[str, str]]:
     """The environment in which programs hear and sound in this room; `folder` is its own."""
     folder.mkdir()
     own = os.environ | {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
-    loads = [word for module in MODULES for word in ("-L", module)]
+    loads = [word for module in (*MODULES, *more) for word in ("-L", module)]
     command = [
         needed("pulseaudio"),
         "-n",

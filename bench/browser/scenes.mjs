@@ -1,0 +1,238 @@
+// What is measured inside a browser, scene by scene. Each returns numbers; what they may be is measure.py's business.
+
+import { connect } from "/dist/index.js";
+
+const PCM = { codec: "pcm16", rate: 16_000 };
+const PIECE = 320;
+const PATIENCE_MS = 40_000;
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const act = (deed) => fetch(`/do/${deed}`, { method: "POST" });
+
+function within(promise, what) {
+    const late = new Promise((_, reject) => setTimeout(() => reject(new Error(`no ${what} in time`)), PATIENCE_MS));
+    return Promise.race([promise, late]);
+}
+
+const told = (call, name, holds = () => true) =>
+    within(new Promise((resolve) => call.on(name, (event) => holds(event) && resolve(event))), name);
+
+const samples = async (url) => new Int16Array((await (await fetch(url)).arrayBuffer()).slice(44));
+const digest = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
+/** Firefox takes for its canceller's reference only what plays at the rate of the device. */
+const PLAYED = { codec: "opus", rate: 48_000 };
+
+/** A call whose assistant tells a story of half a minute; no microphone. */
+async function story({ assistant, options }) {
+    const call = connect(assistant, { ...options, input: PCM, output: PLAYED });
+    const pcm = await samples("/story.wav");
+    const began = told(call, "playback", ({ heardMs }) => heardMs > 200);
+    call.sendAudio(pcm);
+    call.sendAudio(new Int16Array(PCM.rate));
+    await within(began, "story");
+    return call;
+}
+
+/** A voice without a person. */
+function hum(call) {
+    const context = new AudioContext();
+    const voice = context.createOscillator();
+    const room = context.createMediaStreamDestination();
+    voice.connect(room);
+    voice.start();
+    call.sendStream(room.stream);
+    return context;
+}
+
+/** How many of the samples heard are those of the file, in its order: a slip of the device costs what it skips. */
+function kept(heard, played) {
+    const KEY = 32;
+    let [at, exact, slips] = [-1, 0, 0];
+    for (let index = 0; index < heard.length; index += 1) {
+        if (at < 0 || heard[index] !== played[at]) {
+            const key = heard.slice(index, index + KEY);
+            const next = played.findIndex((sample, place) => sample === key[0] && key.every((one, more) => one === played[place + more]));
+            slips += at >= 0 && next >= 0 ? 1 : 0;
+            if (next >= 0) at = next;
+            else if (at >= 0) at += 1;
+            if (next < 0) continue;
+        }
+        exact += 1;
+        at += 1;
+    }
+    return { exact: exact / heard.length, compared: heard.length, slips };
+}
+
+const SCENES = {
+    /** Connecting over a path with delay: the transport, and the whole call. */
+    async ready({ slow, certificateHash, options }) {
+        const transport = [];
+        const welcome = [];
+        const serverCertificateHashes = [{ algorithm: "sha-256", value: digest(certificateHash) }];
+        for (let round = 0; round < 6; round += 1) {
+            let began = performance.now();
+            const session = new WebTransport(slow, { serverCertificateHashes });
+            await within(session.ready, "session");
+            transport.push(performance.now() - began);
+            session.close();
+            began = performance.now();
+            const call = connect(slow, { ...options, input: PCM });
+            await within(call.ready, "welcome");
+            welcome.push(performance.now() - began);
+            await call.close();
+        }
+        // The first of each starts what the others find running.
+        return { transport: transport.slice(1), welcome: welcome.slice(1) };
+    },
+
+    /** The page is busy for a second while somebody speaks and a reply plays. */
+    async stall(given) {
+        const speaking = connect(given.echoed, { ...given.options, input: PCM, output: PCM, speaker: false });
+        await speaking.ready;
+        const context = hum(speaking);
+        const listening = await story(given);
+        await pause(1_500);
+        const before = listening.playback.underruns;
+        const from = Date.now();
+        const until = performance.now() + 1_000;
+        while (performance.now() < until);
+        const to = Date.now();
+        await pause(500);
+        const underruns = listening.playback.underruns - before;
+        await Promise.all([speaking.close(), listening.close(), context.close()]);
+        return { from, to, underruns };
+    },
+
+    /** From the command to the first silent sample, as it leaves the audio graph. */
+    async flush(given) {
+        const call = await story(given);
+        const { context } = call.output;
+        await context.audioWorklet.addModule("/tap.js");
+        const tap = new AudioWorkletNode(context, "tap");
+        call.output.connect(tap).connect(context.destination);
+        let sounding = false;
+        const silences = [];
+        tap.port.onmessage = ({ data }) => {
+            sounding = !data.silent;
+            if (data.silent) silences.push(data.at);
+        };
+        const delays = [];
+        for (let round = 0; round < 40 && delays.length < 10; round += 1) {
+            await pause(150);
+            if (!sounding) continue;
+            const last = delays.length === 9;
+            const began = Date.now();
+            if (last) call.interrupt();
+            else call.duck();
+            await pause(250);
+            const silentAt = silences.find((at) => at >= began);
+            if (silentAt !== undefined && !sounding) delays.push(silentAt - began);
+            if (!last) call.duck(false);
+        }
+        await call.close();
+        return { delays };
+    },
+
+    /** Five seconds in which no packet gets through, in the middle of what is said. */
+    async blackout({ dropped, options }) {
+        const call = connect(dropped, { ...options, input: PCM, output: PCM });
+        const received = [];
+        call.on("audio", ({ pcm }) => received.push(...pcm));
+        const resumed = [];
+        let ending = null;
+        call.on("ended", (end) => (ending = end));
+        call.on("resumed", ({ continued, silentMs }) => resumed.push({ continued, silentMs }));
+        await within(call.ready, "welcome");
+        const total = PCM.rate * 10;
+        const spoken = Int16Array.from({ length: total }, (_, index) => ((index * 7_919) % 65_536) - 32_768);
+        const began = performance.now();
+        let sent = 0;
+        let dropping = 0;
+        while (sent < total) {
+            const due = Math.min(total, Math.floor(((performance.now() - began) / 1_000) * PCM.rate));
+            if (ending) throw new Error(`the call ended after ${Math.round(performance.now() - began)} ms: ${JSON.stringify(ending)}`);
+            for (; sent + PIECE <= due; sent += PIECE) call.sendAudio(spoken.slice(sent, sent + PIECE));
+            if (dropping === 0 && performance.now() - began > 2_000) dropping = (await act("drop"), performance.now());
+            if (dropping > 0 && performance.now() - dropping > 5_000) dropping = (await act("pass"), -1);
+            await pause(10);
+        }
+        if (dropping > 0) await act("pass");
+        call.endUtterance();
+        for (let waited = 0; received.length < total && waited < PATIENCE_MS; waited += 100) await pause(100);
+        await call.close();
+        const wrong = received.findIndex((sample, index) => sample !== spoken[index]);
+        return { lostBytes: 2 * (total - (wrong < 0 ? received.length : wrong)), resumed };
+    },
+
+    /** UDP goes nowhere, each time on a network of which the page knows nothing yet. */
+    async websocket({ silent, assistant, options: { certificateHashes } }) {
+        const readyMs = [];
+        for (const host of silent) {
+            const began = performance.now();
+            const call = connect(host, { certificateHashes, websocketUrl: assistant, discover: false });
+            await within(call.ready, "welcome");
+            readyMs.push(performance.now() - began);
+            await call.close();
+        }
+        return { readyMs };
+    },
+
+    /** What the capture worklet hands on, beside the file that the microphone plays. */
+    async fidelity() {
+        const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+        const stream = await navigator.mediaDevices.getUserMedia({ audio: off });
+        const context = new AudioContext({ sampleRate: 44_100 });
+        await context.audioWorklet.addModule("/dist/capture-worklet.js");
+        const node = new AudioWorkletNode(context, "legato-capture", { channelCount: 1, channelCountMode: "explicit" });
+        const { port1, port2 } = new MessageChannel();
+        const heard = [];
+        port1.onmessage = ({ data }) => data.pcm && heard.push(...data.pcm);
+        node.port.postMessage({ kind: "network", port: port2 }, [port2]);
+        context.createMediaStreamSource(stream).connect(node).connect(context.destination);
+        await pause(9_000);
+        stream.getTracks().forEach((track) => track.stop());
+        await context.close();
+        const played = await samples("/noise.wav");
+        return kept(heard.slice(44_100), played);
+    },
+
+    /** What is left of a reply in a microphone that hears the loudspeaker. */
+    async echo(given) {
+        const call = await story(given);
+        const level = async (echoCancellation) => {
+            const audio = { echoCancellation, noiseSuppression: false, autoGainControl: false };
+            const stream = await navigator.mediaDevices.getUserMedia({ audio });
+            const context = new AudioContext();
+            const analyser = context.createAnalyser();
+            analyser.fftSize = 2_048;
+            context.createMediaStreamSource(stream).connect(analyser);
+            // The canceller learns the room first.
+            await pause(4_000);
+            const block = new Float32Array(analyser.fftSize);
+            const levels = [];
+            for (const until = performance.now() + 5_000; performance.now() < until; await pause(40)) {
+                analyser.getFloatTimeDomainData(block);
+                const power = block.reduce((sum, sample) => sum + sample * sample, 0) / block.length;
+                levels.push(10 * Math.log10(Math.max(power, 1e-12)));
+            }
+            stream.getTracks().forEach((track) => track.stop());
+            await context.close();
+            levels.sort((one, other) => one - other);
+            return { median: levels[levels.length >> 1], p90: levels[Math.floor(levels.length * 0.9)] };
+        };
+        const cancelled = await level(true);
+        const plain = await level(false);
+        const { playback } = call;
+        await call.close();
+        return { cancelled, plain, playing: playback.state };
+    },
+};
+
+window.measure = (scene, given) => {
+    window.measured = new Promise((resolve) => {
+        const start = () =>
+            SCENES[scene](given).then(resolve, (error) => resolve({ failed: `${error.name}: ${error.message}` }));
+        document.querySelector("button").addEventListener("click", start, { once: true });
+    });
+};
