@@ -44,7 +44,7 @@ export class ReplyTrack {
   receivedMs = 0;
   private carry = 0;
   private fill = 0;
-  private last: { at: number; heard: number; playing: boolean } | null = null;
+  private last: { heard: number; playing: boolean } | null = null;
 
   /** Audio that has arrived. */
   audio(pcm: Int16Array, rate: number): void {
@@ -71,14 +71,14 @@ export class ReplyTrack {
       current.ms = Math.max(current.ms, heardMs - current.position);
     }
     if (state === "stopped") this.stoppedAt ??= at;
-    this.last = { at, heard: heardMs, playing: state === "playing" };
+    this.last = { heard: heardMs, playing: state === "playing" };
   }
 
-  /** What has been heard by now: reports come a few times a second. */
+  /** What has been heard by now: reports come a few times a second, and late when the page is busy. */
   heardAt(now: number): number {
-    if (!this.last) return 0;
-    const { at, heard, playing } = this.last;
-    return playing ? Math.min(this.receivedMs, heard + now - at) : heard;
+    const current = this.played.at(-1);
+    if (!this.last || !current) return this.last?.heard ?? 0;
+    return this.last.playing ? Math.min(this.receivedMs, current.position + now - current.at) : this.last.heard;
   }
 
   get playing(): boolean {

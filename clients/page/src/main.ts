@@ -15,6 +15,8 @@ import { Transcript } from "./transcript.ts";
 /** The picture moves as often as that; more is not seen, and costs phones their batteries. */
 const FRAME_MS = 33;
 const LABEL_EVERY_MS = 5_000;
+/** That of nearly every device: Firefox removes the echo only of what plays at the device's own rate. */
+const OUTPUT_RATE = 48_000;
 
 class Page implements CallView {
   private readonly root = document.documentElement;
@@ -158,6 +160,7 @@ class Page implements CallView {
     const transport = document.querySelector<HTMLInputElement>('input[name="transport"]:checked')?.value;
     const options = {
       ...{ token: keyForCall, threads: this.network.threads, bargeIn: this.settings.bargeIn, client: "legato page" },
+      output: { rate: OUTPUT_RATE },
       transport: transport === "websocket" ? ("websocket" as const) : ("auto" as const),
     };
     try {

@@ -211,7 +211,7 @@ export class Timeline {
   private line({ x, now, pxPerMs, network }: Place): void {
     const { context, palette } = this;
     const span = Math.log(RTT_HIGH_MS / RTT_LOW_MS);
-    const usable = network.height - 24;
+    const usable = network.height - 32;
     context.strokeStyle = palette.soft;
     context.lineWidth = 1.3;
     context.beginPath();
