@@ -43,6 +43,17 @@ def test_a_case_has_the_delays_and_moments_of_its_file(case: Case) -> None:
         assert at + length < 1000 * case.seconds, "calls end before it"
 
 
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.network)
+def test_a_case_knows_the_mean_of_its_jitter(case: Case) -> None:
+    file = story(case)
+    parts = [file["both"], *(event.get("both", {}) for event in file.get("event", []))]  # type: ignore[attr-defined]
+    jitter = [part for part in parts if "jitter_ms" in part]
+    share = {"exponential": 1.0, "bell": 0.5, "uniform": 0.5}
+    means = {int(part["jitter_ms"] * share[part["jitter"]]) for part in jitter}
+    assert means <= {case.jitter_ms}
+    assert bool(case.jitter_ms) is bool(jitter)
+
+
 def test_the_clean_network_is_always_measured() -> None:
     assert [case.network for case in chosen(("fades",), quick=False)] == ["clean", "fades"]
     assert [case.network for case in chosen((), quick=True)] == list(QUICK)

@@ -38,6 +38,8 @@ class Case:
     seconds: int = 13
     disturbances: tuple[Disturbance, ...] = ()
     calls: int = 3
+    jitter_ms: int = 0
+    """Mean of what each direction adds to that."""
 
     def delay_ms(self, story_ms: float) -> int:
         """Return how long a perfect transport takes in one direction for what leaves at `story_ms`."""
@@ -45,16 +47,22 @@ class Case:
 
     @property
     def rtt_ms(self) -> int:
-        """The round trip of most of the story."""
-        return 2 * self.delays[-1][1]
+        """The round trip at the end of the story, in the mean."""
+        return 2 * (self.delays[-1][1] + self.jitter_ms)
 
 
 ALL = (
     Case("clean", ((0, 25),)),
-    Case("wifi", ((0, 12),), seconds=24),
-    Case("cellular", ((0, 35),), seconds=24),
-    Case("train", ((0, 40), (6_000, 80), (11_000, 40)), 24, (Disturbance(15_000, 17_000, "outage"),)),
-    Case("cafe", ((0, 20),), calls=3),
+    Case("wifi", ((0, 12),), seconds=24, jitter_ms=4),
+    Case("cellular", ((0, 35),), seconds=24, jitter_ms=7),
+    Case(
+        "train",
+        ((0, 40), (6_000, 80), (11_000, 40)),
+        24,
+        (Disturbance(15_000, 17_000, "outage"),),
+        jitter_ms=20,
+    ),
+    Case("cafe", ((0, 20),), jitter_ms=30),
     Case("lossy", ((0, 50),)),
     Case("lossy_burst", ((0, 50),), seconds=24),
     Case("fades", ((0, 50),), seconds=24),
@@ -65,9 +73,11 @@ ALL = (
         ((0, 50),),
         disturbances=(Disturbance(4_000, 4_000, "address"), Disturbance(8_000, 8_000, "address")),
     ),
-    Case("handover", ((0, 15), (4_200, 40)), disturbances=(Disturbance(4_000, 4_200, "address"),)),
+    Case(
+        "handover", ((0, 15), (4_200, 40)), disturbances=(Disturbance(4_000, 4_200, "address"),), jitter_ms=5
+    ),
     Case("slow", ((0, 50),), calls=1),
-    Case("satellite", ((0, 300),), seconds=16),
+    Case("satellite", ((0, 300),), seconds=16, jitter_ms=5),
 )
 
 QUICK = ("clean", "lossy_burst", "fades", "blip", "outage", "rebind", "handover")

@@ -111,18 +111,24 @@ def _address(cell: Mapping[str, Any], rival: Mapping[str, Any] | None) -> list[F
     what = {"rebind": "new port, new address behind a NAT", "handover": "new address of one's own"}
     name = what[cell["network"]]
     return [
-        _recovered(f"{name}: recovered", cell, rival, RECOVERY_RTTS * _rtt(cell)),
+        _recovered(f"{name}: heard again", cell, rival, RECOVERY_RTTS * _rtt(cell), ("up",)),
         _silence(f"{name}: silence in the reply", cell, rival),
     ]
 
 
-def _recovered(name: str, cell: Mapping[str, Any], rival: Mapping[str, Any] | None, limit: float) -> Figure:
+def _recovered(
+    name: str,
+    cell: Mapping[str, Any],
+    rival: Mapping[str, Any] | None,
+    limit: float,
+    ways: tuple[str, ...] = ("up", "down"),
+) -> Figure:
     return Figure(
         name=name,
-        value=_slowest(cell),
+        value=_slowest(cell, ways),
         unit="ms",
         limit=limit,
-        baseline=_slowest(rival) if rival else None,
+        baseline=_slowest(rival, ways) if rival else None,
     )
 
 
@@ -136,9 +142,9 @@ def _silence(name: str, cell: Mapping[str, Any], rival: Mapping[str, Any] | None
     )
 
 
-def _slowest(cell: Mapping[str, Any]) -> float:
-    """The slower direction of the slowest call after the worst disturbance."""
-    return max(_known(one[way]) for one in cell["recovery_ms"] for way in ("up", "down"))
+def _slowest(cell: Mapping[str, Any], ways: tuple[str, ...]) -> float:
+    """The slowest call after the worst disturbance, in the slower of these directions."""
+    return max(_known(one[way]) for one in cell["recovery_ms"] for way in ways)
 
 
 def _rtt(cell: Mapping[str, Any]) -> int:
