@@ -99,7 +99,7 @@ describe("a call begins", () => {
       {
         ...{ type: "legato.hello", version: 1, input: PCM, output: [PCM], dialect: "realtime", profile: "auto" },
         ...{ lead_ms: 30_000, token: "secret", client: "test" },
-        capabilities: { playback_reports: true, local_vad: false, resume: true },
+        capabilities: { playback_reports: true, local_vad: false, resume: true, checkpoints: true },
       },
       { type: "session.update" },
     ]);

@@ -278,6 +278,43 @@ describe("a session that continues another", () => {
     expect(next.events().at(-1)).toMatchObject({ kind: "sessionEnded", by: "local", code: 0 });
   });
 
+  const CHECKPOINT = { type: "legato.checkpoint", state: "s", uplink_offset: 160, events: 0 };
+
+  test("shows the latest checkpoint, and keeps what follows it though it was acknowledged", () => {
+    const [old] = continued();
+    old.sendAudio(new Uint8Array(640), 0);
+    old.receive(-1, json(CHECKPOINT), false);
+    old.receive(-1, json({ type: "legato.audio_ack", offset: 640 }), false);
+    old.receive(-1, json({ type: "legato.event_ack", count: 1 }), false);
+    expect([old.carries, old.resumeRequest()]).toMatchObject([true, { checkpoint: "s", uplink_offset: 0 }]);
+    const next = new ClientSession({ ...PCM_HELLO, resume: old.resumeRequest() }, 0, { ...OPTIONS, continues: old });
+    next.outputs();
+    welcome(next, { rebuilt: true });
+    expect(askedFor(next)).toContainEqual({ event: { type: "x" } });
+    expect([next.acked, next.captured]).toEqual([0, 640]);
+  });
+
+  test("drops what a server that is gone has said and begun since the hello", () => {
+    const [old, next] = continued();
+    old.receive(-1, json({ type: "y", number: 2 }), false);
+    welcome(next, { rebuilt: true });
+    next.events();
+    next.receive(-1, json({ type: "z", number: 2 }), false);
+    expect(next.events()).toEqual([{ kind: "eventReceived", event: { type: "z", number: 2 } }]);
+    expect(next.resumeRequest()).toMatchObject({ events: 2 });
+  });
+
+  test.each([
+    ["of audio that was never sent", { uplink_offset: 321 }],
+    ["of events that were never said", { events: 2 }],
+    ["without a state", { state: 5 }],
+    ["of more than may be", { state: "s".repeat(131_073) }],
+  ])("takes no checkpoint %s", (_, more) => {
+    const [old] = continued();
+    old.receive(-1, json({ ...CHECKPOINT, ...more }), false);
+    expect(old.outputs().at(-1)).toMatchObject({ kind: "close", code: 2 });
+  });
+
   test("is not to be had without a ticket, or where nobody wants it", () => {
     expect(welcomed(PCM_HELLO, OPTIONS).resumeRequest()).toBeNull();
     expect(welcomed(PCM_HELLO, {}, RESUMABLE).resumeRequest()).toBeNull();
@@ -364,6 +401,7 @@ describe("operations", () => {
         { generation: 1, item_id: "item_1", content_index: 0, received: 2, played: 1, complete: false, state: "playing" },
       ],
       events: 0,
+      checkpoint: null,
     });
   });
 });

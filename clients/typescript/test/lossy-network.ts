@@ -169,7 +169,10 @@ class Visit {
   }
 
   close(code: number): void {
-    this.link.tell((handler) => handler.closed("peer", code, ""));
+    this.link.tell((handler) => {
+      handler.closed("peer", code, "");
+      this.link.over = true;
+    });
   }
 }
 
@@ -204,6 +207,8 @@ export class ModelServer {
   private at: Visit | null = null;
   private ticket = 0;
   private known = 0;
+  private checkpoint: { uplink_offset: number; events: number } | null = null;
+  private crashed = false;
 
   say(event: object): void {
     this.said.push(event);
@@ -220,6 +225,25 @@ export class ModelServer {
     reply.samples.push(...samples);
     reply.complete ||= complete;
     this.push(reply, complete);
+  }
+
+  /** Tell the client how the call stands. */
+  remember(): void {
+    this.checkpoint = { uplink_offset: this.heard.length, events: this.events.length };
+    this.at?.say({ type: "legato.checkpoint", state: "as it stands", ...this.checkpoint });
+  }
+
+  /** The call is lost here: another server knows what the client tells of it. */
+  crash(): void {
+    this.crashed = true;
+    this.at = null;
+  }
+
+  /** Announce the end, which comes after so long. */
+  stop(inMs: number): void {
+    const visit = this.at;
+    visit?.say({ type: "legato.going_away", in_ms: inMs });
+    setTimeout(() => visit?.close(1), inMs);
   }
 
   flush(): void {
@@ -265,15 +289,30 @@ export class ModelServer {
     if (this.ended !== null) return visit.close(this.ended);
     if (resume && !good) this.faults.push(`ticket ${number} of ${this.known} to ${this.ticket}`);
     if (!resume && this.at) this.faults.push("a second call");
+    const rebuilt = this.crashed && resume?.["checkpoint"] === "as it stands";
+    if (rebuilt) this.rebuild(resume);
     this.at?.close(11);
     this.at = visit;
     this.ticket += 1;
     visit.say({
       ...{ type: "legato.welcome", session_id: "call_1", input: hello["input"], output: hello["output"][0], profile: "turn" },
       ...{ lead_ms: 10_000, server_time_us: 0, limits: {}, resume_ticket: String(this.ticket), resume_ttl_ms: this.windowMs },
-      ...{ resumed: good, uplink_offset: this.heard.length, events: this.events.length },
+      ...{ resumed: good, rebuilt, uplink_offset: this.heard.length, events: this.events.length },
     });
     if (resume) this.sendAgain(visit, resume);
+  }
+
+  /** Go on from the checkpoint: what followed it is heard again, and what was being said is cut where the client has it. */
+  private rebuild(resume: Said): void {
+    this.crashed = false;
+    this.heard.length = this.checkpoint!.uplink_offset;
+    this.events.length = this.checkpoint!.events;
+    this.said.length = resume["events"];
+    this.replies.forEach((reply, index) => {
+      const held = (resume["downlink"] as Said[]).find((one) => one["generation"] === index + 1);
+      reply.samples.length = Math.min(reply.samples.length, held?.["received"] ?? 0);
+      reply.complete = true;
+    });
   }
 
   private sendAgain(visit: Visit, resume: Said): void {

@@ -279,6 +279,78 @@ describe("a server that", () => {
   });
 });
 
+describe("another server", () => {
+  test("goes on with a call from its latest checkpoint: nothing is lost, and what was being said ends where it is", async () => {
+    stage = await new Stage().begin();
+    const { server } = stage;
+    const reply = (server.begin(), server.replies[0]!);
+    server.speak(reply, samples(0, 800), false);
+    stage.call.command({ kind: "event", event: { type: "x", number: 1 } });
+    await pass(1_000);
+    server.remember();
+    await pass(1_000);
+    stage.call.command({ kind: "event", event: { type: "x", number: 2 } });
+    server.say({ type: "y" });
+    await pass(500);
+    server.crash();
+    theLink().die(0, 0);
+    server.speak(reply, samples(800, 800), true);
+    await pass(2_000);
+    stage.quiet();
+    await pass(500);
+    expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0, welcome: { rebuilt: true } }]);
+    expect(server.faults).toEqual([]);
+    expect(server.heard).toHaveLength(stage.captured);
+    expect(server.heard.findIndex((sample, at) => sample !== sampleAt(at))).toBe(-1);
+    expect(server.events).toEqual([{ type: "x", number: 1 }, { type: "x", number: 2 }]);
+    expect(stage.said("event")).toEqual([{ kind: "event", event: { type: "y" } }]);
+    expect(stage.played().get(1)).toMatchObject({ samples: samples(0, 800), complete: true });
+  });
+
+  test("is gone to at a pause, when this one says that it stops", async () => {
+    stage = await new Stage().begin();
+    const { server } = stage;
+    server.say({ type: "response.created" });
+    server.remember();
+    await pass(500);
+    server.stop(10_000);
+    await pass(2_000);
+    expect(stage.said("draining")).toEqual([{ kind: "draining", inMs: 10_000 }]);
+    expect(server.hellos).toBe(1);
+    server.say({ type: "response.done" });
+    await pass(1_000);
+    expect([server.hellos, stage.said("resumed").length]).toEqual([2, 1]);
+    await pass(20_000);
+    expect([stage.said("ended"), server.faults, server.hellos]).toEqual([[], [], 2]);
+  });
+
+  test("is waited for when this one has stopped in the middle of something", async () => {
+    stage = await new Stage().begin();
+    const { server, network } = stage;
+    server.say({ type: "input_audio_buffer.speech_started" });
+    server.remember();
+    await pass(500);
+    server.stop(3_000);
+    network.refusing = true;
+    await pass(2_500);
+    expect(network.attempts).toBeGreaterThan(1);
+    await pass(2_500);
+    expect(stage.paths()).toEqual(["lost"]);
+    network.refusing = false;
+    await pass(1_000);
+    expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0 }]);
+    expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0 }]);
+  });
+
+  test("is not looked for by a call that no other could know", async () => {
+    stage = await new Stage().begin();
+    stage.server.stop(1_000);
+    await pass(2_000);
+    expect(stage.said("ended")).toMatchObject([{ by: "peer", code: 1 }]);
+    expect(stage.network.attempts).toBe(1);
+  });
+});
+
 /** Numbers between 0 and 1 that are the same for the same seed. */
 function draws(seed: number): () => number {
   let state = seed;
@@ -303,6 +375,7 @@ describe("whatever dies in whatever order", () => {
       () => call.command({ kind: "event", event: { type: "x", number: (numbers += 1) } }),
       () => server.say({ type: "y", number: (told += 1) }),
       () => server.begin(),
+      () => server.remember(),
       () => {
         const open = server.replies.filter(({ complete }) => !complete);
         const reply = open[some(open.length)];

@@ -30,6 +30,7 @@ import { equal } from "../wire/formats.ts";
 import * as messages from "../wire/messages.ts";
 import { assembled, ControlReader, controlRecord } from "../wire/records.ts";
 import * as varint from "../wire/varint.ts";
+import { CarriedCall } from "./carried-call.ts";
 import { Downlink } from "./downlink.ts";
 import { EventLog } from "./event-log.ts";
 import type { Event, Output, Party } from "./outputs.ts";
@@ -71,6 +72,7 @@ export class ClientSession implements UplinkStreams {
   private readonly start: number;
   private uplink: UplinkSender;
   private log = new EventLog();
+  private carriedCall = new CarriedCall();
   /** Counted events that come again although they were taken. */
   private known = 0;
   private welcome: messages.Welcome | null = null;
@@ -176,7 +178,9 @@ export class ClientSession implements UplinkStreams {
    * of a call that waits, it is over.
    */
   closed(by: Party, code: number, reason: string, now: number): void {
-    const lost = by === "transport" || code === SessionCode.REPLACED;
+    // A server that has said it would stop leaves the call to whoever can take it up.
+    const leaves = this.current === "draining" && code === SessionCode.GOING_AWAY && this.carries;
+    const lost = by === "transport" || code === SessionCode.REPLACED || leaves;
     if (!lost || !this.windowUs || (this.current !== "active" && this.current !== "draining")) {
       return this.end(by, code, reason);
     }
@@ -263,11 +267,17 @@ export class ClientSession implements UplinkStreams {
     return this.uplink.pieces;
   }
 
+  /** Whether another server could continue this call. */
+  get carries(): boolean {
+    return this.carriedCall.usable;
+  }
+
   /** What the hello of a session that continues this call says; null if the server allows none. */
   resumeRequest(): messages.ResumeRequest | null {
     const ticket = this.welcome?.resume_ticket;
     if (!ticket || !this.windowUs) return null;
-    return { ticket, uplink_offset: this.uplink.oldest, downlink: this.downlink.positions(), events: this.log.taken };
+    const checkpoint = this.carriedCall.show(this.log);
+    return { ticket, uplink_offset: this.uplink.oldest, downlink: this.downlink.positions(), events: this.log.taken, checkpoint };
   }
 
   // What the uplink sender needs
@@ -304,6 +314,8 @@ export class ClientSession implements UplinkStreams {
       this.uplink.acknowledge(message.offset);
     } else if (message.type === "legato.event_ack") {
       this.log.acknowledge(message.count);
+    } else if (message.type === "legato.checkpoint") {
+      this.carriedCall.take(message, this.uplink, this.log);
     } else if (message.type === "legato.going_away") {
       this.current = "draining";
       this.untold.push({ kind: "draining", inMs: message.in_ms });
@@ -347,7 +359,8 @@ export class ClientSession implements UplinkStreams {
   private continueCall(old: ClientSession, welcome: messages.Welcome): void {
     const { uplink } = old;
     const offset = welcome.uplink_offset;
-    if (offset < (welcome.resumed ? uplink.acked : 0) || offset > uplink.captured) {
+    const goesOn = welcome.resumed && !welcome.rebuilt;
+    if (offset < (goesOn ? uplink.acked : 0) || offset > uplink.captured) {
       throw violation(`welcome wants audio from ${offset}, which is not to be had`);
     }
     let unsaid: Uint8Array[] = [];
@@ -358,8 +371,10 @@ export class ClientSession implements UplinkStreams {
       this.log = old.log;
       if (!keeps) this.log.keepNothing();
       // The old connection may have brought more since the hello was said.
-      this.known = this.log.taken - (this.hello.resume?.events ?? 0);
+      this.known = this.log.taken - this.hello.resume!.events;
+      this.carriedCall = old.carriedCall;
       reports = this.downlink.continueFrom(old.downlink);
+      if (welcome.rebuilt) this.forgetSince(this.hello.resume!);
     } else if (old.downlink.generation) {
       this.untold.push({ kind: "flushed", first: 1, generation: old.downlink.generation });
     }
@@ -372,6 +387,15 @@ export class ClientSession implements UplinkStreams {
     for (const report of reports) this.say(messages.encodeMessage(report));
     uplink.setLimits(welcome.limits);
     uplink.attach(this, offset);
+  }
+
+  /** Drop what the server that is gone has said and begun since the hello: this one knows nothing of it. */
+  private forgetSince(request: messages.ResumeRequest): void {
+    this.known = 0;
+    this.log.taken = request.events;
+    const generations = request.downlink.map(({ generation }) => generation);
+    const last = generations.length ? Math.max(...generations) : this.downlink.flushed;
+    if (this.downlink.generation > last) this.downlink.flush(last + 1, this.downlink.generation);
   }
 
   private acknowledgeEvents(): void {

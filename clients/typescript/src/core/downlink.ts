@@ -91,6 +91,11 @@ export class Downlink {
     return this.replies.generation;
   }
 
+  /** Everything up to this generation is stale. */
+  get flushed(): number {
+    return this.replies.flushed;
+  }
+
   /** Go on with the replies of a session before; returns what was reported since the hello. */
   continueFrom(old: Downlink): Playback[] {
     this.replies = old.replies;

@@ -14,6 +14,7 @@ export class EventLog {
   keeps = true;
   private readonly kept: Uint8Array[] = [];
   private bytes = 0;
+  private needed: number | null = null;
   private told = 0;
   private untoldBytes = 0;
 
@@ -38,20 +39,32 @@ export class EventLog {
     this.bytes = 0;
   }
 
+  /** How many events were said before the first that is kept. */
+  get oldest(): number {
+    return this.said - this.kept.length;
+  }
+
+  /**
+   * Keep what was said behind the first `count` events, acknowledged or not: another server may want it. Throws
+   * RemoteProtocolError if fewer were said.
+   */
+  neededFrom(count: number): void {
+    this.check(count);
+    this.needed = count;
+    this.letGo();
+  }
+
   /** The server has taken so many events; throws RemoteProtocolError if that are more than were said. */
   acknowledge(count: number): void {
-    if (count > this.said) {
-      const reason = `acknowledged ${count} events of ${this.said} said`;
-      throw new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, reason);
-    }
+    this.check(count);
     this.acked = Math.max(this.acked, count);
-    while (this.kept.length && this.said - this.kept.length < this.acked) this.drop();
+    this.letGo();
   }
 
   /** The events behind the first `count`, which are acknowledged by that. */
   after(count: number): Uint8Array[] {
     this.acknowledge(count);
-    return [...this.kept];
+    return this.kept.slice(Math.max(0, count - this.oldest));
   }
 
   /** Count an event of the server, of so many bytes; returns whether it is time to acknowledge. */
@@ -66,6 +79,17 @@ export class EventLog {
     this.told = this.taken;
     this.untoldBytes = 0;
     return this.taken;
+  }
+
+  private check(count: number): void {
+    if (count <= this.said) return;
+    const reason = `acknowledged ${count} events of ${this.said} said`;
+    throw new RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, reason);
+  }
+
+  private letGo(): void {
+    const done = this.needed === null ? this.acked : Math.min(this.acked, this.needed);
+    while (this.kept.length && this.oldest < done) this.drop();
   }
 
   private drop(): void {

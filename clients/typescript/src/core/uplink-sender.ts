@@ -58,6 +58,9 @@ export class UplinkSender {
   captured: number;
   acked: number;
   sent: number;
+  /** Acknowledged, and wanted by another server if it has to take the call over. */
+  private acknowledged: Piece[] = [];
+  private needed: number | null = null;
   private kept: Piece[] = [];
   private unsent: Piece[];
   private bytes: number;
@@ -101,7 +104,7 @@ export class UplinkSender {
 
   /** The oldest sample the ring still holds: where a resume could start. */
   get oldest(): number {
-    return (this.kept[0] ?? this.unsent[0])?.start ?? this.captured;
+    return (this.acknowledged[0] ?? this.kept[0] ?? this.unsent[0])?.start ?? this.captured;
   }
 
   /** Everything the ring holds, for the session that takes over. */
@@ -112,6 +115,12 @@ export class UplinkSender {
   /** Memory held, overhead included. */
   get ringBytes(): number {
     return this.bytes;
+  }
+
+  /** Keep audio from there on, as far as the ring goes, even when it was acknowledged: another server may want it. */
+  neededFrom(offset: number): void {
+    this.needed = offset;
+    while (this.acknowledged.length && this.acknowledged[0]!.stop <= offset) this.bytes -= cost(this.acknowledged.shift()!);
   }
 
   /** Take captured audio and send what may be sent; returns the position behind it. */
@@ -153,7 +162,7 @@ export class UplinkSender {
     }
     if (offset <= this.acked) return;
     this.acked = offset;
-    while (this.kept.length && this.kept[0]!.stop <= offset) this.bytes -= cost(this.kept.shift()!);
+    while (this.kept.length && this.kept[0]!.stop <= offset) this.doneWith(this.kept.shift()!);
     while (this.flying.length && this.flying[0]!.stop <= offset) this.flyingBytes -= this.flying.shift()!.bytes;
     while (this.unackedGroups.length && this.unackedGroups[0]! <= offset) this.unackedGroups.shift();
     this.pump();
@@ -180,13 +189,14 @@ export class UplinkSender {
   /** Go on over another session, whose server has everything before `offset` and nothing behind it. */
   attach(streams: UplinkStreams, offset: number): void {
     this.streams = streams;
-    this.unsent = [...this.kept, ...this.unsent];
+    this.unsent = [...this.acknowledged, ...this.kept, ...this.unsent];
+    this.acknowledged = [];
     this.kept = [];
     this.flying = [];
     this.flyingBytes = 0;
     this.group = null;
     this.unackedGroups = [];
-    while (this.unsent.length && this.unsent[0]!.stop <= offset) this.bytes -= cost(this.unsent.shift()!);
+    while (this.unsent.length && this.unsent[0]!.stop <= offset) this.doneWith(this.unsent.shift()!);
     this.acked = this.sent = offset;
     this.attached = true;
     this.pump();
@@ -240,6 +250,12 @@ export class UplinkSender {
     return piece.stop - this.acked <= window && this.flyingBytes + cost(piece) <= this.limits.window_bytes;
   }
 
+  /** The server has this piece. */
+  private doneWith(piece: Piece): void {
+    if (this.needed === null || piece.stop <= this.needed) this.bytes -= cost(piece);
+    else this.acknowledged.push(piece);
+  }
+
   private closeGroup(): void {
     this.groupEnds.delete(this.sent);
     this.unackedGroups.push(this.sent);
@@ -252,7 +268,7 @@ export class UplinkSender {
     this.unsent.push(piece);
     this.bytes += cost(piece);
     while (this.captured - this.oldest > this.ring || this.bytes > this.settings.ringBytes) {
-      const given = this.kept.shift() ?? (this.unsent.length > 1 ? this.unsent.shift() : undefined);
+      const given = this.acknowledged.shift() ?? this.kept.shift() ?? (this.unsent.length > 1 ? this.unsent.shift() : undefined);
       if (given === undefined) return;
       this.bytes -= cost(given);
       this.groupEnds.delete(given.stop);

@@ -19,6 +19,7 @@ import { failureOf, failureToConnect, lossOf } from "./ending.ts";
 import type { CallHost } from "./host.ts";
 import { Line, type LineOwner, type Resumption } from "./line.ts";
 import { Replies } from "./replies.ts";
+import { Turn } from "./turn.ts";
 import type { CallCommand, CallSettings, CapturedPiece, NetworkStatistics, PathState } from "./threads.ts";
 import { Uplink } from "./uplink.ts";
 
@@ -32,6 +33,7 @@ export class Call implements LineOwner {
   private readonly line: Line;
   private readonly replies: Replies;
   private readonly bargeIn = new BargeIn();
+  private readonly turn = new Turn();
   private readonly tokenGiven: Promise<void>;
   private giveToken!: (token: string | null) => void;
   private token: string | null = null;
@@ -199,7 +201,7 @@ export class Call implements LineOwner {
       ...{ type: "legato.hello", version: WIRE_VERSION, input: this.uplink!.format, output: this.output },
       ...{ dialect: "realtime", profile, lead_ms: leadMs, token: this.token, client },
       // Nobody knows what others have heard, so that only players are resumed.
-      capabilities: { playback_reports: plays, local_vad: ducks, resume: plays && resumeMs > 0 },
+      capabilities: { playback_reports: plays, local_vad: ducks, resume: plays && resumeMs > 0, checkpoints: plays && resumeMs > 0 },
     };
   }
 
@@ -218,8 +220,9 @@ export class Call implements LineOwner {
   }
 
   resumed({ continued, silentUs, lost, webtransportLost }: Resumption, welcome: Welcome): void {
-    if (!continued) {
-      this.replies.restart();
+    if (!continued) this.replies.restart();
+    if (!continued || welcome.rebuilt) {
+      this.turn.restart();
       this.goOn(this.bargeIn.decided());
     }
     this.lost += lost;
@@ -231,6 +234,10 @@ export class Call implements LineOwner {
 
   path(path: PathState): void {
     this.host.post({ kind: "path", path });
+  }
+
+  pausing(): boolean {
+    return this.turn.pausing && this.replies.buffered === 0;
   }
 
   async failedToConnect(error: unknown): Promise<void> {
@@ -247,6 +254,7 @@ export class Call implements LineOwner {
   react(event: Event): void {
     switch (event.kind) {
       case "eventReceived":
+        this.turn.take(event.event.type);
         if (event.event.type === "legato.unduck") this.goOn(this.bargeIn.decided());
         return this.host.post({ kind: "event", event: event.event });
       case "draining":

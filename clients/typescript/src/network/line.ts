@@ -4,7 +4,8 @@
 // of a session mean beyond its beginning and its end.
 //
 // Make before break: while a path is only doubted, its connection goes on until the next one is welcomed, and if it
-// recovers before the next one stands, that is given up. A lost connection is replaced for as long as the server's window lasts.
+// recovers before the next one stands, that is given up. A lost connection is replaced for as long as the server's window
+// lasts. A server that says that it stops is left in the same way, at a pause of the conversation.
 //
 //     connecting ──welcome──► sound ◄──recovered · welcome──► doubted
 //         ▲   │                 ▲                                │
@@ -30,6 +31,10 @@ const FIRST_TRY_MS = 2_000;
 const LONGEST_TRY_MS = 8_000;
 /** Between a connection that failed at once and the next. */
 const PAUSE_MS = 250;
+/** The same while a server that has said that it stops is still there: until then it is the only one, perhaps. */
+const LEAVING_PAUSE_MS = 1_000;
+/** How long before a server stops its callers leave it at the latest, pause or not. */
+const LEAVING_US = 2_000_000;
 /** After so many attempts, WebTransport takes part in every third only: Chromium delays connections after failures. */
 const TRIES_WITH_WEBTRANSPORT = 3;
 /** Refusals after which it is worth asking again. */
@@ -59,6 +64,8 @@ export interface LineOwner {
   welcomed(welcome: Welcome): void;
   resumed(how: Resumption, welcome: Welcome): void;
   path(state: PathState): void;
+  /** Whether nobody speaks, and nothing is being answered. */
+  pausing(): boolean;
   /** Everything else that sessions report. */
   react(event: Event): void;
   failedToConnect(error: unknown): void;
@@ -86,6 +93,9 @@ export class Line {
   private webtransportLost: string | null = null;
   private search: Search | null = null;
   private tries = 0;
+  /** When the server, which will stop, is left at the latest. */
+  private leaveUs: number | null = null;
+  private leaving = false;
   private state: PathState = "sound";
   private receivedBefore = 0;
   private over = false;
@@ -113,11 +123,15 @@ export class Line {
     const sequence = this.heartbeat.beat(now);
     if (sequence !== null) driver.session.sendHeartbeat(sequence);
     driver.settle();
-    if (this.heartbeat.suspicious(now)) {
-      this.move("doubted");
+    if (this.leaveUs !== null && (this.owner.pausing() || now >= this.leaveUs)) {
+      this.leaveUs = null;
+      this.leaving = true;
+    }
+    const doubted = this.heartbeat.suspicious(now);
+    this.move(doubted ? "doubted" : "sound");
+    if (doubted || this.leaving) {
       this.reconnect();
     } else {
-      this.move("sound");
       // An attempt that has said hello is let be: its server may have left this connection already.
       if (!this.attempt) this.search?.control.abort();
     }
@@ -191,6 +205,9 @@ export class Line {
         this.welcome = event.welcome;
         this.heartbeat.alive(this.host.now());
         return this.owner.welcomed(event.welcome);
+      case "draining":
+        if (this.driver!.session.carries) this.leaveUs = this.host.now() + Math.max(0, event.inMs * 1_000 - LEAVING_US);
+        return this.owner.react(event);
       case "connectionLost":
         return this.connectionLost(event.code, event.by, event.reason);
       case "heartbeatReturned":
@@ -243,7 +260,7 @@ export class Line {
     let patience = FIRST_TRY_MS;
     while (!search.control.signal.aborted && !(await this.try(patience, search.control.signal))) {
       patience = Math.min(patience * 1.5, LONGEST_TRY_MS);
-      await pause(search, PAUSE_MS);
+      await pause(search, this.leaving && this.state !== "lost" ? LEAVING_PAUSE_MS : PAUSE_MS);
     }
   }
 
@@ -310,6 +327,8 @@ export class Line {
     this.welcome = welcome;
     this.receivedBefore = 0;
     this.tries = 0;
+    this.leaveUs = null;
+    this.leaving = false;
     this.resumes += 1;
     this.heartbeat.moved(now);
     this.taken(true);

@@ -18,6 +18,8 @@ export const PLAYBACK_INTERVAL_US = 200_000;
 export const EVENT_ACK_EVENTS = 32;
 export const EVENT_ACK_BYTES = 65_536;
 export const KEPT_EVENT_BYTES = 2 << 20;
+/** Characters of a checkpoint's state (SPEC 17.1). */
+export const CHECKPOINT_MAX = 131_072;
 /** Payload of one data message on a WebSocket (SPEC 20). */
 export const DATA_MESSAGE_MAX_BYTES = 65_536;
 

@@ -4,7 +4,7 @@
 // on the wire. What is not a JSON object with a "type", or is a malformed known event, throws RemoteProtocolError.
 
 import { LocalProtocolError, RemoteProtocolError } from "../errors.ts";
-import { POSITION_MAX, SessionCode } from "./codes.ts";
+import { CHECKPOINT_MAX, POSITION_MAX, SessionCode } from "./codes.ts";
 import { RATES, type AudioFormat, type Codec } from "./formats.ts";
 
 /** One event as it stands on the wire. */
@@ -55,6 +55,7 @@ export interface ResumeRequest {
   uplink_offset: number;
   downlink: ReceivedReply[];
   events: number;
+  checkpoint: string | null;
 }
 
 export interface Hello {
@@ -67,7 +68,7 @@ export interface Hello {
   lead_ms?: number | null;
   token?: string | null;
   resume?: ResumeRequest | null;
-  capabilities?: { playback_reports: boolean; local_vad: boolean; resume: boolean };
+  capabilities?: { playback_reports: boolean; local_vad: boolean; resume: boolean; checkpoints: boolean };
   client?: string;
 }
 
@@ -85,6 +86,16 @@ export interface Welcome {
   resumed: boolean;
   uplink_offset: number;
   /** How many counted events of this client the server has taken. */
+  events: number;
+  /** Whether another server goes on with the call (SPEC 17.1). */
+  rebuilt: boolean;
+}
+
+/** The call as it stands, for another server. */
+export interface Checkpoint {
+  type: "legato.checkpoint";
+  state: string;
+  uplink_offset: number;
   events: number;
 }
 
@@ -112,6 +123,7 @@ export type ServerMessage =
   | Welcome
   | { type: "legato.audio_ack"; offset: number }
   | { type: "legato.event_ack"; count: number }
+  | Checkpoint
   | { type: "legato.flush"; generation: number; first: number }
   | { type: "legato.going_away"; in_ms: number };
 
@@ -138,9 +150,10 @@ class Members {
     return value;
   }
 
-  text(member: string): string {
+  text(member: string, longest = Infinity): string {
     const value = this.given(member);
     if (typeof value !== "string") throw this.wrong(member, "is not a string");
+    if (value.length > longest) throw this.wrong(member, `has more than ${longest} characters`);
     return value;
   }
 
@@ -200,6 +213,13 @@ export function readServerEvent(payload: Uint8Array): ServerMessage | JsonObject
       return { type, offset: members.integer("offset", 0, POSITION_MAX) };
     case "legato.event_ack":
       return { type, count: members.integer("count", 0, POSITION_MAX) };
+    case "legato.checkpoint":
+      return {
+        type,
+        state: members.text("state", CHECKPOINT_MAX),
+        uplink_offset: members.integer("uplink_offset", 0, POSITION_MAX),
+        events: members.integer("events", 0, POSITION_MAX),
+      };
     case "legato.flush":
       return {
         type,
@@ -269,6 +289,7 @@ function readWelcome(members: Members): Welcome {
     resumed: members.flag("resumed", false),
     uplink_offset: members.integer("uplink_offset", 0, POSITION_MAX, 0),
     events: members.integer("events", 0, POSITION_MAX, 0),
+    rebuilt: members.flag("rebuilt", false),
   };
 }
 
