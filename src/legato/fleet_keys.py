@@ -215,11 +215,6 @@ class FleetKeys:
         return self.current.key("new connections", 16)
 
     @property
-    def tickets(self) -> list[bytes]:
-        """Keys of resume tickets, the one that seals first."""
-        return [each.key("resume tickets") for each in self.generations]
-
-    @property
     def fingerprint(self) -> str:
         """The same wherever the same version of the file is."""
         whole = "\n".join(f"{each.number} {each.stage} {each.fingerprint}" for each in self.generations)

@@ -123,3 +123,19 @@ def _get(url: str, trust: ssl.SSLContext) -> bytes:
     with urllib.request.urlopen(url, context=trust, timeout=PATIENCE_S) as response:
         body: bytes = response.read()
         return body
+
+
+def test_what_is_wrong_for_all_is_said_once(tmp_path: Path) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("LEGATO_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "legato", "serve", "--workers", "3", "--agent", "nobody", "--port", "0"],
+        env=own | {"XDG_STATE_HOME": str(tmp_path)},
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("legato: ") == 1
+    assert "nobody" in done.stderr

@@ -34,6 +34,14 @@ def test_a_server_stands_alone_unless_told_otherwise() -> None:
     assert loaded(**WHOLE).keys == Path("/keys.json")
 
 
+def test_workers_on_one_ipv6_address_need_a_name() -> None:
+    fleet = WHOLE | {"tunnel": "[fd00::1]:4434"}
+    with pytest.raises(SettingsError, match="workers behind a tunnel with an IPv6 address"):
+        load_settings({"fleet": fleet, "workers": 2})
+    load_settings({"fleet": fleet})
+    load_settings({"fleet": fleet | {"server_id": "00" * 8}, "workers": 2})
+
+
 @pytest.mark.parametrize("text", ["00c0ffee00c0ffee", "0x00c0ffee00c0ffee", "AMD/7gDA/+4="])
 def test_a_server_id_is_read_as_people_write_it(text: str) -> None:
     assert loaded(**WHOLE, server_id=text).server_id_octets == bytes.fromhex("00c0ffee00c0ffee")

@@ -259,6 +259,16 @@ class ServerSettings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _workers_have_names(self) -> "ServerSettings":
+        fleet = self.fleet
+        if self.workers > 1 and fleet.server_id is None and (fleet.tunnel or "").startswith("["):
+            raise ValueError(
+                "workers behind a tunnel with an IPv6 address need fleet.server_id: the ID that is derived"
+                " from such an address does not tell ports apart"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _keys_within_limits(self) -> "ServerSettings":
         for key in self.auth.keys:
             for name, value in key.limits:
