@@ -9,6 +9,9 @@ import type { History, PathKind } from "./history.ts";
 import { KeyNeeded } from "./key.ts";
 import { Meter } from "./meters.ts";
 
+/** A silence that nobody notices. */
+const SHORT_MS = 500;
+
 export const NAMES = { webtransport: "WebTransport", websocket: "WebSocket" } as const;
 
 export interface CallView {
@@ -112,7 +115,8 @@ export class PageCall {
     session.on("interrupted", () => history.mark(now(), "interruption", `interrupted${this.unheard(now())}`));
     session.on("resumed", ({ continued, transport, silentMs, lostMs }) => {
       this.transport = transport;
-      const outcome = `${NAMES[transport]}: ${continued ? `resumed after ${(silentMs / 1_000).toFixed(1)} s` : "a new call"}`;
+      const after = silentMs < SHORT_MS ? "" : ` after ${(silentMs / 1_000).toFixed(1)} s`;
+      const outcome = `${NAMES[transport]}: ${continued ? "resumed" : "a new call"}${after}`;
       history.mark(now(), "path", lostMs ? `${outcome}, ${(lostMs / 1_000).toFixed(1)} s lost` : outcome);
     });
     session.on("speaking", ({ who, active }) => {
