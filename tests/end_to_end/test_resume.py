@@ -213,8 +213,8 @@ async def test_a_second_client_with_the_ticket_ends_the_first_with_a_clear_code(
         async with connect(f"https://127.0.0.1:{server.port}", SETTINGS) as other:
             line = other._line
             hello = msgspec.structs.replace(line.session.hello, resume=request)
-            thief = line._connection(ClientSession(hello, line.clock()))
-            line._dial(thief, SessionCode.NO_ERROR)
+            thief = line._connection(ClientSession(hello, line.clock()), other.url)
+            await line._dial(thief, SessionCode.NO_ERROR)
             ended = await asyncio.wait_for(first.wait_closed(), 60)
             thief.hang_up()
     assert (ended.by, ended.code) == ("peer", SessionCode.REPLACED)
