@@ -47,6 +47,10 @@ class ServeProcess:
         """The document that tells clients how to connect."""
         return await asyncio.to_thread(self._fetch, "/.well-known/legato")
 
+    def kill(self) -> None:
+        """End the server without a word."""
+        self._process.kill()
+
     def stop(self) -> None:
         """Ask the server to end, once."""
         if not self._told_to_stop:
@@ -77,15 +81,15 @@ class ServeProcess:
 
 
 @asynccontextmanager
-async def serve_process(state: Path, agent: str = "echo") -> AsyncIterator[ServeProcess]:
-    """Let an agent listen on a free port of the loopback addresses."""
+async def serve_process(state: Path, agent: str = "echo", **more: str) -> AsyncIterator[ServeProcess]:
+    """Let an agent listen on a free port of the loopback addresses; `more` is added to its environment."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("LEGATO_")}
     flags = ["--agent", agent, "--port", "0", "--log-format", "json", "--drain-seconds", str(DRAIN_SECONDS)]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "legato", "serve", *flags),
         stdout=DEVNULL,
         stderr=PIPE,
-        env=own | {"XDG_STATE_HOME": str(state)},
+        env=own | {"XDG_STATE_HOME": str(state)} | more,
     )
     try:
         server = ServeProcess(process, state)

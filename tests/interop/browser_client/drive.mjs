@@ -13,7 +13,7 @@ const browser = await launch(browserName, executablePath, {
     args: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
     preferences: { "media.navigator.streams.fake": true, "media.navigator.permission.disabled": true },
     // WebTransport has the hash of the server's certificate; a WebSocket cannot be given one.
-    options: { acceptInsecureCerts: true, protocolTimeout: 80_000 },
+    options: { acceptInsecureCerts: true, protocolTimeout: 110_000 },
 });
 try {
     const page = await browser.newPage();

@@ -82,6 +82,24 @@ const CALLS = {
 
     /** UDP passes no more: the WebSocket goes on with the call. */
     blocked: (given) => call(given, "blocked", { transport: "auto" }, () => happen("blocked/block_udp")),
+
+    /** The server is killed, and another one stands behind its address. What it repeats is its own: only what it hears counts. */
+    async failover({ url, options, pcm, seen }) {
+        const session = connect(url, { ...options, transport: "webtransport", input: PCM, output: PCM, client: "failover" });
+        session.on("statistics", (statistics) => Object.assign(seen, { statistics }));
+        session.on("resumed", (how) => seen.resumed.push(how));
+        session.on("error", ({ code, message }) => seen.errors.push({ code, message }));
+        const wholeMs = (pcm.length / PCM.rate) * 1000;
+        const spoken = speak(session, pcm);
+        const { generation } = await heard(session, "playback", ({ heardMs }) => heardMs >= 500, PATIENCE_MS);
+        await happen("failover/fail_over");
+        const answered = heard(session, "playback", (now) => now.generation > generation && now.heardMs > 200, PATIENCE_MS);
+        await spoken;
+        await heard(session, "statistics", ({ ackedMs }) => ackedMs >= wholeMs, PATIENCE_MS);
+        await answered;
+        seen.session = (await session.ready).session_id;
+        await session.close();
+    },
 };
 
 /** Makes all calls of the page at the same time; gives what each saw, or the error that ended it. */

@@ -22,7 +22,7 @@ from tests.interop.driving import driver, node, page_server, program
 
 FOLDER = Path(__file__).parent
 PACKAGE = FOLDER.parents[2] / "clients" / "typescript"
-LIMIT_SECONDS = 80.0
+LIMIT_SECONDS = 110.0
 
 POLICY = "default-src 'none'; script-src 'self'{blob}; worker-src 'self'{blob}; connect-src *; img-src data:"
 

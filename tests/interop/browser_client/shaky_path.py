@@ -75,6 +75,11 @@ class ShakyPath:
         for writer in self._tcp:
             writer.transport.abort()
 
+    def lead_to(self, server: Address) -> None:
+        """End every connection; new ones go to another server."""
+        self.server = server
+        self.kill()
+
     def block_udp(self) -> None:
         """No packet of UDP passes any more."""
         self.deaf_to_udp = True

@@ -13,7 +13,7 @@ from tests.interop.browser_client.playing import FOLDER, build, bundle, played
 from tests.interop.realtime.speech import spoken
 from tests.interop.realtime.stage import Stage, stage
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(100)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(150)]
 
 SHORT = "One hundred and forty four."
 LONG = "One hundred and forty four. That is a gross. A dozen of dozens has been called so for a long time."

@@ -12,7 +12,7 @@ from tests.interop.browser_client.playing import build, played
 from tests.interop.driving import EXECUTABLES
 from tests.interop.serve_process import ServeProcess, serve_process
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(100)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(150)]
 
 AUDIO = b"".join((index * 7919 % 65536).to_bytes(2, "little") for index in range(16_000))
 """A second at 16 kHz, no two samples alike."""

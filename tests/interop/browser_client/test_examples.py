@@ -16,7 +16,7 @@ from tests.interop.browser_client.playing import FOLDER, PACKAGE, build, bundle,
 from tests.interop.driving import driver, page_server, program
 from tests.interop.serve_process import serve_process
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(100)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(150)]
 
 EXAMPLES = PACKAGE / "examples"
 LIMIT_SECONDS = 80.0
