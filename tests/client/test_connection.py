@@ -2,7 +2,11 @@
 
 from dataclasses import replace
 
-from legato.client.connection import PathWatch
+from legato.client.connection import Connection, PathWatch
+from legato.core.audio import AudioFormat
+from legato.core.client_session import ClientSession
+from legato.core.errors import TransportError
+from legato.core.wire.messages import Hello
 from legato.transports.base import TransportStatistics
 
 MS = 1_000
@@ -61,3 +65,27 @@ def test_what_is_sent_and_not_answered_makes_a_path_suspicious() -> None:
     assert path.pass_on(2.25, sends=100) == [False] * 6 + [True] * 3
     assert path.now - path.watch.heard_us == 2_250 * MS
     assert not any(path.pass_on(0.25, sends=100, receives=1))
+
+
+class Carrier:
+    """A transport of which only the figures are asked for."""
+
+    def __init__(self, figures: TransportStatistics | None) -> None:
+        self.figures = figures
+
+    def statistics(self) -> TransportStatistics:
+        if self.figures is None:
+            raise TransportError("the session is over")
+        return self.figures
+
+
+def test_an_attempt_was_answered_once_anything_came() -> None:
+    form = AudioFormat("pcm16", 16_000)
+    connection = Connection(ClientSession(Hello(input=form, output=(form,)), 0), {}, "https://localhost:1")
+    assert (connection.heard, connection.rtt_us) == (False, 0)
+    connection.transport = Carrier(STILL)  # type: ignore[assignment]
+    assert (connection.heard, connection.rtt_us) == (False, 20_000)
+    connection.transport = Carrier(replace(STILL, bytes_received=1))  # type: ignore[assignment]
+    assert connection.heard
+    connection.transport = Carrier(None)  # type: ignore[assignment]
+    assert (connection.heard, connection.rtt_us) == (False, 0)
