@@ -16,10 +16,11 @@ use crate::command::NewPath;
 use crate::driver::Driver;
 use crate::error::EngineError;
 use crate::fleet::{Fleet, ResetKeys, RoutableCids};
-use crate::front::{Front, Ground, ServerSecrets};
+use crate::front::{Front, Ground};
 use crate::identity::{ConnectionIdLayout, EndpointKeys, Identity};
 use crate::reactor::{Doorbell, Reactor};
 use crate::readiness::Readiness;
+use crate::server_secrets::ServerSecrets;
 use crate::settings::Settings;
 use crate::shared::{lock, Shared};
 use crate::{socket, tls};
@@ -160,24 +161,8 @@ impl Endpoint {
             settings.max_udp_payload(),
         )
         .map_err(io)?;
-        let mut locals = Vec::new();
-        let mut tunnel_addresses = Vec::new();
-        let public = sockets.into_iter().map(|socket| (socket, None));
-        let hidden = tunnels.into_iter().map(|socket| (socket, fleet.clone()));
-        for (via, (socket, tunnel)) in public.chain(hidden).enumerate() {
-            let local = socket.local_addr().map_err(io)?;
-            match tunnel {
-                Some(_) => tunnel_addresses.push(local),
-                None => locals.push(local),
-            }
-            let path = NewPath {
-                via: via as u32,
-                local,
-                remote: local,
-                socket: Some(socket),
-            };
-            reactor.add_listener(path, tunnel).map_err(io)?;
-        }
+        let locals = add(&mut reactor, sockets, 0, None).map_err(io)?;
+        let tunnel_addresses = add(&mut reactor, tunnels, locals.len(), fleet).map_err(io)?;
         let ground = SocketGround {
             doorbell: reactor.doorbell(),
             readiness: readiness.clone(),
@@ -233,6 +218,28 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         self.shutdown();
     }
+}
+
+/// Give sockets to the reactor, numbered from `first`; with a fleet they are those for balancers. Returns their addresses.
+fn add(
+    reactor: &mut Reactor,
+    sockets: Vec<std::net::UdpSocket>,
+    first: usize,
+    fleet: Option<Arc<Fleet>>,
+) -> std::io::Result<Vec<SocketAddr>> {
+    let mut locals = Vec::new();
+    for socket in sockets {
+        let local = socket.local_addr()?;
+        let path = NewPath {
+            via: (first + locals.len()) as u32,
+            local,
+            remote: local,
+            socket: Some(socket),
+        };
+        reactor.add_listener(path, fleet.clone())?;
+        locals.push(local);
+    }
+    Ok(locals)
 }
 
 fn spawn(

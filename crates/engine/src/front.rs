@@ -11,17 +11,16 @@ use bytes::Bytes;
 use legato_forwarder::Declined;
 use legato_quic_lb::ServerId;
 use quinn_proto::crypto::rustls::QuicClientConfig;
-use quinn_proto::crypto::HandshakeTokenKey;
-use quinn_proto::{ClientConfig, ServerConfig};
+use quinn_proto::ClientConfig;
 use rustc_hash::{FxHashMap, FxHashSet};
-use rustls::server::ProducesTickets;
 use rustls::KeyLog;
 
 use crate::command::{Command, ConnectAttempt, NewPath, SessionCommand, StreamCommand};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
-use crate::fleet::{Fleet, FleetMember, TicketKeys, TokenKeys};
-use crate::identity::{EndpointKeys, Identity};
+use crate::fleet::FleetMember;
+use crate::identity::Identity;
+use crate::server_secrets::ServerSecrets;
 use crate::settings::{ConnectTarget, Settings};
 use crate::shared::{lock, SessionShared, Shared, StreamShared};
 use crate::stats::SessionStats;
@@ -63,52 +62,6 @@ struct Table {
     streams: FxHashMap<u64, StreamEntry>,
     leaving_sessions: Vec<u64>,
     leaving_streams: Vec<u64>,
-}
-
-/// What stays the same when a server's certificate changes.
-pub(crate) struct ServerSecrets {
-    ticketer: Arc<dyn ProducesTickets>,
-    token_key: Arc<dyn HandshakeTokenKey>,
-    fleet: Option<Arc<Fleet>>,
-}
-
-impl ServerSecrets {
-    pub(crate) fn new(keys: &EndpointKeys, fleet: Option<Arc<Fleet>>) -> Result<Self, EngineError> {
-        Ok(match &fleet {
-            Some(member) => Self {
-                ticketer: Arc::new(TicketKeys(member.clone())),
-                token_key: Arc::new(TokenKeys(member.clone())),
-                fleet,
-            },
-            None => Self {
-                ticketer: tls::ticketer(keys)?,
-                token_key: tls::token_key(keys),
-                fleet,
-            },
-        })
-    }
-
-    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
-        self.fleet.clone()
-    }
-
-    pub(crate) fn config(
-        &self,
-        identity: &Identity,
-        settings: &Settings,
-        key_log: Option<Arc<dyn KeyLog>>,
-    ) -> Result<Arc<ServerConfig>, EngineError> {
-        let crypto = tls::server_config(identity, settings, self.ticketer.clone(), key_log)?;
-        let mut config = ServerConfig::new(crypto, self.token_key.clone());
-        config.transport_config(Arc::new(settings.transport(None)));
-        for address in &settings.preferred_addresses {
-            match *address {
-                SocketAddr::V4(address) => config.preferred_address_v4(Some(address)),
-                SocketAddr::V6(address) => config.preferred_address_v6(Some(address)),
-            };
-        }
-        Ok(Arc::new(config))
-    }
 }
 
 /// The caller's side of an endpoint.

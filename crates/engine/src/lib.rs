@@ -24,6 +24,7 @@ mod randomness;
 mod reactor;
 mod readiness;
 mod rhythm;
+mod server_secrets;
 mod sessions;
 mod settings;
 mod shared;

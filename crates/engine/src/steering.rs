@@ -4,7 +4,7 @@
 //! processes are started.
 //!
 //! The sockets of one port form a group (SO_REUSEPORT), in the order in which they were bound, and the filter says which
-//! of them gets a datagram. Our own connection IDs are as good as random in the octets 1 to 4, so a keyed mix of these
+//! of them gets a datagram. Our own connection IDs are as good as random in their last 4 octets, so a keyed mix of these
 //! names the process; a server draws connection IDs until one names itself. Whoever lacks the key sees nothing in it.
 //!
 //! | header | condition | goes to |
@@ -58,7 +58,7 @@ impl Steering {
 
     /// Which process a connection ID leads to; nothing if it is too short.
     pub fn worker_of(&self, cid: &[u8]) -> Option<u32> {
-        let word = u32::from_be_bytes(*cid.get(1..)?.first_chunk()?);
+        let word = u32::from_be_bytes(*cid.last_chunk()?);
         let mixed = (word ^ self.key[0]).wrapping_mul(self.key[1]);
         Some((mixed >> 16) % self.workers)
     }
@@ -95,8 +95,9 @@ impl Steering {
     /// The filter: (code, jump if true, jump if false, operand) for each instruction. The kernel lets it begin behind the
     /// UDP header. A read behind the end of a datagram ends it with 0, which is a process like any other.
     fn program(&self, cid_len: usize) -> Vec<Instruction> {
-        let long = self.leads(LONG_ID);
-        let short = self.leads(SHORT_ID);
+        let cid_len = cid_len as u32;
+        let long = self.leads(LONG_ID + cid_len);
+        let short = self.leads(SHORT_ID + cid_len);
         let mut program = vec![
             (LOAD_BYTE, 0, 0, 0),
             (JUMP_IF_BITS, short.len() as u8, 0, LONG_HEADER),
@@ -104,17 +105,17 @@ impl Steering {
         program.extend(short);
         program.extend([
             (LOAD_BYTE, 0, 0, LONG_ID - 1),
-            (JUMP_IF_EQUAL, 0, long.len() as u8, cid_len as u32),
+            (JUMP_IF_EQUAL, 0, long.len() as u8, cid_len),
         ]);
         program.extend(long);
         program.push((RETURN, 0, 0, HASH));
         program
     }
 
-    /// Return the process that the connection ID beginning at `at` leads to.
-    fn leads(&self, at: u32) -> [Instruction; 6] {
+    /// Return the process that the connection ID ending at `end` leads to.
+    fn leads(&self, end: u32) -> [Instruction; 6] {
         [
-            (LOAD_WORD, 0, 0, at + 1),
+            (LOAD_WORD, 0, 0, end - 4),
             (XOR, 0, 0, self.key[0]),
             (MULTIPLY, 0, 0, self.key[1]),
             (SHIFT_RIGHT, 0, 0, 16),
@@ -183,7 +184,7 @@ mod tests {
 
     fn cid(number: u32) -> [u8; CID_LEN] {
         let mut cid = [7; CID_LEN];
-        cid[1..5].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        cid[CID_LEN - 4..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
         cid
     }
 
@@ -247,6 +248,6 @@ mod tests {
         for (worker, workers) in [(4, 4), (0, 0), (0, 257)] {
             assert!(Steering::new(worker, workers, [0; 8]).is_err());
         }
-        assert_eq!(steering(0, 1).worker_of(&[1, 2, 3, 4]), None);
+        assert_eq!(steering(0, 1).worker_of(&[1, 2, 3]), None);
     }
 }

@@ -12,6 +12,9 @@ use crate::errors::OrRaise;
 use crate::forwarder::{networks, EncapsulationKeys};
 use crate::values::{octets, Address};
 
+/// A configuration, and keys for resets, tokens and tickets.
+type Keys = (QuicLbConfig, Vec<u8>, Vec<u8>, Vec<u8>);
+
 #[pyclass(frozen, module = "legato._native")]
 pub(crate) struct FleetMember(pub(crate) engine::FleetMember);
 
@@ -25,7 +28,7 @@ impl FleetMember {
     #[allow(clippy::too_many_arguments)] // one keyword per field of the value
     fn new(
         py: Python<'_>,
-        generations: Vec<(QuicLbConfig, Vec<u8>, Vec<u8>, Vec<u8>)>,
+        generations: Vec<Keys>,
         server_id: Option<Vec<u8>>,
         tunnel: Vec<Address>,
         balancers: Vec<String>,
@@ -33,7 +36,7 @@ impl FleetMember {
         worker: Option<(u32, u32, Vec<u8>)>,
         cid_lifetime_ms: u64,
     ) -> PyResult<Self> {
-        let generation = |(config, reset, token, ticket): (QuicLbConfig, _, _, _)| {
+        let generation = |(config, reset, token, ticket): Keys| {
             Ok(Generation {
                 config: config.0,
                 reset_key: octets(py, "a reset key", reset)?,

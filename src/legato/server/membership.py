@@ -94,7 +94,7 @@ class Membership:
             tunnel = [(host, port + number if port else 0)]
         return _native.FleetMember(
             [_generation(each, fleet) for each in self.keys.generations][: _generations(fleet)],
-            server_id=_numbered(fleet.server_id_octets, number),
+            server_id=_numbered(fleet.server_id_octets, number if tunnel else 0),
             tunnel=tunnel,
             balancers=fleet.balancers,
             encapsulation=self.keys.encapsulation,
@@ -171,7 +171,7 @@ def _generations(fleet: FleetSettings) -> int | None:
 
 
 def _numbered(server_id: bytes | None, number: int) -> bytes | None:
-    """Each worker's own name: the given one plus its number."""
+    """The name of a worker that balancers tell from the others: the given one plus its number."""
     if server_id is None:
         return None
     return ((int.from_bytes(server_id) + number) % (1 << 8 * len(server_id))).to_bytes(len(server_id))
