@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import BaseModel
 
 import legato
 import legato.client.events
 from legato.cli.__main__ import application
+from legato.lb.settings import BalancerSettings
 from legato.server import settings_reference
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -172,6 +174,7 @@ def commands_page() -> str:
 def _command(path: str, command: Any) -> Iterator[str]:
     if getattr(command, "commands", None):
         yield from ("", f"## `{path}`", "", inspect.cleandoc(command.help or ""))
+        yield from _flags(command)
         for name, inner in command.commands.items():
             yield from _command(f"{path} {name}", inner)
         return
@@ -179,6 +182,10 @@ def _command(path: str, command: Any) -> Iterator[str]:
         (p.metavar or p.name).upper() for p in command.params if p.param_type_name == "argument"
     )
     yield from ("", f"## `{f'{path} {arguments}'.strip()}`", "", inspect.cleandoc(command.help or ""))
+    yield from _flags(command)
+
+
+def _flags(command: Any) -> Iterator[str]:
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
     options = [option for option in options if option.name != "help"]
     if options:
@@ -193,8 +200,42 @@ def _command(path: str, command: Any) -> Iterator[str]:
         yield f"| {flags} | {default} | {' '.join((option.help or '').split())} |"
 
 
+def balancer_page() -> str:
+    """The settings of a balancer's TOML file."""
+    lines = [
+        "# Settings of a balancer",
+        "",
+        "For `legato balance --config FILE`, a TOML file; flags come before it. Groups are tables:",
+        "`routing.allowed` is `allowed` under `[routing]`.",
+        "",
+        "This page is written by `scripts/reference.py`.",
+        "",
+        "| Setting | Default | Meaning |",
+        "|---|---|---|",
+        *_settings(BalancerSettings, ""),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, f"{prefix}{name}.")
+        else:
+            default = "" if field.default in (None, ()) else f"`{_toml(field.default)}`"
+            yield f"| `{prefix}{name}` | {default} | {field.description} |"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(one) for one in value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_reference.reference,
+    "balancer.md": balancer_page,
     "commands.md": commands_page,
     "python.md": python_page,
 }

@@ -8,14 +8,17 @@ import os
 import shlex
 import subprocess
 import sys
+import time
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from tests.docs.blocks import Block, blocks, links
 from tests.docs.conftest import LEGATO
 
-from legato.bench.processes import child, free_port, wait_for_port
+from legato.bench.processes import Child, child, free_port, wait_for_port
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [
@@ -66,6 +69,8 @@ class Reader:
                 assert httpx.get(self.at_the_server(url), verify=False).is_success
             case ["legato", "serve", *flags]:
                 self.serve(flags)
+            case ["legato", "balance", *flags]:
+                self.balance(flags)
             case ["legato", "talk", *flags]:
                 self.run([LEGATO, "talk", *flags, "--url", self.server])
             case ["legato", "settings" | "api-key" | "keys" as command, *flags]:
@@ -91,12 +96,29 @@ class Reader:
     def serve(self, flags: list[str]) -> None:
         """Start a server as told, but on a free port, and see that it takes calls."""
         port = free_port()
-        command = [LEGATO, "serve", *flags, "--port", str(port), "--drain-seconds", "0"]
+        own = ["--port", str(port), "--drain-seconds", "0"]
+        if "--tunnel" in flags:
+            own += ["--tunnel", "127.0.0.1:0"]
+        command = [LEGATO, "serve", *self.with_files(flags), *own]
         with child(
             "a server", command, XDG_STATE_HOME=str(self.folder), PYTHONPATH=str(self.folder)
         ) as process:
             wait_for_port(process, port)
             assert httpx.get(f"https://localhost:{port}/readyz", verify=False).is_success
+
+    def balance(self, flags: list[str]) -> None:
+        """Start a balancer as told, but on free ports, and see that it knows the servers it was told of."""
+        port = free_port()
+        words = ["127.0.0.1:0" if before == "--listen" else word for before, word in pairwise(["", *flags])]
+        command = [LEGATO, "balance", *self.with_files(words), "--admin-port", str(port)]
+        with child("a balancer", command, XDG_STATE_HOME=str(self.folder)) as process:
+            status = wait_for_status(process, port)
+            assert len(status["servers"]) == flags.count("--server")
+            assert status["problems"] == []
+
+    def with_files(self, flags: list[str]) -> list[str]:
+        """Flags that name files of the reader's folder, for a program that runs elsewhere."""
+        return [str(self.folder / word) if (self.folder / word).is_file() else word for word in flags]
 
     def run(self, words: list[str], *, silent: bool = False) -> None:
         """Run a program to its good end; unless it is `silent` it has something to say."""
@@ -111,6 +133,19 @@ class Reader:
         )
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
         assert silent or done.stdout.strip()
+
+
+def wait_for_status(balancer: Child, port: int) -> dict[str, Any]:
+    """What a balancer says as soon as it says anything."""
+    for _ in range(40 * LIMIT_S):
+        try:
+            status: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/status").json()
+        except httpx.TransportError:
+            assert balancer.process.poll() is None, balancer.last_words()
+            time.sleep(0.05)
+        else:
+            return status
+    raise AssertionError(balancer.last_words())
 
 
 @pytest.mark.slow

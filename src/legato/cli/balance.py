@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from legato.lb.balancer import Balancer
     from legato.lb.settings import BalancerSettings
 
-command = typer.Typer(help="Balance calls over servers by their connection IDs, and remember nothing.")
+command = typer.Typer()
 
 Admin = Annotated[str, typer.Option(help="Where the balancer's operators' side is, HOST:PORT.")]
 ADMIN = "127.0.0.1:4480"

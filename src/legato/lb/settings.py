@@ -121,8 +121,12 @@ class AdminSettings(Group):
 class LogSettings(Group):
     """What is written to standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity written."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="`console` for people, `json` for machines; `auto` looks at the terminal."
+    )
 
 
 class BalancerSettings(Group):
