@@ -278,6 +278,10 @@ export class VoiceSession {
     this.welcome = welcome;
     this.lost = lost;
     this.move("live");
+    if (!continued && this.agentSpeaks) {
+      this.agentSpeaks = false;
+      this.listeners.tell("speaking", { who: "agent", active: false });
+    }
     this.listeners.tell("resumed", { continued, transport, silentMs, lostMs });
   }
 

@@ -19,6 +19,8 @@ class Link implements Transport {
   handler: Handler | null = null;
   visit: Visit | null = null;
   over = false;
+  /** Nothing passes here, while it may elsewhere. */
+  stalled = false;
   private early: ((handler: Handler) => void)[] = [];
   private readonly queue: { due: number; deed: Deed }[] = [];
   private streams = 0;
@@ -45,7 +47,7 @@ class Link implements Transport {
   stop(): void {}
 
   sendDatagram(data: Uint8Array): void {
-    if (!this.network.silent) this.carry(() => this.tell((handler) => handler.datagram(Uint8Array.of(1, ...data.subarray(1)))));
+    if (!this.network.silent && !this.stalled) this.carry(() => this.tell((handler) => handler.datagram(Uint8Array.of(1, ...data.subarray(1)))));
   }
 
   close(code: number): void {
@@ -75,7 +77,7 @@ class Link implements Transport {
 
   /** What has waited long enough arrives, in order, if the connection is still there. */
   flow(): void {
-    while (!this.network.silent && this.queue.length && this.queue[0]!.due <= Date.now()) {
+    while (!this.network.silent && !this.stalled && this.queue.length && this.queue[0]!.due <= Date.now()) {
       const { deed } = this.queue.shift()!;
       if (this.network.links.has(this)) deed();
     }

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from tests.interop.browser_client.playing import PACKAGE, package_node
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(260)]
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 )
 def test_the_package(command: list[str]) -> None:
     done = subprocess.run(
-        [package_node(), *command], cwd=PACKAGE, capture_output=True, text=True, timeout=110, check=False
+        [package_node(), *command], cwd=PACKAGE, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

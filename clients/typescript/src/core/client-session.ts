@@ -272,10 +272,15 @@ export class ClientSession implements UplinkStreams {
     return this.carriedCall.usable;
   }
 
+  /** Whether a session could continue this call. */
+  get resumable(): boolean {
+    return !this.ended && this.windowUs > 0 && Boolean(this.welcome?.resume_ticket);
+  }
+
   /** What the hello of a session that continues this call says; null if the server allows none. */
   resumeRequest(): messages.ResumeRequest | null {
-    const ticket = this.welcome?.resume_ticket;
-    if (!ticket || !this.windowUs) return null;
+    if (!this.resumable) return null;
+    const ticket = this.welcome!.resume_ticket!;
     const checkpoint = this.carriedCall.show(this.log);
     return { ticket, uplink_offset: this.uplink.oldest, downlink: this.downlink.positions(), events: this.log.taken, checkpoint };
   }

@@ -331,7 +331,7 @@ export class Call implements LineOwner {
       outputCodec: output.codec,
       capturedMs: ms(this.uplink?.captured ?? 0, input),
       ackedMs: ms(driver?.session.acked ?? 0, input),
-      bytesReceived: driver?.received ?? 0,
+      bytesReceived: this.line.received,
       bytesUnsent: driver?.transport.unsent ?? 0,
       bufferedMs: ms(this.replies.buffered, output),
       underruns: this.replies.underruns,

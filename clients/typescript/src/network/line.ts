@@ -29,16 +29,18 @@ const WELCOME_MS = 1_500;
 /** How long a connection may take before another one is tried: longer each time, for slow networks. */
 const FIRST_TRY_MS = 2_000;
 const LONGEST_TRY_MS = 8_000;
-/** Between a connection that failed at once and the next. */
+/** Between a connection that failed at once and the next; longer each time. */
 const PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 3_000;
 /** The same while a server that has said that it stops is still there: until then it is the only one, perhaps. */
 const LEAVING_PAUSE_MS = 1_000;
 /** How long before a server stops its callers leave it at the latest, pause or not. */
 const LEAVING_US = 2_000_000;
 /** After so many attempts, WebTransport takes part in every third only: Chromium delays connections after failures. */
 const TRIES_WITH_WEBTRANSPORT = 3;
-/** Refusals after which it is worth asking again. */
+/** Refusals after which it is worth asking again, and those that tell how the call has ended; any other is of this caller. */
 const FOR_NOW: readonly number[] = [SessionCode.GOING_AWAY, SessionCode.OVERLOADED, SessionCode.INTERNAL_ERROR, SessionCode.REPLACED];
+const ENDS: readonly number[] = [SessionCode.NO_ERROR, SessionCode.AGENT_ERROR];
 
 type Welcomed = Extract<Event, { kind: "welcomed" }>;
 type SessionEnded = Extract<Event, { kind: "sessionEnded" }>;
@@ -98,6 +100,9 @@ export class Line {
   private leaving = false;
   private state: PathState = "sound";
   private receivedBefore = 0;
+  private receivedEarlier = 0;
+  /** The server takes no other connection of this caller: the one at work is the last. */
+  private refusal: SessionEnded | null = null;
   private over = false;
 
   constructor(
@@ -107,6 +112,11 @@ export class Line {
   ) {
     this.startedUs = host.now();
     this.hashes = settings.certificateHashes;
+  }
+
+  /** Bytes of streams, over all connections. */
+  get received(): number {
+    return this.receivedEarlier + (this.driver?.received ?? 0);
   }
 
   /** Make the first connection; `prepared` is what has to be known before the hello. */
@@ -239,14 +249,17 @@ export class Line {
     if (code === SessionCode.REPLACED && !this.tries) {
       // None of ours: another client has come with our ticket.
       this.driver!.closed(by, code, reason);
-      return;
+    } else if (this.refusal) {
+      this.driver!.closed(this.refusal.by, this.refusal.code, this.refusal.reason);
+    } else {
+      this.move("lost");
+      this.search?.hurry();
+      this.reconnect();
     }
-    this.move("lost");
-    this.reconnect();
   }
 
   private reconnect(): void {
-    if (this.search || this.over || !this.driver?.session.resumeRequest()) return;
+    if (this.search || this.over || this.refusal || !this.driver?.session.resumable) return;
     const search = { control: new AbortController(), hurry: (): void => {} };
     this.search = search;
     void this.tryUntilTaken(search).finally(() => {
@@ -257,10 +270,11 @@ export class Line {
   }
 
   private async tryUntilTaken(search: Search): Promise<void> {
-    let patience = FIRST_TRY_MS;
+    let [patience, rest] = [FIRST_TRY_MS, this.leaving ? LEAVING_PAUSE_MS : PAUSE_MS];
     while (!search.control.signal.aborted && !(await this.try(patience, search.control.signal))) {
       patience = Math.min(patience * 1.5, LONGEST_TRY_MS);
-      await pause(search, this.leaving && this.state !== "lost" ? LEAVING_PAUSE_MS : PAUSE_MS);
+      await pause(search, rest);
+      rest = Math.min(rest * 1.5, LONGEST_PAUSE_MS);
     }
   }
 
@@ -326,6 +340,7 @@ export class Line {
     this.driver = driver;
     this.welcome = welcome;
     this.receivedBefore = 0;
+    this.receivedEarlier += before.received;
     this.tries = 0;
     this.leaveUs = null;
     this.leaving = false;
@@ -339,10 +354,14 @@ export class Line {
     this.move("sound");
   }
 
-  private refused({ by, code, reason }: SessionEnded): void {
+  private refused(refusal: SessionEnded): void {
+    const { by, code, reason } = refusal;
     this.taken(false);
-    // The server tells how the call ended, or why it does not take this caller any more.
-    if (by === "peer" && !FOR_NOW.includes(code)) this.driver!.closed(by, code, reason);
+    if (by !== "peer" || FOR_NOW.includes(code)) return;
+    // A caller whose token has expired loses nothing by it as long as the first connection recovers.
+    if (ENDS.includes(code) || this.driver!.session.state === "parked") return this.driver!.closed(by, code, reason);
+    this.refusal = refusal;
+    this.search?.control.abort();
   }
 
   private move(state: PathState): void {
