@@ -136,7 +136,7 @@ class Resuming:
             raise TicketRefused("the caller has captured more than there was time for")
         if call is not None:
             # It went on elsewhere, while its connection here was not known to be lost.
-            call.live.close(SessionCode.REPLACED, "another server continues the call")
+            call.live.close(SessionCode.GOING_AWAY, "another server continued the call")
         return Carried(ticket, carried)
 
 

@@ -129,8 +129,10 @@ class LiveCalls:
 
     def gone(self, live: LiveCall) -> None:
         """Forget a call whose agent has returned."""
-        if self._calls.pop(live.id, None) is not None:
-            live.caller.grant.leave()
+        # One that came back from another server has the name of the one that it left here.
+        if self._calls.get(live.id) is live:
+            del self._calls[live.id]
+        live.caller.grant.leave()
         self.leave(live)
 
     def going_away(self, in_ms: int) -> None:
