@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from legato.bench.balance_clients import send_from
-from legato.bench.figures import Figure, Report
+from legato.bench.balance_delay import DelayServer, measure_delay
+from legato.bench.figures import Figure, Report, percentiles
 from legato.bench.processes import BenchError, Child, child, module
 from legato.fleet_keys import FleetKeys
 
@@ -43,6 +44,9 @@ STEPS = (1, 1_000, 1_000_000)
 
 START_S = 30.0
 
+DELAYS = 2_000
+"""Packets each way for the figures of delay."""
+
 Rounds = dict[str, list[dict[str, float]]]
 
 
@@ -63,9 +67,8 @@ def balance(clients: int = STEPS[-1]) -> Report:
     measured: dict[str, Rounds] = json.loads(_output([_program(), "--json", "plane", "nginx"]))
     memory = _memory([step for step in STEPS if step < clients] + [clients])
     ratios = {load: _ratio(measured[load]) for load in ("saturated", "paced")}
-    delay = measured["delay"]
-    added = {key: _added(delay, "plane", key) for key in ("median_us", "p99_us")}
-    of_nginx = {key: _added(delay, "nginx", key) for key in ("median_us", "p99_us")}
+    delays = _delays(DELAYS)
+    added = {key: delays["balanced"][key] - delays["direct"][key] for key in ("p50", "p99")}
     growth_kb = memory[-1].resident_kb - memory[0].resident_kb
     figures = [
         Figure(
@@ -85,16 +88,16 @@ def balance(clients: int = STEPS[-1]) -> Report:
         ),
         Figure(
             name="added delay, one way, median",
-            value=added["median_us"],
+            value=added["p50"],
             unit="µs",
-            baseline=of_nginx["median_us"],
+            baseline=delays["direct"]["p50"],
         ),
         Figure(
             name="added delay, one way, p99",
-            value=added["p99_us"],
+            value=added["p99"],
             unit="µs",
             limit=LIMIT_DELAY_US,
-            baseline=of_nginx["p99_us"],
+            baseline=delays["direct"]["p99"],
         ),
         Figure(
             name=f"memory, from 1 to {memory[-1].clients:,} clients",
@@ -111,14 +114,15 @@ def balance(clients: int = STEPS[-1]) -> Report:
             "payload_bytes": 120,
             "ratio_to_nginx": ratios,
             "added_delay_us": added,
-            "nginx_added_delay_us": of_nginx,
+            "delay_us": delays,
             "memory": [vars(step) for step in memory],
             "rounds": measured,
         },
         notes=[
             "One thread each; clients, servers and forwarder share this machine, so delays are its"
             " scheduler's, too: compare the columns.",
-            "Loads alternate between the contenders; every figure is the median of five rounds.",
+            "Loads alternate between the contenders; CPU is the median of five rounds. Delays stand beside"
+            " those without any balancer, not beside nginx's.",
         ],
     )
 
@@ -128,13 +132,6 @@ def _ratio(rounds: Rounds) -> float:
     return statistics.median(
         ours["nanoseconds"] / theirs["nanoseconds"]
         for ours, theirs in zip(rounds["plane"], rounds["nginx"], strict=True)
-    )
-
-
-def _added(rounds: Rounds, name: str, key: str) -> float:
-    """What a forwarder adds to the delay without one in the same round; the median of rounds."""
-    return statistics.median(
-        with_it[key] - without[key] for with_it, without in zip(rounds[name], rounds["direct"], strict=True)
     )
 
 
@@ -162,7 +159,8 @@ def _output(command: list[str], folder: Path | None = None) -> str:
 
 def _memory(steps: list[int]) -> list[_Memory]:
     """Resident memory of a balancer after packets of so many clients, each with an address of its own."""
-    with _balancer() as (process, address, forwarded):
+    with _keys() as (_, file), _servers(file) as tunnels, _balancer(file, tunnels) as running:
+        process, address, forwarded = running
         send_from(address, 20_000)
         return [
             _Memory(send_from(address, clients), process.memory_bytes() / 1024, forwarded())
@@ -170,23 +168,54 @@ def _memory(steps: list[int]) -> list[_Memory]:
         ]
 
 
+def _delays(packets: int) -> dict[str, dict[str, float]]:
+    """Delays with and without a balancer, in microseconds."""
+    with _keys() as (keys, file):
+        server = DelayServer(keys.encapsulation)
+        try:
+            with _balancer(file, [server.tunnel]) as (_, address, _):
+                measure_delay(server, address, packets)
+        finally:
+            server.close()
+    arrived = {"direct": server.direct_us, "balanced": server.balanced_us}
+    if min(len(times) for times in arrived.values()) < packets // 2:
+        raise BenchError(
+            "half of the packets were lost on loopback: the machine is too busy to measure delays"
+        )
+    return {name: percentiles(times) for name, times in arrived.items()}
+
+
 @contextmanager
-def _balancer() -> Iterator[tuple[Child, tuple[str, int], Callable[[], int]]]:
-    """A balancer before servers that answer: its process, its address, and what it has forwarded."""
+def _keys() -> Iterator[tuple[FleetKeys, Path]]:
+    """Keys of a fleet, and the file that has them."""
     with tempfile.TemporaryDirectory(prefix="legato-bench-") as folder:
-        keys = Path(folder, "fleet.keys")
-        keys.touch(mode=0o600)
-        keys.write_bytes(FleetKeys.new().dump())
-        with child("servers", module("legato.bench.balance_servers", str(keys), str(SERVERS))) as servers:
-            listed = [word for address in servers.readline().split() for word in ("--server", address)]
-            words = ["--listen", "127.0.0.1:0", "--threads", "1", "--admin-port", "0", "--log-format", "json"]
-            command = module("legato", "balance", "--keys", str(keys), *words, *listed)
-            with child("legato balance", command) as process:
-                forwarding = _logged(process, "forwarding")["addresses"][0]
-                operators = _logged(process, "operators")["address"]
-                _wait_ready(process)
-                host, _, port = forwarding.rpartition(":")
-                yield process, (host, int(port)), lambda: _forwarded(operators)
+        file = Path(folder, "fleet.keys")
+        file.touch(mode=0o600)
+        keys = FleetKeys.new()
+        file.write_bytes(keys.dump())
+        yield keys, file
+
+
+@contextmanager
+def _servers(keys: Path) -> Iterator[list[str]]:
+    """Servers that answer probes: their tunnels."""
+    with child("servers", module("legato.bench.balance_servers", str(keys), str(SERVERS))) as servers:
+        yield servers.readline().split()
+
+
+@contextmanager
+def _balancer(keys: Path, tunnels: list[str]) -> Iterator[tuple[Child, tuple[str, int], Callable[[], int]]]:
+    """A balancer before servers that answer: its process, its address, and what it has forwarded."""
+    listed = [word for tunnel in tunnels for word in ("--server", tunnel)]
+    words = ["--listen", "127.0.0.1:0", "--threads", "1", "--admin-port", "0", "--log-format", "json"]
+    with child(
+        "legato balance", module("legato", "balance", "--keys", str(keys), *words, *listed)
+    ) as process:
+        forwarding = _logged(process, "forwarding")["addresses"][0]
+        operators = _logged(process, "operators")["address"]
+        _wait_ready(process, len(tunnels))
+        host, _, port = forwarding.rpartition(":")
+        yield process, (host, int(port)), lambda: _forwarded(operators)
 
 
 def _forwarded(operators: str) -> int:
@@ -201,10 +230,10 @@ def _logged(process: Child, event: str) -> dict[str, Any]:
     return _wait_for(process, lambda line: line.get("event") == event)
 
 
-def _wait_ready(process: Child) -> None:
+def _wait_ready(process: Child, count: int) -> None:
     """Wait until every server has answered a probe."""
     deadline = time.monotonic() + START_S
-    while sum(line.get("state") == "ready" for line in _lines(process)) < SERVERS:
+    while sum(line.get("state") == "ready" for line in _lines(process)) < count:
         _pause(process, deadline)
 
 

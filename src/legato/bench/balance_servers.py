@@ -12,7 +12,7 @@ from pathlib import Path
 from legato._native import EncapsulationKeys
 from legato.fleet_keys import FleetKeys
 
-__all__ = ["main"]
+__all__ = ["answer_to_probe", "main"]
 
 RESERVED = bytes.fromhex("1a2a3a4a")
 
@@ -40,12 +40,19 @@ def _serve(server: socket.socket, keys: EncapsulationKeys) -> None:
         while True:
             datagram, balancer = server.recvfrom(2048)
             _, client, packet = keys.open(datagram)
-            if packet[1:5] == RESERVED:
-                theirs, ours = packet[6:14], packet[15:23]
-                answer = b"\x80" + bytes(4) + b"\x08" + ours + b"\x08" + theirs + b"\x00\x00\x00\x01"
+            answer = answer_to_probe(packet)
+            if answer is not None:
                 server.sendto(keys.reply(client, answer), balancer)
     except (BlockingIOError, ValueError):
         return
+
+
+def answer_to_probe(packet: bytes) -> bytes | None:
+    """What a server of QUIC says to a probe (RFC 9000 §6); None for any other packet."""
+    if packet[1:5] != RESERVED:
+        return None
+    theirs, ours = packet[6:14], packet[15:23]
+    return b"\x80" + bytes(4) + b"\x08" + ours + b"\x08" + theirs + b"\x00\x00\x00\x01"
 
 
 if __name__ == "__main__":
