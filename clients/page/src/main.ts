@@ -7,7 +7,7 @@ import { Conversation } from "./conversation.ts";
 import { History } from "./history.ts";
 import { enterKey, forgetKey, keyForCall } from "./key.ts";
 import { NetworkSwitch } from "./network.ts";
-import { CONDITIONS, problem, type Problem } from "./problems.ts";
+import { compromises, CONDITIONS, problem, type Problem } from "./problems.ts";
 import { find, Settings } from "./settings.ts";
 import { Timeline } from "./timeline.ts";
 import { Transcript } from "./transcript.ts";
@@ -62,8 +62,11 @@ class Page implements CallView {
     find<HTMLButtonElement>("hold").disabled = !live;
     find("hold").setAttribute("aria-pressed", String(this.network.held));
     find("hold").textContent = this.network.held ? "Resume network" : "Pause network";
-    const mute = this.trouble?.code.startsWith("microphone") || this.trouble?.code === "no-microphone";
-    find("typing").hidden = !(live && mute && !this.call!.microphoneActive);
+    const speechless = this.trouble?.code.startsWith("microphone") || this.trouble?.code === "no-microphone";
+    if (speechless && this.call?.microphoneActive) this.trouble = null;
+    // Whoever has begun to type may go on, whatever becomes of the notice.
+    if (speechless && live) find("typing").hidden = false;
+    if (!live || this.call?.microphoneActive) find("typing").hidden = true;
     find("intro").hidden = this.conversation.turns.length > 0;
     this.notice(state);
   }
@@ -74,11 +77,10 @@ class Page implements CallView {
   }
 
   statistics({ transport, rttMs, webtransportLost, bufferedMs, inputCodec }: Statistics): void {
-    const fact = find("fact-transport");
-    fact.textContent = transport ? NAMES[transport] : "–";
-    fact.title = [webtransportLost ? `no WebTransport: ${webtransportLost}` : "", inputCodec === "pcm16" ? "samples are sent as they are" : ""]
-      .filter(Boolean)
-      .join("; ");
+    find("fact-transport").textContent = transport ? NAMES[transport] : "–";
+    const why = compromises(transport, this.forced, webtransportLost, inputCodec);
+    find("why").textContent = why;
+    find("why").hidden = !why;
     find("fact-rtt").textContent = rttMs === null ? "–" : `${rttMs < 10 ? rttMs.toFixed(1) : Math.round(rttMs)} ms`;
     const loss = this.history.loss(performance.now());
     find("fact-loss").textContent = loss === null ? "–" : `${Math.round(loss * 100)} %`;
@@ -124,6 +126,10 @@ class Page implements CallView {
       choice.addEventListener("change", () => void this.again());
     }
     find("notice-action").addEventListener("click", () => this.act());
+    find("notice-close").addEventListener("click", () => {
+      this.trouble = null;
+      this.changed();
+    });
     find("key-form").addEventListener("submit", (event) => {
       event.preventDefault();
       const field = find<HTMLInputElement>("key");
@@ -157,11 +163,10 @@ class Page implements CallView {
     this.conversation = new Conversation();
     this.history.restart();
     this.transcript.clear();
-    const transport = document.querySelector<HTMLInputElement>('input[name="transport"]:checked')?.value;
     const options = {
       ...{ token: keyForCall, threads: this.network.threads, bargeIn: this.settings.bargeIn, client: "legato page" },
       output: { rate: OUTPUT_RATE },
-      transport: transport === "websocket" ? ("websocket" as const) : ("auto" as const),
+      transport: this.forced ? ("websocket" as const) : ("auto" as const),
     };
     try {
       this.call = new PageCall(options, this.conversation, this.history, this, () => this.network.held);
@@ -173,6 +178,11 @@ class Page implements CallView {
     this.wakeLock = navigator.wakeLock?.request("screen") ?? null;
     this.wakeLock?.catch(() => {});
     this.changed();
+  }
+
+  /** Whether the person wants no UDP. */
+  private get forced(): boolean {
+    return document.querySelector<HTMLInputElement>('input[name="transport"]:checked')?.value === "websocket";
   }
 
   /** The same in a new call; a choice of transport is one for a whole call. */
@@ -224,6 +234,8 @@ class Page implements CallView {
     // Said again, it would be read out again.
     if (title.textContent !== shown.title) title.textContent = shown.title;
     if (help.textContent !== shown.help) help.textContent = shown.help;
+    // A condition goes by itself.
+    find("notice-close").hidden = this.trouble === null;
     const asks = shown.action?.does === "key";
     if (!asks) find("key-form").hidden = true;
     const action = find<HTMLButtonElement>("notice-action");

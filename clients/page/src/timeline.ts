@@ -266,7 +266,9 @@ export class Timeline {
     // Loudness as ears have it: a whisper is to be seen beside a shout.
     const tall = Math.max(2, Math.min(1, Math.sqrt(level)) * (height - 12));
     this.context.beginPath();
-    this.context.roundRect(left, middle - tall / 2, width, tall, width / 2);
+    // Older browsers draw no round corners.
+    if (this.context.roundRect) this.context.roundRect(left, middle - tall / 2, width, tall, width / 2);
+    else this.context.rect(left, middle - tall / 2, width, tall);
     this.context.fill();
   }
 

@@ -132,7 +132,7 @@ async function callWithoutUdp() {
     await until(page, () => document.querySelector("#fact-transport").textContent !== "–");
     seen.withoutUdp = {
         transport: await text(page, "#fact-transport"),
-        why: await page.$eval("#fact-transport", (fact) => fact.title),
+        why: await text(page, "#why"),
         readyMs: Math.round(await page.evaluate(() => window.liveAt - window.clickedAt)),
     };
     await page.close();
