@@ -16,6 +16,8 @@ import { fromBase64, toBase64 } from "./base64.ts";
 
 /** What programs send is at this rate, as OpenAI's default format says. */
 const RATE = 24_000;
+/** Of how many replies it is remembered whose they are. */
+const REPLIES_KEPT = 64;
 const CONNECTING = 0;
 const OPEN = 1;
 const CLOSING = 2;
@@ -58,7 +60,10 @@ export class RealtimeSocket extends EventTarget {
   ) {
     super();
     call.on("event", (event) => this.tell(event));
-    call.on("reply", ({ generation, itemId, responseId }) => this.replies.set(generation, { itemId, responseId }));
+    call.on("reply", ({ generation, itemId, responseId }) => {
+      this.replies.set(generation, { itemId, responseId });
+      if (this.replies.size > REPLIES_KEPT) this.replies.delete(Math.min(...this.replies.keys()));
+    });
     call.on("audio", ({ generation, pcm }) => this.tellAudio(generation, pcm));
     call.on("playback", (position) => {
       this.position = position;
@@ -148,7 +153,7 @@ export class RealtimeSocket extends EventTarget {
 
   private cut(): void {
     const { position, truncation } = this;
-    if (!truncation || !position || position.itemId !== truncation["item_id"]) return;
+    if (this.readyState > OPEN || !truncation || !position || position.itemId !== truncation["item_id"]) return;
     if (position.state !== "stopped" && position.state !== "done") return;
     this.truncation = null;
     this.lastCut = position.itemId;
