@@ -145,6 +145,7 @@ class TestServe:
             port = re.search(r"https://localhost:(\d+)", text)
             assert port is not None
             assert "echo" in text
+            assert re.search(rf"its page\s+https://localhost:{port[1]}/", text)
             assert re.search(r"sha-256\s+[0-9a-f]{64}", text)
             assert f"legato talk --url https://localhost:{port[1]}" in text
         finally:
