@@ -32,7 +32,7 @@ def test_every_client_has_an_address_of_its_own() -> None:
 
 
 def test_without_nginx_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(balance, "PROGRAMS", "")
     with pytest.raises(balance.BenchError, match="apt-get install nginx"):
         balance.balance()
 
