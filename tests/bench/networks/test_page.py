@@ -39,6 +39,12 @@ def test_word_errors_are_held_against_the_clean_network() -> None:
     assert verdict(cells, "beyond clean").within
 
 
+def test_word_errors_that_are_not_known_keep_no_promise() -> None:
+    unknown = measured(BURST, word_errors_percent=None, word_errors_on_time_percent=None)
+    assert not verdict([measured(CLEAN), unknown], "beyond clean").within
+    assert written(unknown)[3:5] == ["?", "?"]
+
+
 def test_the_end_of_an_utterance_has_one_and_a_half_round_trips() -> None:
     late = verdict([measured(BURST, end_delay_ms={"p95": 151.0})], "p95")
     assert (late.limit, late.within) == (150, False)

@@ -6,8 +6,10 @@ import pytest
 from tests.bench.networks.test_measures import BEGUN, CLEAN, call, cell
 
 from legato.audio.wav import write_wav
-from legato.bench.networks.recognition import heard_of, word_errors
+from legato.bench.networks import recognition
+from legato.bench.networks.recognition import Hearing, Words, heard_of, recognise, word_errors
 from legato.bench.networks.track import BLOCK, RATE, Sentence, Track, compose
+from legato.core.errors import AgentError
 
 SPOKEN = [("one two", b"\x01\x00" * RATE), ("three", b"\x02\x00" * (RATE // 2))]
 
@@ -52,3 +54,38 @@ def test_what_comes_late_is_not_heard_in_time(tmp_path: Path) -> None:
     assert heard.on_time == heard.whole[: 2 * 30 * BLOCK]
     (missing,) = heard_of(CLEAN, cell(CLEAN, seen), {**seen, "name": "nobody"}, track, tmp_path)
     assert (missing.whole, missing.on_time) == (b"", b"")
+
+
+class Stage:
+    """A recogniser that fails so many times, and then understands two words."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.asked = 0
+
+    def open(self) -> "Stage":
+        return self
+
+    async def feed(self, pcm: bytes) -> None:
+        self.asked += 1
+        if self.asked <= self.failures:
+            raise AgentError("the recogniser has stopped", retryable=True)
+
+    async def finish(self) -> str:
+        return "one three"
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+
+@pytest.mark.parametrize(
+    ("failures", "words"),
+    [(0, Words(2, 50.0, 100.0)), (2, Words(2, 50.0, 100.0)), (9, Words(2, None, 100.0))],
+)
+async def test_a_recogniser_that_fails_is_asked_again_and_then_left_out(
+    failures: int, words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognition.stt_pocketsphinx, "build", lambda settings: Stage(failures))
+    shares: list[float] = []
+    assert await recognise([[Hearing("one two", b"sound", b"")]], shares.append) == [words]
+    assert shares == [0.5, 1.0]

@@ -8,23 +8,27 @@ for a server that answers at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages import stt_pocketsphinx
+from legato.agents.stages.base import SpeechToText
 from legato.audio.wav import read_wav
 from legato.bench.networks.cases import Case
 from legato.bench.networks.measures import GRACE_MS, Call, Cell, arrived_by
 from legato.bench.networks.track import RATE, Sentence, Track
+from legato.core.errors import AgentError
 
 __all__ = ["Hearing", "Words", "heard_of", "recognise", "word_errors"]
 
 AROUND = RATE // 5
 """Samples of silence that are heard before and after a sentence."""
 AT_ONCE = 2
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,9 @@ class Words:
     """Word errors of a cell, as shares of the words said."""
 
     words: int
-    whole_percent: float
-    on_time_percent: float
+    whole_percent: float | None
+    on_time_percent: float | None
+    """None if the recogniser failed, as on a machine on which it gets no time."""
 
 
 def word_errors(said: str, understood: str) -> int:
@@ -81,15 +86,10 @@ async def recognise(hearings: Sequence[Sequence[Hearing]], progress: Callable[[f
     sounds = {sound for cell in hearings for hearing in cell for sound in (hearing.whole, hearing.on_time)}
     settings = AssistantSettings.model_validate({"stt_recognisers": AT_ONCE})
     stage = stt_pocketsphinx.build(settings)
-    understood: dict[bytes, str] = {}
+    understood: dict[bytes, str | None] = {}
 
     async def understand(sound: bytes) -> None:
-        recogniser = stage.open()
-        try:
-            await recogniser.feed(sound)
-            understood[_key(sound)] = await recogniser.finish() if sound else ""
-        finally:
-            await recogniser.close()
+        understood[_key(sound)] = await _understood(stage, sound) if sound else ""
         progress(len(understood) / len(sounds))
 
     try:
@@ -101,13 +101,33 @@ async def recognise(hearings: Sequence[Sequence[Hearing]], progress: Callable[[f
     return [_count(cell, understood) for cell in hearings]
 
 
+async def _understood(stage: SpeechToText, sound: bytes) -> str | None:
+    for _ in range(TRIES):
+        recogniser = stage.open()
+        with contextlib.suppress(AgentError):
+            try:
+                await recogniser.feed(sound)
+                return await recogniser.finish()
+            finally:
+                await recogniser.close()
+    return None
+
+
 def _key(sound: bytes) -> bytes:
     return hashlib.sha256(sound).digest()
 
 
-def _count(cell: Sequence[Hearing], understood: dict[bytes, str]) -> Words:
+def _count(cell: Sequence[Hearing], understood: Mapping[bytes, str | None]) -> Words:
     words = sum(len(hearing.text.split()) for hearing in cell)
-    whole = sum(word_errors(hearing.text, understood[_key(hearing.whole)]) for hearing in cell)
-    on_time = sum(word_errors(hearing.text, understood[_key(hearing.on_time)]) for hearing in cell)
-    share = 100 / max(1, words)
-    return Words(words, round(whole * share, 2), round(on_time * share, 2))
+    whole = [(hearing.text, understood[_key(hearing.whole)]) for hearing in cell]
+    on_time = [(hearing.text, understood[_key(hearing.on_time)]) for hearing in cell]
+    return Words(words, _share(whole, words), _share(on_time, words))
+
+
+def _share(pairs: Sequence[tuple[str, str | None]], words: int) -> float | None:
+    errors = 0
+    for said, heard in pairs:
+        if heard is None:
+            return None
+        errors += word_errors(said, heard)
+    return round(100 * errors / max(1, words), 2)

@@ -42,8 +42,8 @@ def written(cell: Mapping[str, Any]) -> list[str]:
         str(cell["samples_lost"]),
         _ms(late.get("p50")),
         _ms(late.get("p95")),
-        f"{cell['word_errors_percent']:.1f}",
-        f"{cell['word_errors_on_time_percent']:.1f}",
+        _percent(cell["word_errors_percent"]),
+        _percent(cell["word_errors_on_time_percent"]),
         _ms(cell["reply_silence_ms"]),
         ", ".join(_ms(value) for value in recoveries) if recoveries else "",
         str(cell["resumed"]) if cell["resumed"] else "",
@@ -59,3 +59,7 @@ def _slower(up: float | None, down: float | None) -> float | None:
 
 def _ms(value: float | None) -> str:
     return "never" if value is None else f"{max(value, 0):.0f}"
+
+
+def _percent(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1f}"

@@ -94,17 +94,21 @@ def _bursts(
         )
     ]
     if clean is not None:
-        share = "word_errors_percent"
         figures.append(
             Figure(
                 name="the same: word errors beyond clean",
-                value=round(cell[share] - clean[share], 2),
+                value=_known(_beyond(cell, clean)),
                 unit="points",
                 limit=WORD_POINTS,
-                baseline=round(rival[share] - clean[share], 2) if rival else None,
+                baseline=_known(_beyond(rival, clean)) if rival else None,
             )
         )
     return figures
+
+
+def _beyond(cell: Mapping[str, Any], clean: Mapping[str, Any]) -> float | None:
+    own, least = cell["word_errors_percent"], clean["word_errors_percent"]
+    return None if own is None or least is None else round(own - least, 2)
 
 
 def _address(cell: Mapping[str, Any], rival: Mapping[str, Any] | None) -> list[Figure]:
