@@ -139,6 +139,7 @@ describe("a failure", () => {
     ["peer", 5, "unauthorized"],
     ["peer", 8, "overloaded"],
     ["peer", 9, "server"],
+    ["peer", 11, "lost"],
     ["peer", 4711, "server"],
     ["local", 9, "unsupported-browser"],
   ] as const)("of %s with code %d is %s", (by, code, expected) => {

@@ -294,8 +294,8 @@ export class Call implements LineOwner {
   }
 
   private sessionEnded(by: Party, code: number, reason: string): void {
-    const gone = by === "transport" || code === SessionCode.REPLACED;
-    const failure = gone && this.line.welcome ? lossOf(reason, this.line.welcome, this.unsentMs) : failureOf(by, code, reason);
+    const { welcome } = this.line;
+    const failure = by === "transport" && welcome ? lossOf(reason, welcome, this.unsentMs) : failureOf(by, code, reason);
     if (failure) this.fail(failure.code, failure.message, true);
     this.end(by, code, reason);
   }

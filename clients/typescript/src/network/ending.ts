@@ -20,6 +20,7 @@ const BY_CODE: Readonly<Record<number, VoiceErrorCode>> = {
   [SessionCode.LIMIT_EXCEEDED]: "protocol",
   [SessionCode.HELLO_TIMEOUT]: "unreachable",
   [SessionCode.OVERLOADED]: "overloaded",
+  [SessionCode.REPLACED]: "lost",
 };
 
 const WORDS: Readonly<Partial<Record<VoiceErrorCode, string>>> = {
