@@ -107,6 +107,8 @@ class Page implements CallView {
     this.network.hold(false);
     void this.wakeLock?.then((lock) => lock.release()).catch(() => {});
     this.wakeLock = null;
+    for (const name of ["transport", "rtt", "loss", "buffered"]) find(`fact-${name}`).textContent = "–";
+    find("why").hidden = true;
     this.history.network(performance.now(), "none", null, 0, 0);
     this.spoken();
     this.changed();

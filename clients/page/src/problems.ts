@@ -60,7 +60,7 @@ export const PROBLEMS: Readonly<Record<VoiceErrorCode, Problem>> = {
   },
   unauthorized: {
     title: "A key is needed",
-    help: "Ask whoever runs this server for one. If that is you: legato api-key development",
+    help: "Ask whoever runs this server for one. If that is you, run “legato api-key development”.",
     action: { label: "Enter a key", does: "key" },
   },
   overloaded: { title: "The server is busy", help: "It takes no more calls at the moment. Try again in a minute.", action: again },
