@@ -70,7 +70,7 @@ const SCENES = {
         const transport = [];
         const welcome = [];
         const serverCertificateHashes = [{ algorithm: "sha-256", value: digest(certificateHash) }];
-        for (let round = 0; round < 6; round += 1) {
+        for (let round = 0; round < 9; round += 1) {
             let began = performance.now();
             const session = new WebTransport(slow, { serverCertificateHashes });
             await within(session.ready, "session");
@@ -202,7 +202,7 @@ const SCENES = {
         const call = await story(given);
         const level = async (echoCancellation) => {
             const audio = { echoCancellation, noiseSuppression: false, autoGainControl: false };
-            const stream = await navigator.mediaDevices.getUserMedia({ audio });
+            const stream = await within(navigator.mediaDevices.getUserMedia({ audio }), "microphone");
             const context = new AudioContext();
             const analyser = context.createAnalyser();
             analyser.fftSize = 2_048;
