@@ -253,7 +253,7 @@ class CarriedCalls(RuleBasedStateMachine):
 
 
 TestCarriedCalls = CarriedCalls.TestCase
-TestCarriedCalls.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCarriedCalls.settings = settings(stateful_step_count=40)
 
 
 # What the machine does not come to

@@ -3,7 +3,7 @@
 from itertools import accumulate, pairwise
 
 import hypothesis.strategies as st
-from hypothesis import given, settings
+from hypothesis import given
 from tests.core.link import PCM, connected, of_type, pcm
 
 from legato.core import Playback, SessionState
@@ -20,7 +20,6 @@ RESUMABLE = {"resume_ticket": "t1", "resume_ttl_ms": 60_000}
     reports=st.lists(st.booleans(), min_size=8, max_size=8),
     flight=st.integers(0, 2_000),
 )
-@settings(max_examples=100, deadline=None)
 def test_a_flushed_answer_counts_to_the_sentence_that_was_heard(
     lengths: list[int], sent_whole: int, steps: list[int], reports: list[bool], flight: int
 ) -> None:
@@ -79,7 +78,6 @@ def test_a_flushed_answer_counts_to_the_sentence_that_was_heard(
         max_size=20,
     )
 )
-@settings(max_examples=50, deadline=None)
 def test_no_lie_of_a_player_is_heard(lies: list[tuple[int, int, int, str]]) -> None:
     link = connected(**RESUMABLE)
     for index in range(3):
@@ -109,7 +107,6 @@ def test_no_lie_of_a_player_is_heard(lies: list[tuple[int, int, int, str]]) -> N
         st.tuples(st.integers(-(1 << 40), 1 << 40), st.integers(1, 500), st.booleans()), max_size=20
     )
 )
-@settings(max_examples=50, deadline=None)
 def test_clocks_that_jump_lose_nothing(jumps: list[tuple[int, int, bool]]) -> None:
     """Both sides' clocks, forwards and backwards, in the middle of a call and of a reply."""
     link = connected(**RESUMABLE)
