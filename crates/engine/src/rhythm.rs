@@ -5,12 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-/// The shortest time from one round to the next, by the packets and commands of the last window; below the first line each
-/// is handled as it comes. All of it is far below what an ear or a retransmission timer notices.
-const ROUNDS: [(usize, Duration); 2] = [
-    (20, Duration::from_millis(1)),
-    (80, Duration::from_millis(2)),
-];
+/// The shortest time from one round to the next under load: far below what an ear or a retransmission timer notices.
+const SPACING: Duration = Duration::from_millis(1);
+/// Packets and commands within a window from which on it applies; with fewer each is handled as it comes.
+const LOAD: usize = 20;
 /// How long the load is counted before it decides about the next such time.
 const WINDOW: Duration = Duration::from_millis(10);
 /// Bytes received in one round from which on the next one follows at once: a transfer, which the socket's buffer could
@@ -53,8 +51,11 @@ impl Rhythm {
         self.round = now;
         self.received = 0;
         if now.saturating_duration_since(self.window) >= WINDOW {
-            let reached = ROUNDS.iter().rev().find(|(load, _)| self.work >= *load);
-            self.spacing = reached.map_or(Duration::ZERO, |&(_, spacing)| spacing);
+            self.spacing = if self.work >= LOAD {
+                SPACING
+            } else {
+                Duration::ZERO
+            };
             self.work = 0;
             self.window = now;
         }
@@ -91,9 +92,7 @@ mod tests {
             (0, Duration::ZERO),
             (19, Duration::ZERO),
             (20, MS),
-            (79, MS),
-            (80, 2 * MS),
-            (10_000, 2 * MS),
+            (10_000, MS),
         ] {
             assert_eq!(after(work, start).pause(start + WINDOW), pause, "{work}");
         }
