@@ -4,6 +4,7 @@ Figures depend on the machine, so only what must hold anywhere is looked at.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def test_load_loses_no_frame() -> None:
         assert run["frames_lost"] == run["frames_out_of_order"] == 0
         assert run["server_cpu_us_per_frame"] > 0
         assert 0 < run["echo_delay_ms"]["p50"] <= run["echo_delay_ms"]["p99"]
+        assert run["core_kept_awake"] is (len(os.sched_getaffinity(0)) > 1)
     assert report["within_limits"]
 
 

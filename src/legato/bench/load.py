@@ -2,7 +2,8 @@
 
 Owns the question and its arithmetic. The server is `legato serve --agent echo` with its usual settings; the
 calls come from a second process with one UDP socket each; the baseline server is measured right after, in
-the same way. Server and callers have cores of their own, so that a figure is about one core and repeats.
+the same way. Server and callers have cores of their own, so that a figure is about one core and repeats; the
+server's is kept from halting.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from legato.bench.awake import kept_awake
 from legato.bench.figures import Figure, Report
 from legato.bench.processes import (
     BenchError,
@@ -42,6 +44,7 @@ class Run:
     seconds: float
     sessions: int
     seen: dict[str, Any]
+    core_kept_awake: bool = False
 
     @property
     def cpu_us_per_frame(self) -> float:
@@ -67,6 +70,7 @@ class Run:
             "server_cpu_us_per_frame": self.cpu_us_per_frame,
             "server_cpu_us_per_frame_by_thread": self.by_thread,
             "server_cores": round(self.cpu_us / self.seconds / 1e6, 3),
+            "core_kept_awake": self.core_kept_awake,
             "memory_kb_per_call": self.memory_kb_per_call,
             **self.seen,
         }
@@ -87,13 +91,14 @@ def _measure(kind: str, identity: Identity, sessions: int, seconds: float) -> Ru
     else:
         files = (str(identity.certificate), str(identity.key))
         command = module("legato.bench.websocket_server", str(port), *files)
-    with child(f"the {kind} server", command, cores=divided_cores()[0]) as server:
+    cores = divided_cores()[0]
+    with child(f"the {kind} server", command, cores=cores) as server, kept_awake(cores) as awake:
         wait_for_port(server, port)
         # One call before the count, so that what is loaded on first use is not charged to the calls.
         generate(kind, server, port, identity, 1, 0.2)
         memory_before = server.memory_bytes()
         cpu, threads, memory, seen = generate(kind, server, port, identity, sessions, seconds)
-    return Run(cpu, threads, memory_before, memory, seconds, sessions, seen)
+    return Run(cpu, threads, memory_before, memory, seconds, sessions, seen, awake)
 
 
 def generate(
@@ -174,6 +179,7 @@ def _report(ours: Run, theirs: Run | None, sessions: int, seconds: float) -> Rep
     late = ours.seen["generator_late_ms"].get("p99", 0)
     notes = [
         f"{ours.seen['frames_sent']} frames; the server has one core, its callers the others",
+        *(["the server's core was kept from halting, for the baseline too"] if ours.core_kept_awake else []),
         "baseline: websockets, uvloop and TLS, no compression",
         f"the generator was {late:.1f} ms late at p99; this is within the echo delay",
     ]
