@@ -1,7 +1,7 @@
 """A core that never halts: a process beside a server under measurement that runs when nothing else wants to.
 
 Owns one loop of the lowest class of the scheduler, which gives way to everything at once. It must not know
-what is measured. Why: docs/decisions/0020-cores-kept-awake.md.
+what is measured. Why: docs/decisions/0023-cores-kept-awake.md.
 
 Runs as a process: `python -m legato.bench.awake`, until it is ended or its parent is gone.
 """
