@@ -111,8 +111,9 @@ class DownlinkSender:
         if progress.started_us is None:
             self.ledger.first_sent(progress, now)
         if len(payload) <= self._room:
-            self._emit(Send(reply.key, downlink_record(progress.sent, payload), False))
-            progress.sent += samples
+            sent = progress.sent
+            self._emit(Send(reply.key, downlink_record(sent, payload), False))
+            progress.sent = sent + samples
             if self.keeps:
                 self._keep(reply, samples, payload)
             return True
