@@ -5,12 +5,14 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.server.calls import INPUT, PCM, SECOND, Held, dial, speech
+from tests.server.calls import INPUT, PCM, SECOND, Held, dial, hello, speech
 
 from legato.agents.base import Speech
 from legato.agents.stages.base import TextToSpeechCapabilities
 from legato.core.audio import AudioFrame, AudioGap
 from legato.core.errors import AgentError, LocalProtocolError
+from legato.core.events import Flushed, GapReported, ReplyAudio
+from legato.server.call import ServerCall
 
 
 class Voice:
@@ -216,6 +218,23 @@ async def test_encoded_audio_passes_untouched() -> None:
     assert caller.play(40) == b"\1\2" * 480 + b"\3\4" * 480
     await utterance.finished
     assert utterance.text == ""
+
+
+async def test_what_the_caller_says_can_be_said_back() -> None:
+    agent = Held()
+    caller, _ = await dial(agent, hello(input=PCM))
+    call = await agent.call
+    assert isinstance(call, ServerCall)
+    utterance = call.say(call.audio)
+    caller.speak(b"\1\2" * 480)
+    await caller.until(lambda: any(isinstance(event, ReplyAudio) for event in caller.events))
+    call.hear_gap(GapReported(AudioGap(480, 960)))
+    caller.speak(b"\3\4" * 480)
+    await caller.until(lambda: sum(isinstance(event, ReplyAudio) for event in caller.events) == 2)
+    assert caller.play(40) == b"\1\2" * 480 + b"\3\4" * 480
+    utterance.cancel()
+    await caller.until(lambda: any(isinstance(event, Flushed) for event in caller.events))
+    await utterance.finished
 
 
 async def test_content_that_breaks_off_is_reported_and_what_was_made_is_heard() -> None:

@@ -107,6 +107,8 @@ class ServerCall:
 
     def say(self, content: Content) -> Utterance:
         """Say `content` after everything said before it."""
+        if content is self._audio:
+            return self.speaker.pass_on(self._audio)
         return self.speaker.say(content, self.voice)
 
     def respond(self, response: Response, content: ResponseContent) -> Utterance:

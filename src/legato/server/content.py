@@ -33,8 +33,9 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     text: str = ""
 
 
-Part: TypeAlias = Piece | AudioFrame | str | ToolCall | Outcome
-"""A piece of a response: sound, sound as it is, text to be read, (part of) a call of a tool, how it ended."""
+Part: TypeAlias = Piece | AudioFrame | AudioGap | str | ToolCall | Outcome
+"""A piece of a response: sound; sound as it is, or what is missing of it; text to be read; (part of) a call
+of a tool; how it ended."""
 
 
 async def pieces(

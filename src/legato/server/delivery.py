@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 
 from legato.agents.base import Outcome, ToolCall
-from legato.core.audio import AudioFrame
+from legato.core.audio import AudioFrame, AudioGap
 from legato.core.dialects.realtime.response import Failure, Response
 from legato.core.errors import AgentError
 from legato.server.content import Part, Piece
@@ -52,7 +52,7 @@ class Delivery:
         self._writing = False
         self._sounding = False
 
-    async def run(self, source: AsyncGenerator[Part, None]) -> None:
+    async def run(self, source: AsyncIterator[Part]) -> None:
         """Send everything that `source` gives. Raises only `asyncio.CancelledError`, when it is stopped."""
         utterance = self._utterance
         stopped = False
@@ -75,11 +75,12 @@ class Delivery:
             utterance.making = False
             if utterance.error is not None:
                 utterance.note_interrupted()
-            with contextlib.suppress(Exception):
-                await source.aclose()
+            if isinstance(source, AsyncGenerator):
+                with contextlib.suppress(Exception):
+                    await source.aclose()
             self._finish(stopped)
 
-    async def _send(self, source: AsyncGenerator[Part, None]) -> None:
+    async def _send(self, source: AsyncIterator[Part]) -> None:
         line, playing, spoken = self._line, self._playing, self._utterance.spoken
         clock = line.clock
         generation: int | None = None
@@ -90,7 +91,8 @@ class Delivery:
             elif isinstance(part, Piece):
                 text = part.text
             else:
-                self._announce(part)
+                if not isinstance(part, AudioGap):  # nothing sounds where something was lost
+                    self._announce(part)
                 continue
             samples = part.samples
             if generation is None:

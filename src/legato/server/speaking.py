@@ -10,14 +10,14 @@ made while the one before is still playing. Responses out of band wait for nobod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import structlog
 
 from legato.agents.base import Content, ResponseContent
 from legato.agents.stages.base import TextToSpeech
-from legato.core.audio import AudioFormat
+from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.dialects.realtime.dialogue_events import ResponseCancelled, Truncated
 from legato.core.dialects.realtime.response import Response
 from legato.core.errors import AgentError
@@ -45,7 +45,7 @@ class _Saying:
     """An utterance that is to be made, or is being made by `task`."""
 
     utterance: SpokenUtterance
-    source: AsyncGenerator[Part, None]
+    source: AsyncIterator[Part]
     task: asyncio.Task[None] | None = None
 
 
@@ -90,6 +90,10 @@ class Speaker:
         if isinstance(content, str) and voice is None:
             raise AgentError("the call has no voice: set call.voice to a TextToSpeech before saying text")
         return self._queue(pieces(content, self.form, voice), None)
+
+    def pass_on(self, sound: AsyncIterator[AudioFrame | AudioGap]) -> SpokenUtterance:
+        """Queue what is sound already, and needs no making."""
+        return self._queue(sound, None)
 
     def respond(self, response: Response, content: ResponseContent) -> SpokenUtterance:
         """Give a response its content; see `agents.base.Call.respond`."""
@@ -183,7 +187,7 @@ class Speaker:
         self._waiting.clear()
         self._playing.end()
 
-    def _queue(self, source: AsyncGenerator[Part, None], response: Response | None) -> SpokenUtterance:
+    def _queue(self, source: AsyncIterator[Part], response: Response | None) -> SpokenUtterance:
         utterance = SpokenUtterance(self._new_id("item"), self.form.rate, self._cancel)
         utterance.response = response
         saying = _Saying(utterance, source)
