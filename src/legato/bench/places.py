@@ -30,7 +30,7 @@ Wire = Literal["tun", "veth"]
 """What connects a place to the link; by default TUN where /dev/net/tun may be opened, else a veth pair."""
 
 STOP_TIMEOUT_S = 10.0
-LISTEN_TIMEOUT_S = 20.0
+LISTEN_TIMEOUT_S = 60.0
 MISUSED = 2
 UNAVAILABLE = 69
 """Exit codes of `legato-netem`: a wrong network or flag, and a machine or user that may not do it."""

@@ -44,8 +44,8 @@ INTERRUPT_AFTER_S = 1.5
 """How much of the last reply is heard before it is interrupted."""
 QUIET_S = 0.6
 """How long is listened for stale sound after an interruption."""
-PATIENCE_S = 45.0
-CONNECT_S = 20.0
+PATIENCE_S = 90.0
+CONNECT_S = 60.0
 STAGGER_S = 0.037
 """Between the calls' clocks, so that their frames do not leave together."""
 
