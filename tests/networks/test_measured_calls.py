@@ -12,7 +12,7 @@ from legato.bench.networks.run import references
 from legato.bench.networks.track import RATE, Track
 from legato.bench.places import LinkUnavailableError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def test_a_call_keeps_every_sample_when_its_address_changes(tmp_path: Path) -> None:
