@@ -38,7 +38,8 @@ def call(case: Case, count: int = 100, **changes: Any) -> dict[str, Any]:
     return {
         "name": "call-0",
         "failed": "",
-        "started_us": BEGUN - 100_000,
+        "dialled_us": BEGUN - 100_000,
+        "started_us": BEGUN,
         "captured": count * FRAME,
         "replies": [reply, interrupted],
         "ticks": [[BEGUN + at, BEGUN + at + 1000 * case.delay_ms(0)] for at in range(0, 2_000_000, 40_000)],

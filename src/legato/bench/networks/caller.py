@@ -106,25 +106,28 @@ class Caller:
         self._late_us: list[int] = []
         self._heard_out = False
         self._done = asyncio.Event()
-        self._started_us = _now_us()
-        self._connected_us = 0
+        self._dialled_us = self._started_us = _now_us()
         self._session: RealtimeSession = connect(url, settings, VirtualSpeaker(self._played))
         self._session.send({"type": FOR_NAME, "name": self.name})
-        self._tasks = [asyncio.create_task(work()) for work in (self._speak, self._read)]
+        # Said before there is a connection, to see when it arrives.
+        self._session.send_audio(track.pcm[: 2 * BLOCK], self._dialled_us)
+        self._tasks = [asyncio.create_task(self._read())]
 
     async def ready(self) -> None:
         """Wait until the call is up."""
         await self._session.ready()
-        self._connected_us = _now_us()
 
     async def converse(self) -> dict[str, Any]:
         """Hold the conversation; returns the account of it, with "failed" if it came to nothing."""
         failed = ""
+        self._started_us = _now_us()
+        speaking = asyncio.create_task(self._speak())
+        self._tasks.append(speaking)
         try:
             async with asyncio.timeout(len(self._track.pcm) / 2 / RATE + PATIENCE_S):
                 await asyncio.sleep(REPLY_AT_S)
                 self._ask()
-                await self._tasks[0]
+                await speaking
                 await self._until(lambda: self._heard_out)
                 await self._interrupt()
                 self._session.send({"type": OVER, "samples": self._session.captured_samples})
@@ -139,8 +142,8 @@ class Caller:
         return {
             "name": self.name,
             "failed": failed,
+            "dialled_us": self._dialled_us,
             "started_us": self._started_us,
-            "connected_us": self._connected_us,
             "captured": captured,
             "replies": [reply.account() for reply in self._replies],
             "ticks": self._ticks,
@@ -168,9 +171,9 @@ class Caller:
             await asyncio.sleep(BLOCK_MS / 1000)
 
     async def _speak(self) -> None:
-        """Say the whole track; audio is captured from the very beginning, before there is a connection."""
+        """Say the track in real time, behind the block that was said at the very beginning."""
         start = self._started_us
-        for at in range(0, len(self._track.pcm), 2 * BLOCK):
+        for at in range(2 * BLOCK, len(self._track.pcm), 2 * BLOCK):
             captured = start + at // 2 * 1_000_000 // RATE
             due = captured + BLOCK_MS * 1000 - _now_us()
             if due > 0:

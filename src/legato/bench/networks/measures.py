@@ -33,7 +33,8 @@ QUANTILES = 50
 def added_delays(case: Case, begun_us: int, call: Call) -> list[tuple[float, float]]:
     """For each frame heard: the moment in the story when it was whole, and how late it came, in ms."""
     found: list[tuple[float, float]] = []
-    for _, captured, arrived in call["ear"]["frames"] if call["ear"] else ():
+    # The first frame is said before there is a connection.
+    for _, captured, arrived in call["ear"]["frames"][1:] if call["ear"] else ():
         story = (captured - begun_us) / 1000 + FRAME_MS
         found.append((story, (arrived - begun_us) / 1000 - story - case.delay_ms(story)))
     return found
@@ -127,7 +128,7 @@ def _first_audio(call: Call) -> float | None:
     """From the wish to call to the first audio at the agent."""
     if call["ear"] is None or not call["ear"]["frames"]:
         return None
-    return float(call["ear"]["frames"][0][2] - call["started_us"]) / 1000
+    return float(call["ear"]["frames"][0][2] - call["dialled_us"]) / 1000
 
 
 def _replied(calls: Sequence[Call]) -> list[float]:
