@@ -113,6 +113,8 @@ async def test_operators_ask_and_drain_over_http(tmp_path: Path) -> None:
                 assert states == {out: state, shown(servers[1].address): "ready"}
             assert (await http.put("/servers/127.0.0.9:1/drain")).status_code == 404
             assert (await http.put("/servers/nowhere/drain")).status_code == 400
+            page = {"origin": "https://page.example"}
+            assert (await http.put(f"/servers/{out}/drain", headers=page)).status_code == 403
             assert (await http.get(f"/servers/{out}/drain")).status_code == 405
             assert (await http.get("/status")).json()["discovery"] == "static"
         await admin.close()

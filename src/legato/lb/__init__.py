@@ -9,4 +9,11 @@ audio: packets are the forwarder's (`legato._native`), which is handed a whole v
 
 Balancers do not talk to each other. Where they stand side by side they agree because they see the same
 servers, and because everything that decides about packets is a function of what they see.
+
+Connection IDs of QUIC-LB can be made and read from here, too: `QuicLbConfig`, `decode_connection_id`,
+`derived_server_id`.
 """
+
+from legato._native import QuicLbConfig, decode_connection_id, derived_server_id
+
+__all__ = ["QuicLbConfig", "decode_connection_id", "derived_server_id"]

@@ -96,6 +96,9 @@ def _health(balancer: Balancer) -> Response:
 
 def _drain(balancer: Balancer) -> Endpoint:
     async def drain(request: Request) -> Response:
+        if "origin" in request.headers:
+            # A browser says so with every such request, even if a name was bent to this machine.
+            return JSONResponse({"error": "web pages may not drain servers"}, status_code=403)
         try:
             address = parse_address(request.path_params["address"])
         except SettingsError as error:
