@@ -50,6 +50,7 @@ class Fleet:
         self.now = 0
         self.form = form
         self.heard: list[tuple[int, int]] = []
+        self.understood = 0
         self.gaps: list[tuple[int, int]] = []
         self.taken: list[int] = []
         self.said = 0
@@ -103,8 +104,8 @@ class Fleet:
         self.heard.append((start, stop))
 
     def checkpoint(self, behind: int = 0) -> None:
-        """The server says how far it has come, all but the last `behind` pieces of audio."""
-        kept = len(self.heard) - min(behind, len(self.heard))
+        """The server says how far it has come, all but the last `behind` pieces of audio; never less far."""
+        kept = self.understood = max(self.understood, len(self.heard) - behind)
         offset = self.heard[kept - 1][1] if kept else 0
         state = f"state {len(self.checkpoints)}"
         events = self.server.events_taken
@@ -133,6 +134,7 @@ class Fleet:
         if start < carried.uplink_offset:
             # A packet that cannot be cut is heard again whole.
             self.heard = [piece for piece in self.heard if piece[1] <= start]
+        self.understood = len(self.heard)
         self.server.accept(self.terms(carried), self.now)
         self.told.clear()
         self.deliver()
