@@ -18,6 +18,12 @@ const LABEL_EVERY_MS = 5_000;
 /** That of nearly every device: Firefox removes the echo only of what plays at the device's own rate. */
 const OUTPUT_RATE = 48_000;
 
+// Firefox waits for the sound server when it is asked how late a loudspeaker is, on PulseAudio now and then for good, and
+// the page with it. Told nothing, the package takes what most devices need.
+if (typeof AudioContext !== "undefined" && /\bGecko\/\d/.test(navigator.userAgent)) {
+  Object.defineProperty(AudioContext.prototype, "outputLatency", { get: () => 0 });
+}
+
 class Page implements CallView {
   private readonly root = document.documentElement;
   private readonly history = new History();
