@@ -1,7 +1,5 @@
 //! The plane on real sockets of the loopback interface. Servers and clients are sockets of the test, which waits for
 //! each packet, five seconds at most.
-#![cfg(target_os = "linux")]
-
 use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;

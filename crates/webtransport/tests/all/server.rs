@@ -1,10 +1,8 @@
 //! A server against the bytes of browsers and of worse peers.
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
 use legato_webtransport::{error, Config, Connection, Event, Field, Output, Role, Routed};
-use support::*;
 
 #[test]
 fn a_session_from_first_byte_to_last() {
@@ -539,7 +537,7 @@ fn misuse_changes_nothing() {
     assert!(!server.stream_reset(40, 0) && !server.stream_stopped(40, 0));
     feed(&mut server, 4, &[]);
     assert!(outputs(&mut server).is_empty() && events(&mut server).is_empty());
-    let mut server = support::server();
+    let mut server = crate::support::server();
     feed(&mut server, client_uni(0), BROWSER_SETTINGS);
     feed(&mut server, 0, CONNECT);
     let bad = Field::new("Bad", "");

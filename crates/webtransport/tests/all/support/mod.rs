@@ -1,7 +1,5 @@
 //! Literal bytes and short ways to look at a connection, for all tests of this crate.
 
-#![allow(dead_code)] // Each test binary uses its own part.
-
 use bytes::Bytes;
 use legato_webtransport::{Config, Connection, Event, Output, Role, Routed};
 

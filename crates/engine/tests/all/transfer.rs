@@ -1,8 +1,6 @@
 //! Streams and datagrams over a virtual network: order, ends, pressure, priorities.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use legato_engine::Settings;
 
 /// Send from node `from` on a new stream and return the stream's bytes at the other end.

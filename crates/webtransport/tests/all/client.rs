@@ -1,10 +1,8 @@
 //! A client against the bytes of servers.
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
 use legato_webtransport::{error, Event, Field, Output, Request, Routed};
-use support::*;
 
 #[test]
 fn the_request_leaves_right_behind_the_settings() {

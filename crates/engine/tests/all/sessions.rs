@@ -1,8 +1,6 @@
 //! Sessions over a virtual network: opening, refusing, ending, and who is trusted.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use legato_engine::{
     ClosedBy, ConnectTarget, EndpointKeys, EventKind, FailureKind, Inline, Settings,
 };

@@ -1,10 +1,8 @@
 //! Bad networks and bad peers: loss, reordering, duplication, changed addresses, garbage, replay, restarts.
 
-mod common;
-
 use std::collections::HashSet;
 
-use common::*;
+use crate::common::*;
 use legato_engine::{ClosedBy, ConnectionIdLayout, Datagram, EndpointKeys, Inline, Settings};
 
 /// Send both ways through whatever the network does and compare every byte.

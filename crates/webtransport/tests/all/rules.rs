@@ -1,9 +1,7 @@
 //! A server against peers that break the rules of HTTP/3, and against what it has to skip.
 
-mod support;
-
+use crate::support::*;
 use legato_webtransport::{error, Event, Output, Routed};
-use support::*;
 
 /// What is wrong, the stream it comes on, what goes before, the bytes, and the connection error that follows.
 type Case = (&'static str, u64, &'static [u8], &'static [u8], u64);

@@ -1,6 +1,4 @@
 //! A virtual network between inline endpoints: latency, loss, reordering, duplication, address translation, all seeded.
-#![allow(dead_code)] // each test file uses its own part
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 

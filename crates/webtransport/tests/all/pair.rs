@@ -1,15 +1,13 @@
 //! A client and a server talking over links that cut, delay and reorder across streams.
 
-mod support;
-
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::support::*;
 use bytes::Bytes;
 use legato_webtransport::{
     datagram_prefix, error, stream_header, Connection, Event, Field, Output, Routed,
 };
 use proptest::prelude::*;
-use support::*;
 
 /// What one direction of one stream has under way.
 #[derive(Default)]

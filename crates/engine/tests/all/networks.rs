@@ -4,11 +4,9 @@
 //! included. The outcome is a digest over every packet (when, which way, how long, what became of it) and everything that was
 //! delivered (when, where, how much). Keys and certificates are made anew each time, so contents differ but sizes do not.
 
-mod common;
-
 use std::net::{IpAddr, SocketAddr};
 
-use common::{server_address, target, Network as Nodes, SECOND};
+use crate::common::{server_address, target, Network as Nodes, SECOND};
 use legato_engine::{fingerprint, Datagram, EndpointKeys, Identity, Inline, Settings};
 use legato_netem::gateway::{self, Endpoint, Gateway};
 use legato_netem::{Addressing, Direction, Link, Network, Verdict};

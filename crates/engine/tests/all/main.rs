@@ -1,0 +1,7 @@
+//! Tests from outside: calls, streams and sessions over virtual networks. One program, so that it is linked once.
+
+mod common;
+mod networks;
+mod sessions;
+mod transfer;
+mod weather;
