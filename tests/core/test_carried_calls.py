@@ -120,8 +120,7 @@ class Fleet:
 
     def move(self, **changes: Any) -> Welcomed | None:
         """Go on with another server; None if the client has nothing to go on with."""
-        request = self.client.resume_request()
-        assert request is not None
+        request = changes.pop("request", None) or self.client.resume_request()
         if request.checkpoint is None:
             return None
         carried, heard, taken, gaps = self.checkpoints[request.checkpoint]
@@ -321,8 +320,23 @@ def test_a_checkpoint_during_an_attempt_takes_nothing_away() -> None:
     fleet.checkpoint()
     fleet.deliver()
     fleet.die()
-    assert fleet.move(checkpoint=request.checkpoint, uplink_offset=request.uplink_offset) is not None
+    assert fleet.move(request=request) is not None
     assert (fleet.heard[-1][1], fleet.taken, fleet.gaps) == (1_500, [0, 1], [])
+
+
+def test_after_a_move_nothing_is_heard_again_that_was_understood_there() -> None:
+    fleet = a_fleet()
+    fleet.die()
+    fleet.move()
+    fleet.speak(1_000)
+    fleet.client.end_utterance(0)
+    fleet.deliver()
+    fleet.checkpoint()
+    fleet.deliver()
+    fleet.die()
+    welcomed = fleet.move()
+    assert welcomed is not None
+    assert welcomed.welcome.uplink_offset == 2_000
 
 
 def test_what_the_old_server_began_behind_the_hello_is_dropped() -> None:
@@ -416,7 +430,8 @@ def test_a_log_keeps_what_is_needed() -> None:
 
 
 def test_nothing_is_shown_before_there_is_something() -> None:
-    assert CarriedCall().show(EventLog()) is None
+    link = Fleet()
+    assert CarriedCall().show(link.client._uplink, EventLog()) is None
 
 
 # A server that stops

@@ -32,9 +32,13 @@ class CarriedCall:
         uplink.needed_from(needed.uplink_offset)
         uplink.acknowledge(checkpoint.uplink_offset)
 
-    def show(self, log: EventLog) -> str | None:
-        """The one for a hello; None if there is none, or an event behind it had to be given up."""
-        if self._latest is None or log.oldest > self._latest.events:
+    def show(self, uplink: UplinkSender, log: EventLog) -> str | None:
+        """The one for a hello, whose audio begins where this one's does; None if there is none, or an event
+        behind it had to be given up."""
+        latest = self._latest
+        if latest is None or log.oldest > latest.events:
             return None
-        self._shown = self._latest
-        return self._latest.state
+        self._shown = latest
+        log.needed_from(latest.events)
+        uplink.needed_from(latest.uplink_offset)
+        return latest.state

@@ -142,11 +142,11 @@ class ClientSession(ClientReplies):
         if self.welcome is None or self.welcome.resume_ticket is None:
             return None
         return ResumeRequest(
+            checkpoint=self._carried.show(self._uplink, self._log),  # first: the ring begins with it
             ticket=self.welcome.resume_ticket,
             uplink_offset=self._uplink.oldest,
             downlink=self._replies.hello(),
             events=self._log.taken,
-            checkpoint=self._carried.show(self._log),
         )
 
     # What the uplink sender needs (UplinkStreams)
