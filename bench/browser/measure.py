@@ -148,6 +148,7 @@ def _measure(browser: str, made: Path) -> Report:
                 # A browser that stood still, or a call that a busy machine has cut, gets a second chance.
                 again = [scene for scene in scenes if "failed" in seen.get(scene, {"failed": ""})]
                 if again:
+                    _let(dropped, True)
                     seen |= _play(browser, url, parameters | more | {"scenes": again}, sound)
         return _report(browser, seen, echoed)
 
