@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from legato import Server, ServerSettings
 from legato.testing.realtime import check_server_events
-from legato.testing.scripted_endpoint import ScriptedEndpoint
+from legato.testing.scripted_endpoint import Hold, ScriptedEndpoint
 
 pytestmark = pytest.mark.slow
 
@@ -99,10 +99,11 @@ async def test_a_server_that_restarts_is_found_again(start: Start, endpoint: Scr
 async def test_a_session_outlives_its_connection(start: Start, endpoint: ScriptedEndpoint) -> None:
     """The hook names the session and the last event: nothing is missing and nothing comes twice."""
     running = await start(0)
-    lost = asyncio.Event()
+    hold = Hold()
+    endpoint.answers.extend([["Hello."], [hold, "Hello again."]])
 
     def reconnecting(event: ReconnectingEvent) -> ReconnectingOverrides:
-        lost.set()
+        hold.release()
         session = talk.the("session.created")["session"]["id"]
         words = {"legato_resume": session, "legato_after": talk.events[-1]["event_id"]}
         return {"extra_query": {**event.extra_query, **words}}
@@ -125,11 +126,10 @@ async def test_a_session_outlives_its_connection(start: Start, endpoint: Scripte
         await connection.conversation.item.create(item=message("after"))
         await connection.response.create()
         async with asyncio.timeout(LIMIT_S):
-            while len(endpoint.chats) < 2:  # noqa: ASYNC110 - the model is asked behind the server
-                await asyncio.sleep(0.01)
+            await hold.reached.wait()
         connection._connection.transport.abort()
         await answered(talk, connection)
-    assert lost.is_set()
+    assert hold.released.is_set()
     asked = [chat["messages"][-1]["content"] for chat in endpoint.chats]
     assert asked == ["before", "after"], "one conversation"
     assert talk.the("session.created")
