@@ -144,7 +144,7 @@ async def test_an_interruption_by_hand(server: Stage) -> None:
     player = RealtimePlaybackTracker()
     async with running(server, RealtimeAgent(name="clerk"), player=player) as run:
         await run.session.send_message("tell me everything")
-        await run.until(lambda: run.of("response.output_audio.delta"))
+        await run.until(lambda: len(run.audio) > 100 * BYTES_PER_MS)
         item = run.of("response.output_audio.delta")[0]["item_id"]
         player.on_play_ms(item, 0, 100)
         await run.session.interrupt()
