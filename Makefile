@@ -35,7 +35,9 @@ fuzz: setup
 
 test-python: setup
 	@scripts/say "pytest"
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile || { \
+		scripts/say "what failed, once more and alone"; \
+		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
 check: setup  ## format, lint, types, layers, budgets; changes nothing
 	@scripts/check
