@@ -8,7 +8,16 @@ from tests.bench.networks.test_measures import BEGUN, CLEAN, call, cell
 from legato.audio.wav import write_wav
 from legato.bench.networks import recognition
 from legato.bench.networks.recognition import Hearing, Words, heard_of, recognise, word_errors
-from legato.bench.networks.track import BLOCK, RATE, Sentence, Track, compose
+from legato.bench.networks.track import (
+    BLOCK,
+    RATE,
+    Sentence,
+    Track,
+    as_coded,
+    compose,
+    speak_sentences,
+    without_end,
+)
 from legato.core.errors import AgentError
 
 SPOKEN = [("one two", b"\x01\x00" * RATE), ("three", b"\x02\x00" * (RATE // 2))]
@@ -39,6 +48,23 @@ def test_a_track_has_whole_sentences_and_the_length_that_was_asked(tmp_path: Pat
         assert track.pcm[2 * sentence.start : 2 * sentence.end] == sound
     track.save(tmp_path, "track")
     assert Track.load(tmp_path, "track") == track
+
+
+def test_a_sound_without_its_silence_ends_with_a_whole_sample() -> None:
+    assert without_end(b"\x01\x02" + b"\x00\x03" + b"\x00\x00" * 9) == b"\x01\x02\x00\x03"
+    assert without_end(b"\x01\x02" + b"\x03\x00" + b"\x00\x00" * 9) == b"\x01\x02\x03\x00"
+
+
+async def test_all_that_is_spoken_are_whole_samples() -> None:
+    spoken = await speak_sentences()
+    assert [text for text, pcm in spoken if not pcm or len(pcm) % 2] == []
+
+
+def test_what_was_said_is_as_long_as_the_track_but_for_the_delay_of_the_codec() -> None:
+    pcm = b"\x00\x10\x00\xf0" * RATE
+    coded = as_coded(pcm)
+    assert len(pcm) - 2 * BLOCK < len(coded.pcm) <= len(pcm)
+    assert coded.sha256 != as_coded(pcm[: len(pcm) // 2]).sha256
 
 
 def test_what_comes_late_is_not_heard_in_time(tmp_path: Path) -> None:
@@ -80,12 +106,12 @@ class Stage:
 
 @pytest.mark.parametrize(
     ("failures", "words"),
-    [(0, Words(2, 50.0, 100.0)), (2, Words(2, 50.0, 100.0)), (9, Words(2, None, 100.0))],
+    [(0, Words(2, 50.0, 50.0, 100.0)), (2, Words(2, 50.0, 50.0, 100.0)), (9, Words(2, None, None, 100.0))],
 )
 async def test_a_recogniser_that_fails_is_asked_again_and_then_left_out(
     failures: int, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recognition.stt_pocketsphinx, "build", lambda settings: Stage(failures))
     shares: list[float] = []
-    assert await recognise([[Hearing("one two", b"sound", b"")]], shares.append) == [words]
+    assert await recognise([[Hearing("one two", b"sound", b"sound", b"")]], shares.append) == [words]
     assert shares == [0.5, 1.0]

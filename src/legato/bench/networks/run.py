@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,11 +18,9 @@ from legato.bench.networks import recognition
 from legato.bench.networks.cases import ARMS, Case
 from legato.bench.networks.cell import cell_command
 from legato.bench.networks.measures import measure
-from legato.bench.networks.track import RATE, Track, compose, speak_sentences
+from legato.bench.networks.track import Track, as_coded, compose, speak_sentences
 from legato.bench.places import LinkUnavailableError
 from legato.bench.processes import BenchError, child
-from legato.client.capture import CapturedAudio
-from legato.core.audio import AudioFormat
 
 __all__ = ["Observed", "observe", "references"]
 
@@ -86,6 +83,7 @@ def observe(cases: Sequence[Case], seed: int, say: Callable[[str, float], None])
     for cell, counted in zip(cells, words, strict=True):
         cell |= {
             "words": counted.words,
+            "word_errors_said_percent": counted.said_percent,
             "word_errors_percent": counted.whole_percent,
             "word_errors_on_time_percent": counted.on_time_percent,
         }
@@ -107,12 +105,7 @@ def _tracks(folder: Path, spoken: list[tuple[str, bytes]], case: Case) -> dict[s
 
 def references(tracks: dict[str, Track]) -> dict[str, str]:
     """The digest of each track's payloads, as a client codes them."""
-    digests: dict[str, str] = {}
-    for name, track in tracks.items():
-        capture = CapturedAudio(AudioFormat("opus", RATE))
-        payloads = (payload for payload, _ in capture.add(track.pcm, 0))
-        digests[name] = hashlib.sha256(b"".join(payloads)).hexdigest()
-    return digests
+    return {name: as_coded(track.pcm).sha256 for name, track in tracks.items()}
 
 
 def _side_by_side(case: Case, seed: int, folder: Path) -> list[dict[str, Any]]:

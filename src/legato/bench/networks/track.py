@@ -6,6 +6,8 @@ sentence, so that an event of the network finds each of them in the middle of so
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +15,14 @@ from pathlib import Path
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages import tts_flite
 from legato.agents.stages.base import HEARING_RATE, Delivery
+from legato.audio.convert import IncomingAudio
 from legato.audio.resample import Resampler
 from legato.audio.wav import read_wav, write_wav
 from legato.bench.processes import BenchError
+from legato.client.capture import CapturedAudio
+from legato.core.audio import AudioFormat, AudioFrame
 
-__all__ = ["RATE", "Sentence", "Track", "speak_sentences"]
+__all__ = ["RATE", "Sentence", "Track", "as_coded", "compose", "speak_sentences", "without_end"]
 
 RATE = HEARING_RATE
 PAUSE_MS = 300
@@ -97,6 +102,34 @@ async def speak_sentences() -> list[tuple[str, bytes]]:
             raise BenchError(f"flite said nothing for {text!r}")
         resampler = Resampler(pieces[0].rate, RATE)
         pcm = resampler.process(b"".join(piece.pcm for piece in pieces)) + resampler.flush()
-        spoken.append((text, pcm.rstrip(b"\0")[: len(pcm) // 2 * 2]))
+        spoken.append((text, without_end(pcm)))
     await voice.close()
     return spoken
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """What a client makes of a recording: the digest of all payloads, and what they sound like."""
+
+    sha256: str
+    pcm: bytes
+
+
+@functools.lru_cache(maxsize=64)
+def as_coded(pcm: bytes) -> Coded:
+    """Code and decode s16le at `RATE` as the two ends of a call do, with nothing between them."""
+    audio_format = AudioFormat("opus", RATE)
+    incoming = IncomingAudio(audio_format, RATE)
+    digest, heard, offset = hashlib.sha256(), bytearray(), 0
+    for payload, captured_us in CapturedAudio(audio_format).add(pcm, 0):
+        digest.update(payload)
+        frame = AudioFrame.of(offset, captured_us, payload, audio_format)
+        heard += incoming.take(frame)
+        offset = frame.end
+    return Coded(digest.hexdigest(), bytes(heard))
+
+
+def without_end(pcm: bytes) -> bytes:
+    """Without the silence at the end. Whole samples: half a one would make noise of all that follows it."""
+    sounding = len(pcm.rstrip(b"\0"))
+    return pcm[: sounding + sounding % 2]
