@@ -25,12 +25,9 @@ const told = (call, name, holds = () => true) =>
 const samples = async (url) => new Int16Array((await (await fetch(url)).arrayBuffer()).slice(44));
 const digest = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
-/** Firefox takes for its canceller's reference only what plays at the rate of the device. */
-const PLAYED = { codec: "opus", rate: 48_000 };
-
 /** A call whose assistant tells a story of half a minute; no microphone. */
 async function story({ assistant, options }) {
-    const call = connect(assistant, { ...options, input: PCM, output: PLAYED });
+    const call = connect(assistant, { ...options, input: PCM, output: { codec: "opus" } });
     const pcm = await samples("/story.wav");
     const began = told(call, "playback", ({ heardMs }) => heardMs > 200);
     call.sendAudio(pcm);

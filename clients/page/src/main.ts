@@ -15,8 +15,6 @@ import { Transcript } from "./transcript.ts";
 /** The picture moves as often as that; more is not seen, and costs phones their batteries. */
 const FRAME_MS = 33;
 const LABEL_EVERY_MS = 5_000;
-/** That of nearly every device: Firefox removes the echo only of what plays at the device's own rate. */
-const OUTPUT_RATE = 48_000;
 
 // Firefox waits for the sound server when it is asked how late a loudspeaker is, on PulseAudio now and then for good, and
 // the page with it. Told nothing, the package takes what most devices need.
@@ -173,7 +171,6 @@ class Page implements CallView {
     this.transcript.clear();
     const options = {
       ...{ token: keyForCall, threads: this.network.threads, bargeIn: this.settings.bargeIn, client: "legato page" },
-      output: { rate: OUTPUT_RATE },
       transport: this.forced ? ("websocket" as const) : ("auto" as const),
     };
     try {

@@ -6,6 +6,13 @@ import { CALL_TIMEOUT_MS, PCM, PIECE, failure, heard, replied, samplesOf, within
 
 const loudest = (pcm) => pcm.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
 
+/** What the loudspeaker of this machine plays at. */
+async function deviceRate() {
+    const context = new AudioContext();
+    await context.close();
+    return context.sampleRate;
+}
+
 const CALLS = {
     /** Samples of the page's own making, there and back, and heard to the last one. */
     async echo({ url, options, pcm }) {
@@ -70,6 +77,7 @@ const CALLS = {
         call.interrupt();
         const seen = {
             formats: [welcome.input, welcome.output],
+            rates: [call.output.context.sampleRate, await deviceRate()],
             track: stream.getAudioTracks()[0].readyState,
             playing,
             interrupted: await interrupted,

@@ -131,6 +131,9 @@ def test_a_microphone_is_heard_through_opus(seen: Seen) -> None:
     assert [form["codec"] for form in talk["formats"]] == ["opus", "opus"]
     assert (talk["track"], talk["trackAfterwards"]) == ("live", "ended")
     assert talk["playing"]["heardMs"] > 300
+    played, device = talk["rates"]
+    assert played == device, "Firefox removes the echo of nothing else"
+    assert talk["formats"][1]["rate"] != device, "a reply at another rate is resampled"
 
 
 def test_an_interruption_stops_at_what_was_heard(seen: Seen) -> None:

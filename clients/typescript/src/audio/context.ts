@@ -2,12 +2,12 @@
 
 import { VoiceError } from "../errors.ts";
 
-/** A context at `rate`, running if the page was just clicked. Throws VoiceError where there is none. */
-export function openContext(rate: number): AudioContext {
+/** A context at `rate`, or that of the loudspeaker; running if the page was just clicked. Throws VoiceError where there is none. */
+export function openContext(rate?: number): AudioContext {
   if (typeof AudioContext === "undefined") {
     throw new VoiceError("unsupported-browser", "This browser has no Web Audio: use a current one.");
   }
-  const context = new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
+  const context = new AudioContext({ ...(rate ? { sampleRate: rate } : {}), latencyHint: "interactive" });
   if (!context.audioWorklet) {
     void context.close();
     const secure = globalThis.isSecureContext;

@@ -1,7 +1,7 @@
 // What the listener hears: replies queued in order and handed out sample by sample. Sans-IO.
 //
 // Owns the truth about what was heard. A device pulls from it, a call pushes into it; it knows neither clocks nor
-// networks nor codecs. Positions are samples of the device's rate.
+// networks nor codecs. Positions are samples of the rate of the replies.
 //
 // Two positions of a part matter. `rendered` is what was given to the device, `heard` what has left the loudspeaker: the
 // device needs its latency in between. `frames` counts everything the device took, silence included, and `spans` say

@@ -1,9 +1,10 @@
-// The loudspeaker's end on the main thread: a context at the reply's rate and the worklet in it.
+// The loudspeaker's end on the main thread: a context at the loudspeaker's rate and the worklet in it.
 //
 // Everything is played through Web Audio: echo cancellation of every browser takes it as its reference, which is not
-// so for an <audio> element. Owns the context. Must not know replies: those reach the worklet by a port of their own.
+// so for an <audio> element, nor in Firefox for a context at another rate than the device's. Owns the context. Must not
+// know replies: those reach the worklet by a port of their own.
 
-import type { SpeakerCommand } from "../network/threads.ts";
+import type { PlaybackOptions, SpeakerCommand } from "../network/threads.ts";
 import type { ThreadUrls } from "../settings.ts";
 import { addModule } from "../thread-code.ts";
 import { VoiceError } from "../errors.ts";
@@ -25,9 +26,12 @@ export class Speaker {
   private node: AudioWorkletNode | null = null;
   private timer: ReturnType<typeof setInterval> | null = null;
 
-  /** To be made inside a click. `blocked` is told when the browser does not let it sound. */
-  constructor(rate: number, blocked: (blocked: boolean) => void) {
-    this.context = openContext(rate);
+  /** To be made inside a click, for replies at `rate`. `blocked` is told when the browser does not let it sound. */
+  constructor(
+    private readonly rate: number,
+    blocked: (blocked: boolean) => void,
+  ) {
+    this.context = openContext();
     this.gauge = new LatencyGauge(this.context, isGecko());
     this.output = this.context.createGain();
     this.output.connect(this.context.destination);
@@ -39,7 +43,8 @@ export class Speaker {
   async start(startMs: number, threads?: ThreadUrls): Promise<void> {
     await addModule(this.context, "playback", threads);
     if (this.context.state === "closed") return;
-    const options = { numberOfInputs: 0, outputChannelCount: [1], processorOptions: { startMs } };
+    const processorOptions: PlaybackOptions = { rate: this.rate, startMs };
+    const options = { numberOfInputs: 0, outputChannelCount: [1], processorOptions };
     this.node = new AudioWorkletNode(this.context, PLAYBACK_PROCESSOR, options);
     this.node.connect(this.output);
     this.tell({ kind: "network", port: this.channel.port2 }, [this.channel.port2]);

@@ -110,6 +110,12 @@ export type PlayerCommand =
 /** From the playback worklet to the network worker. */
 export type PlayerMessage = { kind: "reports"; reports: PlayerReport[]; buffered: number; underruns: number };
 
+/** What the playback worklet has to know from the start: the rate of the replies, and how much of one must be there. */
+export interface PlaybackOptions {
+  rate: number;
+  startMs: number;
+}
+
 /** From the main thread to the playback worklet. */
 export type SpeakerCommand =
   | { kind: "network"; port: MessagePort }
