@@ -83,7 +83,8 @@ class SpokenText:
         """
         if self.complete and samples >= self.sent:
             return
-        begun = bisect_right(self._starts, samples)
+        # Nothing sounds in no sample, not even a piece of no length.
+        begun = bisect_right(self._starts, samples) if samples else 0
         if begun:
             before = "".join(self._texts[: begun - 1])
             unsure = not self.complete and begun == len(self._starts)
