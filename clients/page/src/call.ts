@@ -8,11 +8,7 @@ import type { Conversation } from "./conversation.ts";
 import type { History, PathKind } from "./history.ts";
 import { KeyNeeded } from "./key.ts";
 import { Meter } from "./meters.ts";
-
-/** A silence that nobody notices. */
-const SHORT_MS = 500;
-
-export const NAMES = { webtransport: "WebTransport", websocket: "WebSocket" } as const;
+import { NAMES, resumption } from "./words.ts";
 
 export interface CallView {
   /** Something about the call is different: its state, who speaks, the microphone. */
@@ -113,11 +109,9 @@ export class PageCall {
       view.spoken();
     });
     session.on("interrupted", () => history.mark(now(), "interruption", `interrupted${this.unheard(now())}`));
-    session.on("resumed", ({ continued, transport, silentMs, lostMs }) => {
-      this.transport = transport;
-      const after = silentMs < SHORT_MS ? "" : ` after ${(silentMs / 1_000).toFixed(1)} s`;
-      const outcome = `${NAMES[transport]}: ${continued ? "resumed" : "a new call"}${after}`;
-      history.mark(now(), "path", lostMs ? `${outcome}, ${(lostMs / 1_000).toFixed(1)} s lost` : outcome);
+    session.on("resumed", (how) => {
+      history.mark(now(), "path", resumption(how, this.transport));
+      this.transport = how.transport;
     });
     session.on("speaking", ({ who, active }) => {
       if (active) this.speaking = who;

@@ -2,15 +2,16 @@
 
 import { VoiceError, type Ending, type Statistics } from "legato-voice";
 
-import { NAMES, PageCall, type CallView } from "./call.ts";
+import { PageCall, type CallView } from "./call.ts";
 import { Conversation } from "./conversation.ts";
 import { History } from "./history.ts";
 import { enterKey, forgetKey, keyForCall } from "./key.ts";
 import { NetworkSwitch } from "./network.ts";
-import { compromises, CONDITIONS, problem, type Problem } from "./problems.ts";
+import { CONDITIONS, problem, type Problem } from "./problems.ts";
 import { find, Settings } from "./settings.ts";
 import { Timeline } from "./timeline.ts";
 import { Transcript } from "./transcript.ts";
+import { compromises, NAMES } from "./words.ts";
 
 /** The picture moves as often as that; more is not seen, and costs phones their batteries. */
 const FRAME_MS = 33;
@@ -80,9 +81,10 @@ class Page implements CallView {
     this.news = true;
   }
 
-  statistics({ transport, rttMs, webtransportLost, bufferedMs, inputCodec }: Statistics): void {
+  statistics(statistics: Statistics): void {
+    const { transport, rttMs, bufferedMs } = statistics;
     find("fact-transport").textContent = transport ? NAMES[transport] : "–";
-    const why = compromises(transport, this.forced, webtransportLost, inputCodec);
+    const why = compromises(statistics, this.forced);
     find("why").textContent = why;
     find("why").hidden = !why;
     find("fact-rtt").textContent = rttMs === null ? "–" : `${rttMs < 10 ? rttMs.toFixed(1) : Math.round(rttMs)} ms`;

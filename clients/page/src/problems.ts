@@ -1,6 +1,6 @@
 // What can go wrong, in words for whoever talks. Owns the words; must not know how problems come about.
 
-import type { Statistics, VoiceErrorCode } from "legato-voice";
+import type { VoiceErrorCode } from "legato-voice";
 
 export interface Problem {
   readonly title: string;
@@ -89,24 +89,3 @@ export const CONDITIONS = {
   reconnecting: { title: "Reconnecting", help: "What has arrived plays on, and what you say is kept.", action: null },
   leaving: { title: "The server will stop soon", help: "Finish what you are saying, then call again.", action: null },
 } satisfies Record<string, Problem>;
-
-/** Why a call is not what it could be, in a sentence or two; nothing if it is. */
-export function compromises(
-  transport: Statistics["transport"],
-  forced: boolean,
-  webtransportLost: string | null,
-  inputCodec: string,
-): string {
-  const said: string[] = [];
-  if (transport === "websocket" && !forced) {
-    const why =
-      typeof WebTransport === "undefined"
-        ? "This browser has no WebTransport"
-        : webtransportLost
-          ? `UDP did not get through (${webtransportLost})`
-          : "UDP did not get through here before, or this browser's WebTransport is not to be relied on";
-    said.push(`${why}: the call goes over a WebSocket, where a lost packet delays those behind it.`);
-  }
-  if (inputCodec === "pcm16") said.push("This browser does not encode Opus: samples are sent as they are, ten times as many bytes.");
-  return said.join(" ");
-}

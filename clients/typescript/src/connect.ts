@@ -18,9 +18,8 @@ export function connect(url: string | URL, options: ConnectOptions = {}): VoiceS
     throw new VoiceError("unsupported-browser", "This browser has no workers: use a current one.");
   }
   const base = location.href;
-  const odds = memory.odds(hostOf(url, base));
-  const webtransport = odds.webtransport && typeof WebTransport !== "undefined" && (!isWebKit() || options.webkitWebTransport === true);
-  const settings = callSettings(url, options, { ...odds, webtransport }, base);
+  const able = typeof WebTransport !== "undefined" && (!isWebKit() || options.webkitWebTransport === true);
+  const settings = callSettings(url, options, memory.odds(hostOf(url, base)), able, base);
   return new VoiceSession(settings, options, memory);
 }
 

@@ -12,6 +12,7 @@ import { startMs, type ConnectOptions, type MicrophoneOptions, type Token } from
 import { watchNetwork } from "./network-watch.ts";
 import { CSP, release, threadUrl } from "./thread-code.ts";
 import type { PlayerReport } from "./audio/playback-buffer.ts";
+import type { TransportName } from "./transports/base.ts";
 import type { JsonObject, Welcome } from "./wire/messages.ts";
 
 /** How long what has arrived may go on playing after the server ended the call, beyond what is known to wait. */
@@ -20,7 +21,7 @@ const PLAY_OUT_MS = 1_000;
 const NO_STATISTICS: NetworkStatistics = {
   ...{ transport: null, rttMs: null, heartbeatsSent: 0, heartbeatsReturned: 0, inputCodec: "", outputCodec: "" },
   ...{ capturedMs: 0, ackedMs: 0, bytesReceived: 0, bytesUnsent: 0, bufferedMs: 0, underruns: 0 },
-  ...{ resumes: 0, pathChanges: 0, lostMs: 0 },
+  ...{ retriesWebTransport: false, resumes: 0, pathChanges: 0, lostMs: 0 },
 };
 
 export class VoiceSession {
@@ -235,7 +236,7 @@ export class VoiceSession {
     switch (message.kind) {
       case "connected":
         this.lost = message.lost;
-        return this.memory.note(new URL(this.hostUrl).host, message.transport, message.lost !== null);
+        return this.noteRace(message.transport, message.lost !== null);
       case "welcome":
         this.welcome = message.welcome;
         this.settle.ready(message.welcome);
@@ -277,6 +278,8 @@ export class VoiceSession {
   private resumed({ welcome, continued, transport, silentMs, lostMs, lost }: Extract<CallMessage, { kind: "resumed" }>): void {
     this.welcome = welcome;
     this.lost = lost;
+    // An outage says nothing of a network on which WebTransport got through before.
+    if (transport === "webtransport") this.noteRace(transport, false);
     this.move("live");
     if (!continued && this.agentSpeaks) {
       this.agentSpeaks = false;
@@ -285,8 +288,8 @@ export class VoiceSession {
     this.listeners.tell("resumed", { continued, transport, silentMs, lostMs });
   }
 
-  private get hostUrl(): string {
-    return (this.settings.webtransportUrl ?? this.settings.websocketUrl)!;
+  private noteRace(winner: TransportName, lost: boolean): void {
+    this.memory.note(new URL((this.settings.webtransportUrl ?? this.settings.websocketUrl)!).host, winner, lost);
   }
 
   private noteSpeech(type: string): void {

@@ -66,9 +66,10 @@ export interface ConnectOptions {
   client?: string;
 }
 
-/** How a browser and past calls bear on the race. */
+/** How past calls bear on the race. */
 export interface RaceOdds {
-  webtransport: boolean;
+  /** WebTransport did not get through a while ago. */
+  lostLately: boolean;
   headStartMs: number;
 }
 
@@ -76,8 +77,8 @@ const HARD_STOP_MS = 3_000;
 const PATIENCE_MS = 10_000;
 const BITRATE = 32_000;
 
-/** The settings of a call to `url`; throws VoiceError for what cannot be meant. */
-export function callSettings(url: string | URL, options: ConnectOptions, odds: RaceOdds, base?: string): CallSettings {
+/** The settings of a call to `url`; `able`: whether this browser's WebTransport is used unless asked for. Throws VoiceError for what cannot be meant. */
+export function callSettings(url: string | URL, options: ConnectOptions, odds: RaceOdds, able: boolean, base?: string): CallSettings {
   const target = address(url, base);
   const transport = options.transport ?? "auto";
   const input = format("input", options.input?.codec ?? "opus", options.input?.rate ?? 16_000);
@@ -85,7 +86,8 @@ export function callSettings(url: string | URL, options: ConnectOptions, odds: R
   const offered: Codec[] = (options.output?.codec ?? "opus") === "opus" ? ["opus", "pcm16"] : ["pcm16"];
   const discover = options.discover ?? isPrivate(target.hostname);
   return {
-    webtransportUrl: transport !== "websocket" && (odds.webtransport || transport === "webtransport") ? target.href : null,
+    webtransportUrl: transport !== "websocket" && (able || transport === "webtransport") ? target.href : null,
+    webtransportLater: odds.lostLately && transport === "auto",
     websocketUrl: transport !== "webtransport" ? websocketAddress(options.websocketUrl ?? target, base) : null,
     discoveryUrl: discover ? new URL(DISCOVERY_PATH, target).href : null,
     certificateHashes: (options.certificateHashes ?? []).map(hash),

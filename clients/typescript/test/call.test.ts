@@ -6,30 +6,10 @@ import { Call } from "../src/network/call.ts";
 import type { CallHost } from "../src/network/host.ts";
 import type { CallMessage, CallSettings, PlayerCommand, PlayerMessage } from "../src/network/threads.ts";
 import { downlinkRecord } from "../src/wire/records.ts";
+import { CALL_SETTINGS, callHost, PCM } from "./calls.ts";
 import { FakeAttempt, FakePort, FakeServer } from "./fakes.ts";
 
-const PCM = { codec: "pcm16", rate: 16_000, channels: 1 } as const;
 const HASH = new Uint8Array(32).fill(7);
-
-const SETTINGS: CallSettings = {
-  webtransportUrl: "https://voice.example/legato/v1",
-  websocketUrl: "wss://voice.example/legato/v1",
-  discoveryUrl: null,
-  certificateHashes: [],
-  headStartMs: 300,
-  hardStopMs: 3_000,
-  patienceMs: 10_000,
-  input: PCM,
-  output: [PCM],
-  bitrate: 32_000,
-  profile: "auto",
-  leadMs: 30_000,
-  groupMs: 10_000,
-  client: "test",
-  plays: true,
-  resumeMs: 60_000,
-  ducks: false,
-};
 
 let posted: CallMessage[];
 let webtransport: FakeAttempt;
@@ -45,15 +25,10 @@ beforeEach(() => {
   offered = [];
   webtransport = new FakeAttempt("webtransport");
   websocket = new FakeAttempt("websocket");
-  host = {
-    now: () => Date.now() * 1_000,
-    post: (message) => posted.push(message),
+  host = callHost(posted, {
     webtransport: (_, hashes) => (offered.push(hashes), webtransport),
     websocket: () => websocket,
-    fetch: () => Promise.reject(new Error("not to be asked")),
-    encodesOpus: async () => true,
-    decodesOpus: async () => true,
-  };
+  });
   player = new FakePort();
 });
 
@@ -71,7 +46,7 @@ const commands = (): PlayerCommand[] => player.sent.splice(0) as PlayerCommand[]
 const frames = (count: number, value = 1): Int16Array => new Int16Array(count).fill(value);
 
 async function begun(settings: Partial<CallSettings> = {}): Promise<void> {
-  call = new Call({ ...SETTINGS, ...settings }, player as unknown as MessagePort, host);
+  call = new Call({ ...CALL_SETTINGS, ...settings }, player as unknown as MessagePort, host);
   void call.start();
   call.command({ kind: "token", token: "secret" });
   await pass(0);
@@ -110,7 +85,7 @@ describe("a call begins", () => {
   });
 
   test("when the token is there, however long that takes", async () => {
-    call = new Call(SETTINGS, null, host);
+    call = new Call(CALL_SETTINGS, null, host);
     void call.start();
     webtransport.succeed();
     await pass(500);
@@ -223,7 +198,7 @@ describe("a call that does not come about", () => {
   });
 
   test("and whose transport comes a moment later closes that too", async () => {
-    call = new Call(SETTINGS, null, host);
+    call = new Call(CALL_SETTINGS, null, host);
     void call.start();
     await pass(0);
     webtransport.succeed();

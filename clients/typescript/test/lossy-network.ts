@@ -14,7 +14,7 @@ const SERVER_NOTICES_MS = 30_000;
 type Deed = () => void;
 
 /** One connection: the client's transport on one side, a visit at the server on the other. */
-class Link implements Transport {
+export class Link implements Transport {
   readonly unsent = 0;
   handler: Handler | null = null;
   visit: Visit | null = null;

@@ -2,108 +2,9 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import { Call } from "../src/network/call.ts";
-import type { CallMessage, CallSettings, PlayerCommand } from "../src/network/threads.ts";
-import { FakePort } from "./fakes.ts";
-import { LossyNetwork, type Said } from "./lossy-network.ts";
-
-const PCM = { codec: "pcm16", rate: 16_000, channels: 1 } as const;
-const PIECE = 1_600;
-const PIECE_MS = 100;
-
-const SETTINGS: CallSettings = {
-  webtransportUrl: "https://voice.example/legato/v1",
-  websocketUrl: "wss://voice.example/legato/v1",
-  discoveryUrl: null,
-  certificateHashes: [],
-  headStartMs: 300,
-  hardStopMs: 3_000,
-  patienceMs: 10_000,
-  input: PCM,
-  output: [PCM],
-  bitrate: 32_000,
-  profile: "auto",
-  leadMs: 30_000,
-  groupMs: 1_000,
-  client: "test",
-  plays: true,
-  resumeMs: 60_000,
-  ducks: false,
-};
-
-const sampleAt = (position: number): number => ((position * 7_919) % 65_536) - 32_768;
-
-const samples = (from: number, count: number): number[] => Array.from({ length: count }, (_, at) => sampleAt(from + at));
-
-/** A call over a lossy network, and what its page and its player were told. */
-class Stage {
-  readonly network = new LossyNetwork();
-  readonly server = this.network.server;
-  readonly posted: CallMessage[] = [];
-  readonly player = new FakePort();
-  readonly call: Call;
-  captured = 0;
-  private speaker: ReturnType<typeof setInterval> | null = null;
-
-  constructor(settings: Partial<CallSettings> = {}) {
-    const host = {
-      now: () => Date.now() * 1_000,
-      post: (message: CallMessage) => void this.posted.push(message),
-      webtransport: () => this.network.attempt("webtransport"),
-      websocket: () => this.network.attempt("websocket"),
-      fetch: () => Promise.reject(new Error("not to be asked")),
-      encodesOpus: async () => true,
-      decodesOpus: async () => true,
-    };
-    this.call = new Call({ ...SETTINGS, ...settings }, this.player as unknown as MessagePort, host);
-  }
-
-  /** The call has begun, and somebody speaks into it without an end. */
-  async begin(): Promise<this> {
-    void this.call.start();
-    this.call.command({ kind: "token", token: null });
-    await pass(200);
-    this.speaker = setInterval(() => {
-      this.call.command({ kind: "audio", pcm: Int16Array.from(samples(this.captured, PIECE)) });
-      this.captured += PIECE;
-    }, PIECE_MS);
-    return this;
-  }
-
-  quiet(): void {
-    if (this.speaker !== null) clearInterval(this.speaker);
-    this.speaker = null;
-  }
-
-  said<Kind extends CallMessage["kind"]>(kind: Kind): Extract<CallMessage, { kind: Kind }>[] {
-    return this.posted.filter((message): message is Extract<CallMessage, { kind: Kind }> => message.kind === kind);
-  }
-
-  paths(): string[] {
-    return this.said("path").map(({ path }) => path);
-  }
-
-  /** What the player was given of each generation. */
-  played(): Map<number, { samples: number[]; complete: boolean; flushed: boolean }> {
-    const replies = new Map<number, { samples: number[]; complete: boolean; flushed: boolean }>();
-    for (const command of this.player.sent as PlayerCommand[]) {
-      if (command.kind === "begin") replies.set(command.generation, { samples: [], complete: false, flushed: false });
-      if (command.kind === "audio") replies.get(command.generation)!.samples.push(...command.pcm);
-      if (command.kind === "complete") replies.get(command.generation)!.complete = true;
-      if (command.kind === "flush") {
-        for (const [generation, reply] of replies) reply.flushed ||= command.first <= generation && generation <= command.last;
-      }
-    }
-    return replies;
-  }
-
-  end(): void {
-    this.quiet();
-    this.call.command({ kind: "close" });
-  }
-}
-
-const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+import type { Said } from "./lossy-network.ts";
+import { CALL_SETTINGS } from "./calls.ts";
+import { pass, sampleAt, samples, Stage } from "./stage.ts";
 
 let stage: Stage;
 
@@ -114,8 +15,6 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const theLink = () => [...stage.network.links].at(-1)!;
-
 describe("a path that falls silent", () => {
   test("is doubted after a second and a half, and trusted again without another connection", async () => {
     stage = await new Stage().begin();
@@ -124,7 +23,7 @@ describe("a path that falls silent", () => {
     await pass(3_000);
     expect(stage.paths()).toEqual(["doubted"]);
     stage.network.silent = false;
-    theLink().flow();
+    stage.link.flow();
     await pass(1_000);
     expect(stage.paths()).toEqual(["doubted", "sound"]);
     const { attempts } = stage.network;
@@ -137,8 +36,8 @@ describe("a path that falls silent", () => {
   test("that stays so is left for another one before the browser has noticed, and nothing is lost", async () => {
     stage = await new Stage().begin();
     await pass(1_000);
-    const close = vi.spyOn(theLink(), "close");
-    theLink().die();
+    const close = vi.spyOn(stage.link, "close");
+    stage.link.die();
     await pass(3_000);
     expect(close).toHaveBeenCalledExactlyOnceWith(11, "another connection continues the call");
     expect(stage.paths()).toEqual(["doubted", "sound"]);
@@ -153,7 +52,7 @@ describe("a path that falls silent", () => {
   test("is looked at sooner when the browser says that the network has changed", async () => {
     stage = await new Stage().begin();
     await pass(1_000);
-    theLink().die();
+    stage.link.die();
     stage.call.command({ kind: "doubt", moved: true });
     await pass(900);
     expect(stage.said("resumed")).toHaveLength(1);
@@ -179,7 +78,7 @@ describe("a connection that ends", () => {
     const reply = (stage.server.begin(), stage.server.replies[0]!);
     stage.server.speak(reply, samples(0, 800), false);
     await pass(500);
-    theLink().die(0, 0);
+    stage.link.die(0, 0);
     stage.call.command({ kind: "event", event: { type: "x", number: 1 } });
     stage.server.say({ type: "y" });
     stage.server.speak(reply, samples(800, 800), true);
@@ -194,7 +93,7 @@ describe("a connection that ends", () => {
     stage = await new Stage().begin();
     const before = stage.network.attempt.bind(stage.network);
     stage.network.attempt = (name) => (name === "websocket" ? before(name) : { ready: new Promise(() => {}), abandon() {} });
-    theLink().die(0, 0);
+    stage.link.die(0, 0);
     await pass(1_000);
     expect(stage.said("resumed")).toMatchObject([{ transport: "websocket", lost: "the WebSocket was ready first" }]);
   });
@@ -205,7 +104,7 @@ describe("a connection that ends", () => {
     await stage.begin();
     await pass(1_000);
     stage.network.refusing = true;
-    theLink().die(0, 0);
+    stage.link.die(0, 0);
     await pass(9_500);
     expect(stage.said("ended")).toEqual([]);
     stage.quiet();
@@ -221,7 +120,7 @@ describe("a connection that ends", () => {
 
   test("ends the call where neither side wants it otherwise", async () => {
     stage = await new Stage({ resumeMs: 0 }).begin();
-    theLink().die(0, 0);
+    stage.link.die(0, 0);
     await pass(100);
     expect(stage.said("ended")).toMatchObject([{ by: "transport" }]);
     expect(stage.network.attempts).toBe(1);
@@ -229,7 +128,7 @@ describe("a connection that ends", () => {
 
   test("because the page hung up is not replaced", async () => {
     stage = await new Stage().begin();
-    theLink().die(0, 0);
+    stage.link.die(0, 0);
     stage.end();
     await pass(30_000);
     expect(stage.said("ended")).toMatchObject([{ by: "local", reason: "hung up" }]);
@@ -241,7 +140,7 @@ describe("a server that", () => {
   test("has ended the call meanwhile says how", async () => {
     stage = await new Stage().begin();
     stage.server.ended = 10;
-    theLink().die(0, 0);
+    stage.link.die(0, 0);
     await pass(1_000);
     expect(stage.said("ended")).toMatchObject([{ by: "peer", code: 10 }]);
   });
@@ -260,7 +159,7 @@ describe("a server that", () => {
         ...{ lead_ms: 10_000, server_time_us: 0, limits: {}, resumed: false, uplink_offset: resume["uplink_offset"] },
       });
     };
-    theLink().die(0, 0);
+    stage.link.die(0, 0);
     await pass(1_000);
     expect(stage.said("resumed")).toMatchObject([{ continued: false, lostMs: 0, welcome: { session_id: "call_2" } }]);
     expect(stage.said("interrupted")).toEqual([{ kind: "interrupted", first: 1, last: 1 }]);
@@ -272,7 +171,7 @@ describe("a server that", () => {
 
   test("gave the call to another client is believed", async () => {
     stage = await new Stage().begin();
-    theLink().handler!.closed("peer", 11, "another connection continues the call");
+    stage.link.handler!.closed("peer", 11, "another connection continues the call");
     await pass(1_000);
     expect(stage.said("ended")).toMatchObject([{ by: "peer", code: 11 }]);
     expect(stage.network.attempts).toBe(1);
@@ -290,7 +189,7 @@ describe("a server that takes the caller no more", () => {
   test("does not end a call whose path recovers, and is not asked again", async () => {
     stage = await new Stage().begin();
     refuses();
-    const link = theLink();
+    const { link } = stage;
     link.stalled = true;
     await pass(3_000);
     expect(stage.paths()).toEqual(["doubted"]);
@@ -304,7 +203,7 @@ describe("a server that takes the caller no more", () => {
   test("ends one that has no other connection, with its own words", async () => {
     stage = await new Stage().begin();
     refuses();
-    theLink().die(2_500, 0);
+    stage.link.die(2_500, 0);
     await pass(4_000);
     expect(stage.said("failed")).toMatchObject([{ code: "unauthorized" }]);
     expect(stage.said("ended")).toMatchObject([{ by: "peer", code: 5 }]);
@@ -325,7 +224,7 @@ describe("another server", () => {
     server.say({ type: "y" });
     await pass(500);
     server.crash();
-    theLink().die(0, 0);
+    stage.link.die(0, 0);
     server.speak(reply, samples(800, 800), true);
     await pass(2_000);
     stage.quiet();
@@ -400,7 +299,7 @@ describe("whatever dies in whatever order", () => {
   test.each(SEEDS)("every sample and every event arrives once and in order (seed %i)", async (seed) => {
     const draw = draws(seed);
     const some = (most: number): number => Math.floor(draw() * most);
-    stage = await new Stage({ websocketUrl: seed % 3 ? SETTINGS.websocketUrl : null }).begin();
+    stage = await new Stage({ websocketUrl: seed % 3 ? CALL_SETTINGS.websocketUrl : null }).begin();
     const { network, server, call } = stage;
     let [told, numbers] = [0, 0];
     const deeds: (() => void)[] = [

@@ -10,10 +10,11 @@ import { failureOf } from "../src/network/ending.ts";
 import { RaceMemory } from "../src/race-memory.ts";
 import { callSettings, startMs, type ConnectOptions } from "../src/settings.ts";
 
-const ODDS = { webtransport: true, headStartMs: 300 };
+const ODDS = { lostLately: false, headStartMs: 300 };
 const HEX = "0f".repeat(32);
 
-const chosen = (url: string, options: ConnectOptions = {}, odds = ODDS) => callSettings(url, options, odds, "https://page.example/talk");
+const chosen = (url: string, options: ConnectOptions = {}, odds = ODDS, able = true) =>
+  callSettings(url, options, odds, able, "https://page.example/talk");
 
 describe("an address", () => {
   test.each([
@@ -44,15 +45,22 @@ describe("an address", () => {
 });
 
 describe("transports", () => {
-  test("are chosen by the page, or by the odds", () => {
-    const of = (options: ConnectOptions, odds = ODDS): boolean[] => {
-      const { webtransportUrl, websocketUrl } = chosen("https://voice.example", options, odds);
+  test("are chosen by the page, or by what the browser can", () => {
+    const of = (options: ConnectOptions, able: boolean): boolean[] => {
+      const { webtransportUrl, websocketUrl } = chosen("https://voice.example", options, ODDS, able);
       return [webtransportUrl !== null, websocketUrl !== null];
     };
-    expect(of({})).toEqual([true, true]);
-    expect(of({}, { ...ODDS, webtransport: false })).toEqual([false, true]);
-    expect(of({ transport: "websocket" })).toEqual([false, true]);
-    expect(of({ transport: "webtransport" }, { ...ODDS, webtransport: false })).toEqual([true, false]);
+    expect(of({}, true)).toEqual([true, true]);
+    expect(of({}, false)).toEqual([false, true]);
+    expect(of({ transport: "websocket" }, true)).toEqual([false, true]);
+    expect(of({ transport: "webtransport" }, false)).toEqual([true, false]);
+  });
+
+  test("begin with the WebSocket where WebTransport has lost lately, unless the page wants that", () => {
+    const lost = { ...ODDS, lostLately: true };
+    expect(chosen("/", {}, lost)).toMatchObject({ webtransportUrl: expect.any(String), webtransportLater: true });
+    expect(chosen("/", { transport: "webtransport" }, lost).webtransportLater).toBe(false);
+    expect(chosen("/").webtransportLater).toBe(false);
   });
 
   test("may have two addresses", () => {
@@ -94,36 +102,39 @@ describe("what is remembered of a race", () => {
     return new RaceMemory(kept, now);
   };
 
-  test("is the loser for ten minutes, over pages", () => {
+  test("is the loser for a minute, over pages", () => {
     const storage = new Map<string, string>();
     memory(storage).note("a", "websocket", true);
-    expect(memory(storage).odds("a").webtransport).toBe(false);
-    expect(memory(storage).odds("b").webtransport).toBe(true);
-    expect(memory(storage, () => 1_600_000).odds("a").webtransport).toBe(true);
+    expect(memory(storage, () => 1_059_000).odds("a").lostLately).toBe(true);
+    expect(memory(storage, () => 1_060_000).odds("a").lostLately).toBe(false);
+    expect(memory(storage).odds("b").lostLately).toBe(false);
   });
 
-  test("gives a winner a longer head start", () => {
-    const storage = new Map<string, string>();
-    memory(storage).note("a", "webtransport", false);
-    expect(memory(storage).odds("a")).toEqual({ webtransport: true, headStartMs: 500 });
-  });
-
-  test("is not more than three failures of a page", () => {
+  test("is the loser for twice as long with every defeat that follows, ten minutes at the most, until it wins", () => {
     let now = 1_000_000;
     const page = memory(null, () => now);
-    for (let failure = 0; failure < 3; failure += 1) {
-      expect(page.odds("a").webtransport).toBe(true);
+    const minutes = (): number => {
       page.note("a", "websocket", true);
-      now += 700_000;
-    }
-    expect(page.odds("a").webtransport).toBe(false);
+      const from = now;
+      while (page.odds("a").lostLately) now += 60_000;
+      return (now - from) / 60_000;
+    };
+    expect([minutes(), minutes(), minutes(), minutes(), minutes(), minutes()]).toEqual([1, 2, 4, 8, 10, 10]);
     page.note("a", "websocket", false);
     page.note("a", "webtransport", false);
-    expect(page.odds("a").webtransport).toBe(true);
+    expect(page.odds("a").lostLately).toBe(false);
+    expect(minutes()).toBe(1);
+  });
+
+  test("gives a winner a longer head start, for a while", () => {
+    const storage = new Map<string, string>();
+    memory(storage).note("a", "webtransport", false);
+    expect(memory(storage).odds("a")).toEqual({ lostLately: false, headStartMs: 500 });
+    expect(memory(storage, () => 1_600_000).odds("a").headStartMs).toBe(300);
   });
 
   test("is nothing where it cannot be read", () => {
-    expect(memory(new Map([["legato.race.a", "{nonsense"]])).odds("a")).toEqual({ webtransport: true, headStartMs: 300 });
+    expect(memory(new Map([["legato.race.a", "{nonsense"]])).odds("a")).toEqual({ lostLately: false, headStartMs: 300 });
   });
 });
 

@@ -83,6 +83,18 @@ const CALLS = {
     /** UDP passes no more: the WebSocket goes on with the call. */
     blocked: (given) => call(given, "blocked", { transport: "auto" }, () => happen("blocked/block_udp")),
 
+    /** The same, but only for a while: the call goes back to WebTransport. */
+    returning: (given) =>
+        call(given, "returning", { transport: "auto" }, async (session) => {
+            const over = (name) => heard(session, "resumed", ({ transport }) => transport === name, PATIENCE_MS);
+            const fallen = over("websocket");
+            await happen("returning/block_udp");
+            await fallen;
+            const back = over("webtransport");
+            await happen("returning/free_udp");
+            await back;
+        }),
+
     /** The server is killed, and another one stands behind its address. What it repeats is its own: only what it hears counts. */
     async failover({ url, options, pcm, seen }) {
         const session = connect(url, { ...options, transport: "webtransport", input: PCM, output: PCM, client: "failover" });

@@ -84,6 +84,10 @@ class ShakyPath:
         """No packet of UDP passes any more."""
         self.deaf_to_udp = True
 
+    def free_udp(self) -> None:
+        """UDP passes again."""
+        self.deaf_to_udp = False
+
     # How it passes things on
 
     def forward(self, data: bytes, client: Address) -> None:

@@ -22,7 +22,7 @@ BROWSERS = ("chromium",)
 
 FLEET = {"LEGATO_RESUME__KEYS": json.dumps(["0123456789abcdef" * 3])}
 
-CALLS = ("blackout", "killed", "cut", "blocked")
+CALLS = ("blackout", "killed", "cut", "blocked", "returning")
 
 
 def _deeds(paths: dict[str, ShakyPath]) -> Deeds:
@@ -30,7 +30,7 @@ def _deeds(paths: dict[str, ShakyPath]) -> Deeds:
     return {
         f"{name}/{deed}": partial(loop.call_soon_threadsafe, getattr(path, deed))
         for name, path in paths.items()
-        for deed in ("silence", "restore", "kill", "block_udp")
+        for deed in ("silence", "restore", "kill", "block_udp", "free_udp")
     }
 
 
@@ -114,6 +114,14 @@ def test_what_was_said_while_nothing_passed_arrives_once(seen: dict[str, Any]) -
 def test_the_websocket_goes_on_where_udp_does_not(seen: dict[str, Any]) -> None:
     assert seen["blocked"]["statistics"]["transport"] == "websocket"
     assert seen["blocked"]["statistics"]["webtransportLost"]
+
+
+def test_a_call_goes_back_to_webtransport(seen: dict[str, Any]) -> None:
+    call = seen["returning"]
+    assert [how["transport"] for how in call["resumed"]] == ["websocket", "webtransport"]
+    assert call["states"][-2:] == ["live", "ended"]
+    assert call["statistics"]["transport"] == "webtransport"
+    assert call["statistics"]["retriesWebTransport"] is False
 
 
 def test_another_server_goes_on_with_a_call(seen: dict[str, Any]) -> None:

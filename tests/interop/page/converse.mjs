@@ -119,6 +119,9 @@ async function hold(page) {
     await page.click("#hold");
     await state(page, ["live"]);
     seen.resumed = { turns: (await turns(page)).length, notice: await page.$eval("#notice", (notice) => notice.hidden) };
+    // Whatever the first connection that got through was.
+    await until(page, () => document.querySelector("#fact-transport").textContent === "WebTransport");
+    seen.returned = { why: await page.$eval("#why", (why) => why.hidden), status: await text(page, "#status-text") };
 }
 
 /** Hung up, with a button and with nothing left behind. */

@@ -107,7 +107,7 @@ export class Call implements LineOwner {
         return;
       case "doubt":
         if (command.moved) this.pathChanges += 1;
-        return this.line.doubt();
+        return this.line.doubt(command.moved);
       case "close":
         return this.hangUp();
       case "start":
@@ -240,6 +240,10 @@ export class Call implements LineOwner {
     return this.turn.pausing && this.replies.buffered === 0;
   }
 
+  quiet(): boolean {
+    return !this.turn.spoken && this.replies.buffered === 0;
+  }
+
   async failedToConnect(error: unknown): Promise<void> {
     if (this.over) return;
     const { discoveryUrl, certificateHashes, webtransportUrl, websocketUrl } = this.settings;
@@ -335,6 +339,7 @@ export class Call implements LineOwner {
       bytesUnsent: driver?.transport.unsent ?? 0,
       bufferedMs: ms(this.replies.buffered, output),
       underruns: this.replies.underruns,
+      retriesWebTransport: this.line.retriesWebTransport,
       resumes,
       pathChanges: this.pathChanges,
       lostMs: ms(this.lost, input),

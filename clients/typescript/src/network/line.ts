@@ -5,7 +5,8 @@
 //
 // Make before break: while a path is only doubted, its connection goes on until the next one is welcomed, and if it
 // recovers before the next one stands, that is given up. A lost connection is replaced for as long as the server's window
-// lasts. A server that says that it stops is left in the same way, at a pause of the conversation.
+// lasts. A server that says that it stops is left in the same way, at a pause of the conversation; and so is a WebSocket,
+// when WebTransport gets through again.
 //
 //     connecting ──welcome──► sound ◄──recovered · welcome──► doubted
 //         ▲   │                 ▲                                │
@@ -23,6 +24,7 @@ import { Heartbeat } from "./heartbeat.ts";
 import type { CallHost } from "./host.ts";
 import { SessionDriver } from "./session-driver.ts";
 import type { CallSettings, PathState } from "./threads.ts";
+import { WayBack } from "./way-back.ts";
 
 /** The least time a server has for its welcome, however long the connection took. */
 const WELCOME_MS = 1_500;
@@ -68,6 +70,8 @@ export interface LineOwner {
   path(state: PathState): void;
   /** Whether nobody speaks, and nothing is being answered. */
   pausing(): boolean;
+  /** Whether nobody speaks, and nothing sounds. */
+  quiet(): boolean;
   /** Everything else that sessions report. */
   react(event: Event): void;
   failedToConnect(error: unknown): void;
@@ -76,6 +80,8 @@ export interface LineOwner {
 /** A connection that is made while another one is at work, or is lost. */
 interface Search {
   readonly control: AbortController;
+  /** For what would carry the call better than the one at work, which is well. */
+  readonly better: boolean;
   /** Cut a pause short. */
   hurry: () => void;
 }
@@ -95,6 +101,9 @@ export class Line {
   private webtransportLost: string | null = null;
   private search: Search | null = null;
   private tries = 0;
+  /** Whether the server may have taken up the call on a connection that has not been welcomed. */
+  private asked = false;
+  private readonly wayBack = new WayBack();
   /** When the server, which will stop, is left at the latest. */
   private leaveUs: number | null = null;
   private leaving = false;
@@ -119,9 +128,16 @@ export class Line {
     return this.receivedEarlier + (this.driver?.received ?? 0);
   }
 
+  /** Whether WebTransport is tried again, for a call that goes without. */
+  get retriesWebTransport(): boolean {
+    const { driver, refusal } = this;
+    const without = driver?.transport.name === "websocket" && this.settings.webtransportUrl !== null;
+    return without && !refusal && this.leaveUs === null && driver.session.resumable;
+  }
+
   /** Make the first connection; `prepared` is what has to be known before the hello. */
   connect(prepared: Promise<unknown>): void {
-    this.dial(true, [], prepared).catch((error: unknown) => this.owner.failedToConnect(error));
+    this.dial(!this.settings.webtransportLater, [], prepared).catch((error: unknown) => this.owner.failedToConnect(error));
   }
 
   /** Time has passed. */
@@ -143,12 +159,14 @@ export class Line {
       this.reconnect();
     } else {
       // An attempt that has said hello is let be: its server may have left this connection already.
-      if (!this.attempt) this.search?.control.abort();
+      if (!this.attempt && !this.search?.better) this.search?.control.abort();
+      this.goBack(now);
     }
   }
 
-  /** The network may have changed, or the page was asleep. */
-  doubt(): void {
+  /** The network may have changed (`moved`), or the page was asleep. */
+  doubt(moved: boolean): void {
+    if (moved) this.wayBack.moved(this.host.now());
     this.heartbeat.hurry();
     this.search?.hurry();
     this.tick(this.host.now());
@@ -176,17 +194,18 @@ export class Line {
 
   private async dial(withWebTransport: boolean, carried: readonly Piece[], prepared: Promise<unknown>): Promise<void> {
     const { hardStopMs, patienceMs } = this.settings;
-    const racing = this.race(withWebTransport, hardStopMs, patienceMs, this.control.signal);
+    const racing = this.race([withWebTransport, true], hardStopMs, patienceMs, this.control.signal);
     const [winner] = await Promise.all([racing, prepared]);
     if (this.over) return winner.transport.close(SessionCode.NO_ERROR, "hung up");
     this.webtransportLost ??= winner.lost;
     this.begin(winner, carried);
   }
 
-  private race(withWebTransport: boolean, hardStopMs: number, patienceMs: number, signal: AbortSignal): Promise<Winner> {
+  /** `who` takes part: WebTransport, the WebSocket. */
+  private race(who: [boolean, boolean], hardStopMs: number, patienceMs: number, signal: AbortSignal): Promise<Winner> {
     const { webtransportUrl, websocketUrl, headStartMs } = this.settings;
-    const webtransport = withWebTransport && webtransportUrl ? () => this.host.webtransport(webtransportUrl, this.hashes) : null;
-    const websocket = websocketUrl ? () => this.host.websocket(websocketUrl) : null;
+    const webtransport = who[0] && webtransportUrl ? () => this.host.webtransport(webtransportUrl, this.hashes) : null;
+    const websocket = who[1] && websocketUrl ? () => this.host.websocket(websocketUrl) : null;
     return race({ webtransport, websocket, headStartMs, hardStopMs, patienceMs }, signal);
   }
 
@@ -214,6 +233,7 @@ export class Line {
       case "welcomed":
         this.welcome = event.welcome;
         this.heartbeat.alive(this.host.now());
+        this.wayBack.carried(this.driver!.transport.name, this.host.now());
         return this.owner.welcomed(event.welcome);
       case "draining":
         if (this.driver!.session.carries) this.leaveUs = this.host.now() + Math.max(0, event.inMs * 1_000 - LEAVING_US);
@@ -246,26 +266,42 @@ export class Line {
   // Every other connection
 
   private connectionLost(code: number, by: SessionEnded["by"], reason: string): void {
-    if (code === SessionCode.REPLACED && !this.tries) {
+    if (code === SessionCode.REPLACED && !this.asked) {
       // None of ours: another client has come with our ticket.
       this.driver!.closed(by, code, reason);
     } else if (this.refusal) {
       this.driver!.closed(this.refusal.by, this.refusal.code, this.refusal.reason);
     } else {
-      this.move("lost");
+      // A server that has gone over to another connection of ours is about to say welcome there.
+      if (code !== SessionCode.REPLACED || !this.attempt) this.move("lost");
       this.search?.hurry();
       this.reconnect();
     }
   }
 
   private reconnect(): void {
+    // That there is a connection comes before that it is a better one.
+    if (this.search?.better && !this.attempt) this.search.control.abort();
     if (this.search || this.over || this.refusal || !this.driver?.session.resumable) return;
-    const search = { control: new AbortController(), hurry: (): void => {} };
+    this.look(false, (search) => this.tryUntilTaken(search));
+  }
+
+  /** Try WebTransport again where a WebSocket carries the call, at a quiet moment. */
+  private goBack(now: number): void {
+    if (this.search || !this.retriesWebTransport || !this.wayBack.due(now, this.owner.quiet())) return;
+    this.wayBack.tried(now);
+    this.look(true, ({ control }) => this.connectBeside([true, false], this.settings.hardStopMs, control.signal));
+  }
+
+  private look(better: boolean, work: (search: Search) => Promise<unknown>): void {
+    const search: Search = { control: new AbortController(), better, hurry: () => {} };
     this.search = search;
-    void this.tryUntilTaken(search).finally(() => {
+    void work(search).finally(() => {
       if (this.search === search) this.search = null;
       // It was given up for a path that has recovered, which may have been lost meanwhile.
-      if (this.driver?.session.state === "parked") this.reconnect();
+      if (this.driver?.session.state !== "parked") return;
+      this.move("lost");
+      this.reconnect();
     });
   }
 
@@ -278,16 +314,20 @@ export class Line {
     }
   }
 
-  /** Returns whether the server has taken up the call again, on either connection. */
-  private async try(patienceMs: number, signal: AbortSignal): Promise<boolean> {
+  private try(patienceMs: number, signal: AbortSignal): Promise<boolean> {
     this.tries += 1;
+    const udp = this.tries <= TRIES_WITH_WEBTRANSPORT || this.tries % TRIES_WITH_WEBTRANSPORT === 0 || !this.settings.websocketUrl;
+    return this.connectBeside([udp, true], patienceMs, signal);
+  }
+
+  /** Returns whether the server has taken up the call on another connection. */
+  private async connectBeside(who: [boolean, boolean], patienceMs: number, signal: AbortSignal): Promise<boolean> {
     const attempt = new AbortController();
     const giveUp = (): void => attempt.abort();
     const timer = setTimeout(giveUp, patienceMs);
     signal.addEventListener("abort", giveUp);
-    const udp = this.tries <= TRIES_WITH_WEBTRANSPORT || this.tries % TRIES_WITH_WEBTRANSPORT === 0 || !this.settings.websocketUrl;
     try {
-      const winner = await this.race(udp, patienceMs, patienceMs, attempt.signal);
+      const winner = await this.race(who, patienceMs, patienceMs, attempt.signal);
       return await this.resume(winner, patienceMs, attempt.signal);
     } catch {
       return false;
@@ -318,6 +358,7 @@ export class Line {
         finish(false);
       };
       this.attempt = driver;
+      this.asked = true;
       this.taken = finish;
       signal.addEventListener("abort", giveUp);
       driver.start();
@@ -342,6 +383,8 @@ export class Line {
     this.receivedBefore = 0;
     this.receivedEarlier += before.received;
     this.tries = 0;
+    this.asked = false;
+    this.wayBack.carried(driver.transport.name, now);
     this.leaveUs = null;
     this.leaving = false;
     this.resumes += 1;

@@ -16,6 +16,8 @@ import type { JsonObject, Welcome } from "../wire/messages.ts";
 /** Everything the network worker has to know about a call. */
 export interface CallSettings {
   webtransportUrl: string | null;
+  /** It has lost here lately: the WebSocket begins alone, and WebTransport is tried in the course of the call. */
+  webtransportLater: boolean;
   websocketUrl: string | null;
   /** Where certificate hashes are published; null if they need not be asked for. */
   discoveryUrl: string | null;
@@ -89,6 +91,8 @@ export interface NetworkStatistics {
   bytesUnsent: number;
   bufferedMs: number;
   underruns: number;
+  /** Whether WebTransport is tried again, at quiet moments, for a call that goes over a WebSocket. */
+  retriesWebTransport: boolean;
   /** How often another connection went on with the call. */
   resumes: number;
   /** How often the browser said that the network has changed. */

@@ -11,6 +11,11 @@ export class Turn {
     return this.busy.size === 0;
   }
 
+  /** Whether somebody speaks. */
+  get spoken(): boolean {
+    return this.busy.has("speech");
+  }
+
   /** Take the type of an event of the server's. */
   take(type: string): void {
     const [begun, ended] = [BEGINS[type], ENDS[type]];
