@@ -109,7 +109,8 @@ async def test_a_server_is_killed_in_mid_reply(tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 async def test_a_server_that_stops_is_left_at_a_pause(tmp_path: Path) -> None:
     said = noise(2)
-    with fleet(tmp_path, AGENT) as (first, second):
+    # So patient that the pause comes first on any machine.
+    with fleet(tmp_path, AGENT, drain_seconds=100) as (first, second):
         caller = Caller(first, second, tmp_path)
         async with caller.on_the_line():
             await until(lambda: caller.in_mid_reply)

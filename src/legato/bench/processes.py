@@ -38,7 +38,7 @@ __all__ = [
     "wait_for_port",
 ]
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
 FIRST = -12
 """Niceness of a process under measurement."""
