@@ -158,7 +158,9 @@ class SessionDriver(Generic[S]):
         """Ignore the transport's own hint: `legato.going_away` says it with a time."""
 
     def path_changed(self, remote: str) -> None:
-        """Do nothing: a session outlives its path."""
+        """Pass it on: a session outlives its path, but what was on the old one may not arrive."""
+        self.session.path_changed(self.clock())
+        self.settle()
 
     def closed(self, by: CloseSource, code: int, reason: str) -> None:
         """End the session: nothing more comes from the transport."""

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legato.client.playback import PlaybackBuffer
+from legato.client.playback import PlaybackBuffer, PlayedItem
 
 RATE = 24_000
 
@@ -145,3 +145,63 @@ def test_every_sample_is_played_once_and_in_order(chunks: list[int], pulls: list
     samples = [int.from_bytes(heard[i : i + 2], "little") for i in range(0, len(heard), 2)]
     assert [one for one in samples if one] == list(range(1, item.played + 1))
     assert item.played + item.buffered == value - 1
+
+
+def behind(samples: int, bound_us: int | None = 1_000) -> tuple[PlaybackBuffer, PlayedItem]:
+    """A buffer of which an item has run dry for so long; the bound is 24 samples."""
+    buffer = PlaybackBuffer(RATE)
+    buffer.keep_up(bound_us)
+    item = buffer.begin("a", 0, 1)
+    assert item is not None
+    buffer.pull(500)
+    buffer.append(item, pcm(10, 1))
+    buffer.pull(10 + samples)
+    assert (item.behind, item.played) == (samples, 10)
+    return buffer, item
+
+
+def test_what_comes_too_late_is_skipped_by_as_much_as_was_silent() -> None:
+    buffer, item = behind(25)
+    buffer.append(item, pcm(25, 2) + pcm(10, 3))
+    buffer.changes()
+    assert buffer.pull(10) == pcm(10, 3)
+    assert (item.played, item.skipped, item.behind, item.buffered) == (45, 25, 0, 0)
+    assert buffer.changes() == [item]
+
+
+def test_a_backlog_that_comes_bit_by_bit_is_skipped_bit_by_bit() -> None:
+    buffer, item = behind(30)
+    buffer.append(item, pcm(15))
+    assert buffer.pull(10) == pcm(10)
+    assert (item.skipped, item.behind) == (5, 25)
+    buffer.append(item, pcm(11))
+    buffer.pull(10)
+    assert (item.skipped, item.behind) == (6, 24), "as much as it may be behind"
+    buffer.append(item, pcm(40))
+    buffer.pull(10)
+    assert item.skipped == 6
+
+
+def test_what_is_here_whole_is_played_whole() -> None:
+    buffer, item = behind(1_000)
+    buffer.append(item, pcm(40))
+    buffer.complete(item)
+    buffer.pull(10)
+    assert (item.skipped, item.played) == (0, 20)
+
+
+def test_without_a_bound_nothing_is_skipped() -> None:
+    buffer, item = behind(1_000, None)
+    buffer.append(item, pcm(40))
+    buffer.pull(10)
+    assert item.skipped == 0
+
+
+def test_a_held_reply_is_not_behind() -> None:
+    buffer, item = behind(0)
+    buffer.append(item, pcm(40))
+    buffer.hold()
+    buffer.pull(1_000)
+    buffer.go_on()
+    buffer.pull(10)
+    assert (item.behind, item.skipped) == (0, 0)

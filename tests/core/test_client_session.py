@@ -30,7 +30,7 @@ from legato.core.events import (
 from legato.core.outputs import CloseSession, OpenStream, Send, Stop
 from legato.core.wire.event_json import encode_message
 from legato.core.wire.messages import AudioAck, Flush, GoingAway, Hello
-from legato.core.wire.records import control_record, downlink_record
+from legato.core.wire.records import control_record, downlink_record, uplink_record
 
 
 def a_welcome(**fields: Any) -> Welcome:
@@ -319,6 +319,19 @@ def test_too_early_for_a_call(operation: str) -> None:
     arguments = (report, 0) if operation == "report_playback" else (0,)
     with pytest.raises(LocalProtocolError, match="needs an accepted session"):
         getattr(client, operation)(*arguments)
+
+
+def test_what_is_under_way_when_the_path_changes_is_said_again() -> None:
+    client = active()
+    client.send_audio(pcm(0, 10), 0, 0)
+    client.outputs()
+    client.path_changed(0)
+    said = [output.data for output in client.outputs() if isinstance(output, Send)]
+    assert uplink_record(0, 0, pcm(0, 10)) in said
+    client.close(0, "", 0)
+    client.outputs()
+    client.path_changed(0)
+    assert client.outputs() == []
 
 
 def test_hanging_up_does_not_wait_for_ever() -> None:

@@ -33,6 +33,9 @@ class Network:
         if fin:
             self.log.append(("fin", key))
 
+    def reset_group(self, key: int) -> None:
+        self.log.append(("reset", key))
+
     def declare_lost(self, start: int, stop: int) -> None:
         self.log.append(("lost", start, stop))
 
@@ -177,6 +180,41 @@ def test_the_ring_is_as_long_as_a_resume_needs(ttl_ms: int, kept: int) -> None:
     sender.keep_for(ttl_ms)
     feed(sender, *[1] * 100)
     assert sender.captured - sender.oldest == kept
+
+
+def test_after_a_change_of_path_it_is_said_again_on_another_stream() -> None:
+    sender, network = a_sender()
+    sender.say_again()
+    assert network.take() == []
+    feed(sender, 10, 10, 10)
+    sender.acknowledge(10)
+    network.take()
+    sender.say_again()
+    assert network.take() == [("fin", 1), ("open", 2), (2, 10, 20), (2, 20, 30)]
+    feed(sender, 10)
+    assert network.take() == [(2, 30, 40)]
+    sender.acknowledge(40)
+    sender.say_again()
+    assert network.take() == []
+
+
+def test_what_is_much_is_left_to_the_network() -> None:
+    sender, network = a_sender()
+    feed(sender, 6_000)
+    network.take()
+    sender.say_again()
+    assert network.take() == []
+
+
+def test_it_is_said_again_on_as_many_streams_as_there_may_be() -> None:
+    sender, network = a_sender(group_us=1_000, assumed=Limits(uplink_streams=6))
+    feed(sender, 16, 16)
+    network.take()
+    sender.say_again()
+    assert network.take() == [("open", 3), (3, 0, 16), ("fin", 3)]
+    sender.detach()
+    sender.say_again()
+    assert network.take() == []
 
 
 def test_a_lying_acknowledgement() -> None:

@@ -53,7 +53,7 @@ class Calls(RuleBasedStateMachine):
             group_us=group, ring_us=40_000, ring_max_us=40_000, ring_bytes=RING_BYTES, assumed=limits
         )
         self.profile = profile
-        self.link = Link(a_hello(), settings, limits)
+        self.link = Link(a_hello(profile=profile), settings, limits)
         if joined:
             self.deliver_all(self.link.near)
             self.accept()
@@ -64,7 +64,8 @@ class Calls(RuleBasedStateMachine):
     @rule(samples=st.integers(1, 400))
     def capture(self, samples: int) -> None:
         start = self.link.client.captured
-        assert self.link.client.send_audio(pcm(start, samples), start, self.link.now) == start + samples
+        now = self.link.now
+        assert self.link.client.send_audio(pcm(start, samples), now, now) == start + samples
         self.pump()
 
     @rule()
@@ -76,7 +77,7 @@ class Calls(RuleBasedStateMachine):
     @rule()
     def accept(self) -> None:
         self.asked = False
-        self.link.accept(profile=self.profile)
+        self.link.accept(profile=self.profile, late_ms=300)
         self.pump()
 
     @rule(count=st.integers(1, 10))
@@ -175,6 +176,11 @@ class Calls(RuleBasedStateMachine):
         if queue and queue[0][0] == "data":
             queue.clear()
             queue.append(("reset", 0))
+
+    @rule()
+    def change_path(self) -> None:
+        self.link.client.path_changed(self.link.now)
+        self.pump()
 
     @rule(microseconds=st.sampled_from([1_000, 100_000, 250_000]))
     def wait(self, microseconds: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from tests.end_to_end.conftest import StartServer
@@ -11,6 +12,7 @@ from tests.end_to_end.conftest import StartServer
 from legato import AudioFormat, AudioFrame, Call, ClientSettings, ConnectError, Server, Speech, connect
 from legato.client.events import PlaybackChanged, ReplyArrived, ReplyBegan, ServerEvent, ServerLeaving
 from legato.client.session import RealtimeSession
+from legato.client.settings import ProfileChoice
 
 PCM16K = AudioFormat("pcm16", 16_000)
 PCM24K = AudioFormat("pcm16", 24_000)
@@ -88,6 +90,35 @@ async def test_a_change_of_port_and_address_in_mid_utterance_loses_nothing(start
     assert bytes(agent.heard) == said
     assert agent.calls == 1, "the call was not made anew"
     assert statistics is not None
+
+
+@pytest.mark.parametrize(
+    ("wished", "late_ms", "granted"),
+    [
+        ("duplex", 20_000, 20_000),
+        ("duplex", None, 400),
+        ("duplex", 1, 20),
+        ("turn", 250, None),
+        ("auto", 9, None),
+    ],
+)
+async def test_a_call_that_must_be_on_time_is_granted(
+    wished: ProfileChoice, late_ms: int | None, granted: int | None, start_server: StartServer
+) -> None:
+    said = noise(1)
+    agent = Recorder(len(said))
+    server = await start_server(agent)
+    settings = replace(PLAIN, profile=wished, late_ms=late_ms)
+    async with connect(url(server), settings) as session:
+        assert session.welcome is not None
+        assert session.welcome.profile == ("duplex" if granted else "turn")
+        assert session.welcome.late_ms == granted
+        assert session.welcome.lead_ms == min(granted or 10_000, 10_000)
+        if granted is None or granted > 10_000:  # a busy machine is late itself
+            speak(session, said)
+            session.migrate()
+            await asyncio.wait_for(agent.done.wait(), 60)
+            assert bytes(agent.heard) == said, "nothing was late"
 
 
 async def test_a_reply_of_eight_seconds_is_here_within_two(start_server: StartServer) -> None:

@@ -1,6 +1,6 @@
 """The ways to one server: WebTransport, a WebSocket, or whichever is there first.
 
-Owns the endpoint and the connections. It must not know what is said over them.
+Owns the endpoint, the connections and what a caller asks for. It must not know what is said over them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from legato._version import __version__
 from legato.client.race import Race
 from legato.client.settings import ClientSettings
 from legato.core.errors import LocalProtocolError
 from legato.core.wire.codes import SessionCode
+from legato.core.wire.messages import Capabilities, Hello
 from legato.transports.base import Handler, Transport
 from legato.transports.webtransport import ConnectTarget, WebTransportEndpoint, WebTransportSession
 
 if TYPE_CHECKING:
     from legato.transports.websocket_streams import WebSocketTransport
 
-__all__ = ["Calling", "move"]
+__all__ = ["Calling", "hello_of", "move"]
 
 
 class Calling:
@@ -82,6 +84,21 @@ class Calling:
             del self._websockets[over]
         self._websockets[task] = transport
         return transport
+
+
+def hello_of(settings: ClientSettings, token: str | None) -> Hello:
+    """What a caller with these settings says first."""
+    resumes = settings.resume_s > 0
+    return Hello(
+        input=settings.input,
+        output=settings.output,
+        profile=settings.profile,
+        late_ms=settings.late_ms,
+        lead_ms=settings.lead_ms,
+        token=token,
+        capabilities=Capabilities(playback_reports=True, resume=resumes, checkpoints=resumes),
+        client=f"legato-python/{__version__}",
+    )
 
 
 def move(transport: Transport | None, local: tuple[str, int] | None) -> None:

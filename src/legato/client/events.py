@@ -55,7 +55,8 @@ class ReplyArrived:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackChanged:
-    """The player's position in a reply part, as it was reported to the server."""
+    """The player's position in a reply part, as it was reported to the server; `skipped` of the samples
+    before it were left out because they came too late (profile `duplex`)."""
 
     item_id: str
     generation: int
@@ -64,6 +65,7 @@ class PlaybackChanged:
     underruns: int
     state: PlaybackState
     at_us: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

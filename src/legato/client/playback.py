@@ -28,6 +28,10 @@ class PlayedItem:
     played: int = 0
     received: int = 0
     underruns: int = 0
+    skipped: int = 0
+    """Samples of those played that did not sound, because they came too late."""
+    behind: int = 0
+    """Samples of silence since its beginning: how much later the rest is than it was meant to be."""
     complete: bool = False
     state: PlaybackState = "playing"
     _chunks: deque[memoryview] = field(default_factory=deque)
@@ -58,6 +62,12 @@ class PlayedItem:
         pcm = b"".join(parts)
         self.played += len(pcm) // SAMPLE_BYTES
         return pcm
+
+    def skip(self, samples: int) -> None:
+        """Leave samples out to be less behind."""
+        self.take(samples)
+        self.skipped += samples
+        self.behind -= samples
 
     def note_dry(self) -> bool:
         """Count an underrun once per dry spell; return whether a new one began."""
@@ -90,10 +100,15 @@ class PlaybackBuffer:
         self.rate = rate
         self.paused = False
         self._start = start_samples
+        self._behind_most: int | None = None
         self._queue: deque[PlayedItem] = deque()
         self._changed: list[PlayedItem] = []
         self._flushed = 0
         self._lock = threading.Lock()
+
+    def keep_up(self, late_us: int | None) -> None:
+        """Let no reply fall behind by more than this while it is still being made (profile `duplex`)."""
+        self._behind_most = None if late_us is None else late_us * self.rate // 1_000_000
 
     @property
     def buffered(self) -> int:
@@ -176,6 +191,9 @@ class PlaybackBuffer:
                 missing -= len(pcm) // SAMPLE_BYTES
                 parts.append(pcm)
                 self._retire()
+            current = self._queue[0] if self._queue else None
+            if current is not None and current.played and not self.paused:
+                current.behind += missing
         parts.append(bytes(missing * SAMPLE_BYTES))
         return b"".join(parts)
 
@@ -202,6 +220,11 @@ class PlaybackBuffer:
         if item.played == 0:
             self._changed.append(item)
         item.note_wet()
+        if self._behind_most is not None and item.behind > self._behind_most and not item.complete:
+            spare = min(item.behind, item.buffered - samples)
+            if spare > 0:
+                item.skip(spare)
+                self._changed.append(item)
         return item.take(samples)
 
     def _retire(self) -> None:

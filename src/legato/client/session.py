@@ -11,9 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from legato._inbox import Inbox
-from legato._version import __version__
 from legato.client.address import DEFAULT_URL, token_for
-from legato.client.calling import move
+from legato.client.calling import hello_of, move
 from legato.client.capture import CapturedAudio
 from legato.client.devices import Device, VirtualSpeaker
 from legato.client.events import (
@@ -50,7 +49,7 @@ from legato.core.events import (
     Welcomed,
 )
 from legato.core.wire.codes import PLAYBACK_INTERVAL_US, SessionCode
-from legato.core.wire.messages import Capabilities, Hello, Playback, Welcome
+from legato.core.wire.messages import Playback, Welcome
 from legato.session_driver import monotonic_us
 from legato.transports.base import TransportStatistics
 
@@ -105,15 +104,7 @@ class RealtimeSession:
             Resumed: self._resumed,
             SessionEnded: self._ended,
         }
-        resumes = settings.resume_s > 0
-        hello = Hello(
-            input=settings.input,
-            output=settings.output,
-            lead_ms=settings.lead_ms,
-            token=token_for(url, settings),
-            capabilities=Capabilities(playback_reports=True, resume=resumes, checkpoints=resumes),
-            client=f"legato-python/{__version__}",
-        )
+        hello = hello_of(settings, token_for(url, settings))
         self._line = CallerLine(url, settings, hello, reactions)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="connect")
 
@@ -267,6 +258,7 @@ class RealtimeSession:
 
     def _on_welcome(self, event: Welcomed) -> None:
         self.welcome = event.welcome
+        self.playback.keep_up(event.welcome.late_us)
         try:
             self._speaker.start(self.playback, self._pulled)
         except LegatoError as error:
@@ -373,7 +365,14 @@ class RealtimeSession:
         )
         self._tell(
             PlaybackChanged(
-                item.item_id, item.generation, played, item.buffered, item.underruns, item.state, now
+                item.item_id,
+                item.generation,
+                played,
+                item.buffered,
+                item.underruns,
+                item.state,
+                now,
+                item.skipped,
             )
         )
 

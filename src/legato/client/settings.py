@@ -9,9 +9,10 @@ from typing import Literal, TypeAlias, get_args
 from legato.core.audio import AudioFormat
 from legato.core.errors import SettingsError
 
-__all__ = ["ClientSettings", "TransportChoice", "default_input", "default_output"]
+__all__ = ["ClientSettings", "ProfileChoice", "TransportChoice", "default_input", "default_output"]
 
 TransportChoice: TypeAlias = Literal["auto", "webtransport", "websocket"]
+ProfileChoice: TypeAlias = Literal["auto", "turn", "duplex"]
 
 
 LONGEST_RESUME_S = 3600
@@ -48,12 +49,19 @@ class ClientSettings:
     secret to show; without one, servers on this machine are shown the development key of this user.
     `resume_s` is how long a lost connection is replaced before the call is given up, 0 for not at all.
     `alternatives` are the addresses of other servers of the same fleet, where a call goes on when its server
-    is gone. Raises `SettingsError`.
+    is gone.
+
+    `profile` says what matters more: every word (`turn`), or that nothing comes late (`duplex`, for models
+    that listen while they speak); `auto` leaves it to the server. In `duplex`, audio that is more than
+    `late_ms` late is left out both ways: the agent is told of a gap of exactly its length, and a reply that
+    ran dry for longer skips as much (`PlaybackChanged.skipped`). Raises `SettingsError`.
     """
 
     input: AudioFormat = field(default_factory=default_input)
     output: tuple[AudioFormat, ...] = field(default_factory=default_output)
     transport: TransportChoice = "auto"
+    profile: ProfileChoice = "auto"
+    late_ms: int | None = None
     lead_ms: int = 30_000
     start_ms: int = 40
     group_ms: int = 10_000
@@ -77,6 +85,11 @@ class ClientSettings:
         if self.transport not in get_args(TransportChoice):
             choices = ", ".join(get_args(TransportChoice))
             raise SettingsError(f"transport must be one of {choices}, not {self.transport!r}")
+        if self.profile not in get_args(ProfileChoice):
+            choices = ", ".join(get_args(ProfileChoice))
+            raise SettingsError(f"profile must be one of {choices}, not {self.profile!r}")
+        if self.late_ms is not None and self.late_ms < 1:
+            raise SettingsError(f"late_ms must be at least 1, not {self.late_ms}")
         if any(len(digest) != 32 for digest in self.certificate_hashes):
             raise SettingsError("a certificate hash is a SHA-256 digest of 32 bytes")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):

@@ -5,23 +5,20 @@ the transport. See `session.py` for the contract of inputs, outputs and events; 
 """
 
 from legato.core.carried_call import CarriedCall
-from legato.core.client_replies import ClientReplies
+from legato.core.client_uplink import ClientUplink
 from legato.core.errors import Party, RemoteProtocolError
 from legato.core.events import Flushed, Welcomed
-from legato.core.outputs import OpenStream, Send
+from legato.core.outputs import OpenStream
 from legato.core.state import LIVE, SessionCause, SessionState, session_after
-from legato.core.uplink_sender import UplinkSender, UplinkSettings
-from legato.core.wire import varint
+from legato.core.uplink_sender import UplinkSettings
 from legato.core.wire.codes import (
     DOWNLINK_STREAMS_MAX,
     Priority,
     SessionCode,
-    StreamType,
 )
 from legato.core.wire.event_json import read_server_event
 from legato.core.wire.messages import (
     AudioAck,
-    AudioLost,
     Bye,
     Checkpoint,
     EventAck,
@@ -40,7 +37,7 @@ CLIENT_LIMITS = Limits(hello_ms=10_000)
 _BYE_PATIENCE_US = 1_000_000
 
 
-class ClientSession(ClientReplies):
+class ClientSession(ClientUplink):
     """A client's half of one call. Its first outputs open the control stream and say hello.
 
     Audio and events may be sent at once, before the welcome. `limits.hello_ms` is how long it waits for
@@ -59,16 +56,12 @@ class ClientSession(ClientReplies):
         limits: Limits | None = None,
         continues: "ClientSession | None" = None,
     ) -> None:
-        super().__init__(limits or CLIENT_LIMITS, now)
-        self.hello = hello
+        super().__init__(hello, settings or UplinkSettings(), limits or CLIENT_LIMITS, now)
         self.welcome: Welcome | None = None
-        self.settings = settings or UplinkSettings()
         self._old = continues
         self._known = 0
         """Counted events that come again although they were taken."""
         self._carried = CarriedCall()
-        self._start = hello.resume.uplink_offset if hello.resume is not None else 0
-        self._uplink = UplinkSender(hello.input, self.settings, self._start, self)
         self._control_key = self._take_key()
         self._outputs.append(OpenStream(self._control_key, True, Priority.CONTROL))
         self._say_message(hello)
@@ -94,21 +87,6 @@ class ClientSession(ClientReplies):
 
     # Operations
 
-    def send_audio(self, payload: bytes, captured_us: int, now: int) -> int:
-        """Send captured audio, whole samples or one packet; returns the position behind it.
-
-        Nothing is lost: what may not be sent yet waits in the ring. `captured_us` is the capture time of
-        the first sample by this client's own clock.
-        """
-        if self._state is SessionState.CLOSED:
-            return self._uplink.captured
-        return self._uplink.push(payload, captured_us)
-
-    def end_utterance(self, now: int) -> None:
-        """Nothing follows for a while: let the server have and acknowledge everything now."""
-        if self._state is not SessionState.CLOSED:
-            self._uplink.end_group()
-
     def report_playback(self, report: Playback, now: int) -> None:
         """Tell what the player did: on every change and every 200 ms while playing."""
         if not self._require_live("report_playback", "wait for Welcomed"):
@@ -121,16 +99,6 @@ class ClientSession(ClientReplies):
         if self._require_live("bye", "use close before the welcome"):
             self._say_message(Bye())
             self._phase_deadline = now + _BYE_PATIENCE_US
-
-    @property
-    def captured(self) -> int:
-        """Position behind the last sample given to `send_audio`."""
-        return self._uplink.captured
-
-    @property
-    def acked(self) -> int:
-        """Position up to which the server has handed audio to the agent."""
-        return self._uplink.acked
 
     @property
     def carries(self) -> bool:
@@ -148,23 +116,6 @@ class ClientSession(ClientReplies):
             downlink=self._replies.hello(),
             events=self._log.taken,
         )
-
-    # What the uplink sender needs (UplinkStreams)
-
-    def open_group(self) -> int:
-        """Open an uplink stream and return its key."""
-        key = self._take_key()
-        self._outputs.append(OpenStream(key, False, Priority.AUDIO))
-        self._outputs.append(Send(key, varint.encode(StreamType.UPLINK_AUDIO), False))
-        return key
-
-    def send_record(self, key: int, data: bytes, fin: bool) -> None:
-        """Send on that stream."""
-        self._outputs.append(Send(key, data, fin))
-
-    def declare_lost(self, start: int, stop: int) -> None:
-        """Tell the server that these samples will never come."""
-        self._say_message(AudioLost(start, stop))
 
     # What the peer does
 
@@ -231,7 +182,7 @@ class ClientSession(ClientReplies):
         if old is not None and old.state is SessionState.CLOSED:
             self._end_locally(SessionCode.NO_ERROR, "the call has ended meanwhile")
         elif old is None:
-            self._uplink.set_limits(message.limits)
+            self._go_by(message)
             self._events.append(Welcomed(message))
             self._uplink.start_from(message.uplink_offset)
         else:
@@ -275,7 +226,8 @@ class ClientSession(ClientReplies):
             self._say(payload)
         for report in self._replies.attach():
             self._say_message(report)
-        uplink.set_limits(welcome.limits)
+        self._go_by(welcome)
+        uplink.give_up(now)
         uplink.attach(self, offset)
 
     def _forget_since(self, request: ResumeRequest) -> None:

@@ -59,6 +59,8 @@ class ServerCarrying(ServerReplies):
         self._downlink = self._new_downlink(hello.capabilities.playback_reports)
         carried, start = terms.carried, welcome.uplink_offset
         self._uplink = UplinkReceiver(hello.input, self.limits, start, self._events.append, self._press)
+        if welcome.late_us is not None:
+            self._uplink.give_up_after(welcome.late_us)
         if carried is None or hello.resume is None:
             return
         if start > carried.uplink_offset:

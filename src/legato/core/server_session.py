@@ -68,8 +68,12 @@ class ServerSession(ServerCarrying):
 
     def next_deadline(self) -> int | None:
         """When `on_deadline` is due, or None while nothing waits for time."""
-        due, phase = self._uplink.ack_due if self._uplink is not None else None, self._phase_deadline
-        if due is None:
+        uplink, phase = self._uplink, self._phase_deadline
+        if uplink is None:
+            return phase
+        if uplink.on_time and (late := uplink.give_up_at()) is not None:
+            phase = late if phase is None else min(late, phase)
+        if (due := uplink.ack_due) is None:
             return phase
         due += ACK_PATIENCE_US
         return due if phase is None or due < phase else phase
@@ -84,7 +88,7 @@ class ServerSession(ServerCarrying):
             return False
         return (
             self._log.keeps
-            and hello.input == mine.input
+            and (hello.input, hello.profile) == (mine.input, mine.profile)
             and terms.output in hello.output
             and hello.capabilities.resumes
             and self._log.has_all_after(request.events)
@@ -183,8 +187,10 @@ class ServerSession(ServerCarrying):
             raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, "audio was reset in profile turn")
 
     def _time_passed(self, now: int) -> None:
-        if self._uplink is not None and self._uplink.ack_due is not None and now >= self._uplink.ack_due:
-            self._acknowledge()
+        if self._uplink is not None:
+            self._uplink.give_up(now)
+            if self._uplink.ack_due is not None and now >= self._uplink.ack_due:
+                self._acknowledge()
         if self._phase_deadline is not None and now >= self._phase_deadline:
             if self._state is SessionState.DRAINING:
                 self._end_locally(SessionCode.GOING_AWAY, "the server goes away")

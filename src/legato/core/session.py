@@ -118,6 +118,9 @@ class Session(OpeningStreams):
         elif kind[0] == DatagramType.HEARTBEAT_ECHO:
             self._events.append(HeartbeatReturned(sequence[0]))
 
+    def path_changed(self, now: int) -> None:
+        """What is sent from here on takes another way through the network; nothing else has changed."""
+
     def closed(self, by: Party, code: int, reason: str, now: int) -> None:
         """The transport session is over. So is the call, unless another session may continue it: then it
         waits for that. Said of a call that waits, it is over."""

@@ -6,6 +6,9 @@ from legato.core.audio import AudioFormat
 from legato.core.errors import LocalProtocolError
 from legato.core.wire.messages import Hello, Limits, Profile, Welcome
 
+LEAST_LATE_MS, MOST_LATE_MS = 20, 30_000
+"""What is granted as `late_ms` at the least and at the most."""
+
 
 class CarriedSession(msgspec.Struct, frozen=True, kw_only=True):
     """Where another server left a call: captured audio up to `uplink_offset` and the first `events` of the
@@ -19,7 +22,9 @@ class CarriedSession(msgspec.Struct, frozen=True, kw_only=True):
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """The owner's decision on a hello.
 
-    `output` is one of the formats of the hello; `lead_ms` is how far replies may run ahead of playback.
+    `profile` is `turn`, in which every sample arrives, or `duplex`, in which audio is left out that is more
+    than `late_ms` late. `output` is one of the formats of the hello; `lead_ms` is how far replies may run
+    ahead of playback.
     `limits` hold for this client from the welcome on; None leaves those that every client begins with.
     `carried` is where the call was left by another server, for a hello that resumes it.
     """
@@ -27,6 +32,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     output: AudioFormat
     profile: Profile = "turn"
+    late_ms: int = 400
     lead_ms: int = 10_000
     resume_ticket: str | None = None
     resume_ttl_ms: int = 0
@@ -38,6 +44,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
         Positions go on where the client says that its audio begins. A ticket is for clients that can use it.
         """
+        if self.late_ms < 1:
+            raise LocalProtocolError("audio needs some time; set late_ms to at least 1")
         if self.lead_ms < 1:
             raise LocalProtocolError("replies need some lead; set lead_ms to at least 1")
         if self.output not in hello.output:
@@ -47,6 +55,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             input=hello.input,
             output=self.output,
             profile=self.profile,
+            late_ms=self.late_ms if self.profile == "duplex" else None,
             lead_ms=self.lead_ms,
             server_time_us=now,
             limits=limits,

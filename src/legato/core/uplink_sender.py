@@ -1,7 +1,8 @@
 """Captured audio as a client sends it: a ring that keeps every sample until the server has it.
 
-Owns offsets, grouping into streams, the window of unacknowledged audio, and what is given up when the ring
-is full. Must not know transports, capture devices or coding. Rules: wire/SPEC.md, "Uplink audio".
+Owns offsets, the window of unacknowledged audio, and what is given up when the ring is full or, in profile
+`duplex`, when it is too late. Must not know transports, capture devices or coding. Rules: wire/SPEC.md,
+"Uplink audio".
 
 Theory of operation. A captured piece goes into `_unsent`; `pump` moves pieces to `_sent` while the window
 has room, and an acknowledgement removes them there. `_flying` remembers what unacknowledged pieces weigh,
@@ -14,18 +15,22 @@ only a resume could miss them), then unsent ones, which `pump` declares lost bef
 """
 
 from collections import deque
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
 from legato.core.audio import AudioFormat
 from legato.core.errors import LocalProtocolError, RemoteProtocolError
+from legato.core.uplink_groups import UplinkGroups, UplinkStreams
 from legato.core.wire.codes import OVERHEAD_BYTES, SessionCode
 from legato.core.wire.messages import Limits
-from legato.core.wire.records import uplink_record
 
 # Room for offset and capture time (8 bytes each) inside the size limit of a record.
 _HEAD_BYTES = 16
+# What is said again at most when the path has changed: a congestion window as it is at the beginning.
+_AGAIN_BYTES = 12_000
+# How much longer than it is of use sent audio is left to the network: its acknowledgement takes as long.
+_LEFT_ALONE_US = 500_000
 
 
 class UplinkSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,28 +39,17 @@ class UplinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     `group_us`: how much audio shares a stream; `resume_us`: how long a call without connection waits for
     another one, 0 not at all; `ring_us`: how much is kept for a resume at least, longer if
     the server's resume time is longer but at most `ring_max_us`; `ring_bytes`: the memory bound; `assumed`:
-    what the server is taken to accept until its welcome tells.
+    what the server is taken to accept until its welcome tells; `duplex_group_us`: `group_us` at most for a
+    call that asks for profile `duplex`.
     """
 
     group_us: int = 10_000_000
+    duplex_group_us: int = 100_000
     resume_us: int = 60_000_000
     ring_us: int = 60_000_000
     ring_max_us: int = 300_000_000
     ring_bytes: int = 32 << 20
     assumed: Limits = Limits()
-
-
-class UplinkStreams(Protocol):
-    """What the sender needs from its session."""
-
-    def open_group(self) -> int:
-        """Open a uplink stream and return its key."""
-
-    def send_record(self, key: int, data: bytes, fin: bool) -> None:
-        """Send on that stream."""
-
-    def declare_lost(self, start: int, stop: int) -> None:
-        """Tell the server that these samples will never come."""
 
 
 class _Piece(NamedTuple):
@@ -76,7 +70,9 @@ class UplinkSender:
         self.acked = start
         self.sent = start
         self._settings = settings
-        self._streams = streams
+        self.groups = UplinkGroups(streams, settings.group_us * form.rate // 1_000_000)
+        self._late_us: int | None = None
+        self._given_up = start
         self._acknowledged: deque[_Piece] = deque()
         self._needed: int | None = None
         self._sent: deque[_Piece] = deque()
@@ -85,12 +81,8 @@ class UplinkSender:
         self._flying: deque[tuple[int, int]] = deque()
         self._flying_bytes = 0
         self._ring = settings.ring_us * form.rate // 1_000_000
-        self._group_samples = settings.group_us * form.rate // 1_000_000
-        self._group: int | None = None
-        self._group_start = start
         self._attached = True
         self._group_ends: set[int] = set()
-        self._unacked_groups: deque[int] = deque()
         self.set_limits(settings.assumed)
 
     def set_limits(self, limits: Limits) -> None:
@@ -98,7 +90,7 @@ class UplinkSender:
         self._limits = limits
         self._window = limits.window_ms * self.format.rate // 1_000
         # Half of what the server allows: the end of a stream may reach it later than the acknowledgement.
-        self._groups_max = max(1, limits.uplink_streams // 2)
+        self.groups.most = max(1, limits.uplink_streams // 2)
 
     def keep_for(self, resume_ttl_ms: int) -> None:
         """Keep audio as long as the server would resume the call, within `ring_max_us`."""
@@ -153,9 +145,8 @@ class UplinkSender:
         """Let the stream end behind what was captured so far."""
         if self._unsent:
             self._group_ends.add(self.captured)
-        elif self._group is not None:
-            self._streams.send_record(self._group, b"", True)
-            self._close_group()
+        else:
+            self.groups.end(self.sent)
 
     def acknowledge(self, offset: int) -> None:
         """The server has everything before `offset`; raises RemoteProtocolError beyond what was sent."""
@@ -170,8 +161,7 @@ class UplinkSender:
             self._done_with(self._sent.popleft())
         while self._flying and self._flying[0][0] <= offset:
             self._flying_bytes -= self._flying.popleft()[1]
-        while self._unacked_groups and self._unacked_groups[0] <= offset:
-            self._unacked_groups.popleft()
+        self.groups.acknowledge(offset)
         self.pump()
 
     def start_from(self, offset: int) -> None:
@@ -192,21 +182,19 @@ class UplinkSender:
     def detach(self) -> None:
         """The connection is lost: what is captured waits."""
         self._attached = False
-        self._group = None
+        self.groups.detach()
 
     def attach(self, streams: UplinkStreams, offset: int) -> None:
         """Go on over another session, whose server has everything before `offset` and nothing behind it."""
-        self._streams = streams
+        self.groups.attach(streams)
         for waiting in (self._sent, self._acknowledged):
             self._unsent.extendleft(reversed(waiting))
             waiting.clear()
         self._flying.clear()
         self._flying_bytes = 0
-        self._group = None
-        self._unacked_groups.clear()
         while self._unsent and self._unsent[0].stop <= offset:
             self._done_with(self._unsent.popleft())
-        self.acked = self.sent = offset
+        self.acked = self.sent = self._given_up = offset
         self._attached = True
         self.pump()
 
@@ -218,24 +206,68 @@ class UplinkSender:
                 return
             if piece.start > self.sent:
                 # Said once, when it is clear how much it is; the window then waits for its acknowledgement.
-                self._streams.declare_lost(self.sent, piece.start)
+                self.groups.streams.declare_lost(self.sent, piece.start)
                 self.sent = piece.start
                 continue
-            if self._group is None:
-                if len(self._unacked_groups) >= self._groups_max:
-                    return
-                self._group = self._streams.open_group()
-                self._group_start = piece.start
+            if not self.groups.ready(piece.start):
+                return
             self._unsent.popleft()
             self._sent.append(piece)
             self._flying.append((piece.stop, _cost(piece)))
             self._flying_bytes += _cost(piece)
             self.sent = piece.stop
-            last = piece.stop - self._group_start >= self._group_samples or piece.stop in self._group_ends
-            data = uplink_record(piece.start, piece.captured_us, piece.payload)
-            self._streams.send_record(self._group, data, last)
-            if last:
-                self._close_group()
+            last = piece.stop in self._group_ends
+            self.groups.send(*piece, last)
+            self._group_ends.discard(piece.stop)
+
+    def say_again(self) -> None:
+        """The path has changed: send what is not acknowledged once more, on a stream of its own.
+
+        What was under way is lost with the old path, and it would take a round trip to find that out. The
+        server takes every sample once.
+        """
+        if not self._attached or not self._sent or self._flying_bytes > _AGAIN_BYTES:
+            return
+        self.groups.end(self.sent)
+        for piece in self._sent:
+            if not self.groups.ready(piece.start):
+                return
+            self.groups.send(*piece)
+
+    def give_up_after(self, late_us: int | None) -> None:
+        """From now on audio that is older is of no use (profile `duplex`); None: all of it is of use."""
+        self._late_us = late_us
+        if late_us is None:
+            self.groups.keep_all()
+
+    def give_up(self, now: int) -> None:
+        """Drop what has become too late, if anything ever does."""
+        if self._late_us is None:
+            return
+        horizon = now - self._late_us
+        if self._attached:
+            self._reset_until(horizon - _LEFT_ALONE_US)
+        else:
+            self._drop(self._sent, horizon)
+        # What is left out here is declared by `pump`, before what follows.
+        self._drop(self._unsent, horizon)
+        self.pump()
+
+    def _reset_until(self, horizon: int) -> None:
+        late = [piece.stop for piece in self._sent if piece.captured_us < horizon]
+        stop = self.groups.abandon(late[-1]) if late else 0
+        while self._sent and self._sent[0].stop <= stop:
+            self._bytes -= _cost(self._sent.popleft())
+        start = max(self.acked, self._given_up)
+        if stop > start:
+            self.groups.streams.declare_lost(start, stop)
+            self._given_up = stop
+
+    def _drop(self, waiting: deque[_Piece], horizon: int) -> None:
+        while waiting and waiting[0].captured_us < horizon:
+            lost = waiting.popleft()
+            self._bytes -= _cost(lost)
+            self._group_ends.discard(lost.stop)
 
     def _done_with(self, piece: _Piece) -> None:
         """The server has this piece."""
@@ -247,11 +279,6 @@ class UplinkSender:
     def _has_room(self, piece: _Piece) -> bool:
         within = piece.stop - self.acked <= self._window
         return within and self._flying_bytes + _cost(piece) <= self._limits.window_bytes
-
-    def _close_group(self) -> None:
-        self._group_ends.discard(self.sent)
-        self._unacked_groups.append(self.sent)
-        self._group = None
 
     def _append(self, payload: bytes, samples: int, captured_us: int) -> None:
         piece = _Piece(self.captured, self.captured + samples, captured_us, payload)

@@ -17,7 +17,7 @@ from legato.core.audio import AudioFormat
 from legato.core.errors import SettingsError
 from legato.core.events import HelloReceived, SessionEnded
 from legato.core.server_session import ServerSession
-from legato.core.terms import CarriedSession, Terms
+from legato.core.terms import LEAST_LATE_MS, MOST_LATE_MS, CarriedSession, Terms
 from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import Hello, Limits, Profile
 from legato.server.auth import Authority, Grant, Unauthorized
@@ -160,13 +160,17 @@ class _Visitor:
         driver.settle()
 
     def _terms(self, call: NativeCall, hello: Hello, output: AudioFormat) -> Terms:
-        profile: Profile = "duplex" if hello.profile == "duplex" else "turn"
-        resuming = self._door.resuming
+        mine, resuming = self._calls.terms, self._door.resuming
+        profile: Profile = mine.profile if hello.profile == "auto" else hello.profile
+        late_ms = min(max(hello.late_ms or mine.late_ms, LEAST_LATE_MS), MOST_LATE_MS)
+        lead_ms = self._lead(hello)
         return Terms(
             session_id=call.live.id,
             output=output,
             profile=profile,
-            lead_ms=self._lead(hello),
+            late_ms=late_ms,
+            # What is sent far ahead would be stale after an interruption of the network.
+            lead_ms=min(lead_ms, late_ms) if profile == "duplex" else lead_ms,
             limits=self._limits(call.live.caller.grant),
             resume_ticket=resuming.ticket(call, time.time()),
             resume_ttl_ms=resuming.window_ms,

@@ -131,6 +131,8 @@ class Server:
                 self._agent,
                 limits=_limits(settings),
                 lead_ms=settings.lead_ms,
+                profile=settings.profile,
+                late_ms=settings.late_ms,
                 session=getattr(self._agent, "session", None) or SessionDefaults(),
             )
         )

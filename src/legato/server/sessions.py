@@ -22,7 +22,7 @@ from legato.core.dialects.realtime.dialogue import Opening
 from legato.core.dialects.realtime.session_settings import SessionDefaults, SessionSettings
 from legato.core.errors import AgentError, Party, TransportError
 from legato.core.wire.codes import SessionCode
-from legato.core.wire.messages import Limits, ReceivedReply
+from legato.core.wire.messages import Limits, Profile, ReceivedReply
 from legato.server.auth import Grant
 from legato.server.call import ServerCall
 from legato.server.line import Line
@@ -44,6 +44,10 @@ class CallTerms:
     limits: Limits = field(default_factory=Limits)
     lead_ms: int = 10_000
     """How far a reply may run ahead of its playback, unless the client wants less."""
+    profile: Profile = "turn"
+    """What callers get that leave it to the server."""
+    late_ms: int = 400
+    """How late audio may be in profile `duplex`, unless the client wants it otherwise."""
     session: SessionDefaults = field(default_factory=SessionDefaults)
     """What a conversation begins with, until its client changes it."""
 

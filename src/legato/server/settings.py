@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from legato.agents.settings import AssistantSettings
+from legato.core.terms import LEAST_LATE_MS, MOST_LATE_MS
 from legato.server.auth_settings import MIN_SECRET_CHARS, AuthSettings
 from legato.server.fleet_settings import FleetSettings
 from legato.trust import is_loopback_address
@@ -231,6 +232,18 @@ class ServerSettings(BaseSettings):
         ge=0,
         le=600_000,
         description="How far a reply may be sent ahead of its playback; callers may ask for less.",
+    )
+    profile: Literal["turn", "duplex"] = Field(
+        default="turn",
+        description="What calls get that leave it to the server: every word (`turn`), or only what comes in"
+        " time (`duplex`), for models that listen while they speak.",
+    )
+    late_ms: int = Field(
+        default=400,
+        ge=LEAST_LATE_MS,
+        le=MOST_LATE_MS,
+        description="How late audio may be in profile `duplex` and still of use; what is later is left out,"
+        " and the agent told so. Callers may ask for more or less.",
     )
     workers: int = Field(
         default=1,

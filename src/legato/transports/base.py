@@ -82,7 +82,8 @@ class Handler(Protocol):
         """Report that the peer asks for the session to be wound up soon."""
 
     def path_changed(self, remote: str) -> None:
-        """Report that the peer is now reached at another address; nothing was lost."""
+        """Report that the peer, at `remote`, is now reached another way, because its address or ours is
+        another one. Streams and their order stay; what was on the old path is sent again in time."""
 
     def closed(self, by: CloseSource, code: int, reason: str) -> None:
         """Report the end of the session: who ended it, the application code and a reason for people."""

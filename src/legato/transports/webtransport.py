@@ -108,7 +108,7 @@ class WebTransportSession:
 
     def migrate(self, local: tuple[str, int] | None = None) -> None:
         """Move a client's connection to a new local address (None: a fresh port) without a reconnect."""
-        self._native.migrate(self._number, local)
+        self._endpoint.migrate(self._number, local)
 
     def statistics(self) -> TransportStatistics:
         """Return the session's network figures."""
@@ -303,13 +303,18 @@ class WebTransportEndpoint:
         for number in list(self._handlers):
             self._end(number, "transport", 0, reason)
 
+    def migrate(self, number: int, local: tuple[str, int] | None) -> None:
+        """Move a client's session to a new local address, and tell its owner."""
+        self.native.migrate(number, local)
+        self._path_changed(number, 0, self.native.stats(number).remote)
+
     def _follow_network(self) -> None:
         """Leave local addresses that are gone. Without any other one this fails until there is one."""
         for number in list(self._handlers):
             with contextlib.suppress(LegatoError):
                 stats = self.native.stats(number)
                 if stats.remote[1] and not is_here(stats.local[0]):
-                    self.native.migrate(number, None)
+                    self.migrate(number, None)
 
     def _forget_network(self) -> None:
         if self._watch is not None:

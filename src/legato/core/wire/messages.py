@@ -97,7 +97,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="legato.hello"):
     """First event of a client: the version it speaks, the audio it sends, the audio it can play.
 
     `output` lists formats by preference; `lead_ms` is how much unplayed audio it wants to hold (null: the
-    server decides).
+    server decides). `late_ms` is how late audio may be and still of use, in profile `duplex` (null likewise).
     """
 
     input: AudioFormat
@@ -105,6 +105,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="legato.hello"):
     version: int = WIRE_VERSION
     dialect: str = "realtime"
     profile: Literal["auto", "turn", "duplex"] = "auto"
+    late_ms: Size | None = None
     lead_ms: Count | None = None
     token: str | None = None
     resume: ResumeRequest | None = None
@@ -118,7 +119,8 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="legato.welcome"):
     `lead_ms` is how far replies run ahead of playback; `uplink_offset` is the first sample it wants;
     `resume_ticket` may be null (no resume) and is good for `resume_ttl_ms` after the connection is lost;
     `events` is how many counted events of a resumed call the server has taken; `rebuilt` says that another
-    server had the call before, and that this one may want audio again which that one acknowledged.
+    server had the call before, and that this one may want audio again which that one acknowledged; `late_ms`
+    is how late audio may be and still of use, in profile `duplex`.
     """
 
     session_id: str
@@ -134,6 +136,12 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="legato.welcome"):
     uplink_offset: Position = 0
     events: Position = 0
     rebuilt: bool = False
+    late_ms: Size | None = None
+
+    @property
+    def late_us(self) -> int | None:
+        """How old audio may be and still of use; None: it is of use for ever."""
+        return None if self.profile == "turn" or self.late_ms is None else self.late_ms * 1_000
 
 
 class AudioAck(msgspec.Struct, frozen=True, tag="legato.audio_ack"):
