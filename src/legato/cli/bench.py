@@ -28,13 +28,14 @@ def _prepare() -> None:
 def load(
     sessions: Annotated[int, typer.Option(min=1, max=2000, help="Calls at once.")] = 100,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of the measured window.")] = 8,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Runs of each server; the best one counts.")] = 3,
     baseline: Baseline = True,
     json: Json = False,
 ) -> int:
     """Echo a 20 ms frame every 20 ms on each call: CPU per frame, lost frames, delay, memory."""
     from legato.bench.load import load as measure
 
-    report = measure(sessions, seconds, baseline)
+    report = measure(sessions, seconds, baseline, runs)
     report.print(json)
     return 0 if report.within else 1
 
