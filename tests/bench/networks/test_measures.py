@@ -33,6 +33,7 @@ def call(case: Case, count: int = 100, **changes: Any) -> dict[str, Any]:
         "interrupted_us": None,
         "stale_blocks": 0,
         "played_ms": None,
+        "skipped_ms": 0.0,
     }
     interrupted = {**reply, "interrupted_us": BEGUN + 7_990_000, "played_ms": 1500.0}
     return {

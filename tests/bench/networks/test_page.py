@@ -110,11 +110,11 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "path", "rect", "polyline", "br"):
+        if tag not in ("meta", "path", "rect", "polyline", "circle", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in ("path", "rect", "polyline"):
+        if tag not in ("path", "rect", "polyline", "circle"):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
@@ -133,6 +133,16 @@ def test_the_page_says_everything_and_needs_nothing_else() -> None:
     assert "missed" in text
     assert all(source.startswith("#") for source in reader.sources), "nothing is loaded"
     assert "prefers-color-scheme: dark" in page
+
+
+def test_the_page_shows_what_being_on_time_costs() -> None:
+    fades = next(case for case in ALL if case.on_time)
+    lossy = {"lost_percent": 7.25, "end_delay_ms": {"p50": 1.0, "p95": 80.0, "p99": 97.0}}
+    cells = [measured(fades), measured(fades, arm="on-time-100", word_errors_percent=12.0, **lossy)]
+    page = compose(Facts(lines=[], about={}), [], cells)
+    for said in ("what is at most 100 ms late", "all of it", "7.2 %", "12.0 %", "97 ms", ">100 ms<", ">all<"):
+        assert said in page
+    assert "Every word, or in time" not in compose(Facts(lines=[], about={}), [], cells[:1])
 
 
 def test_it_prints_a_table_or_one_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ Owns what is known at the client: what was captured, when each tick and each sou
 loudspeaker had nothing to play. It must not know the network. Runs as a process in the client's place,
 several calls at once; prints one JSON object per line: "up" when all are connected, then "result".
 
-    python -m legato.bench.networks.caller TRACKS CALLS TRANSPORT URL CERTIFICATE_SHA256 CONGESTION
+    python -m legato.bench.networks.caller TRACKS CALLS TRANSPORT URL CERTIFICATE_SHA256 CONGESTION LATE_MS
 
 The key to show is in EAR_KEY, so that no list of processes has it.
 """
@@ -69,6 +69,8 @@ class Heard:
     """Blocks with sound that were handed to the loudspeaker after the interruption."""
     played_ms: float | None = None
     """By the client's own player, of an interrupted reply."""
+    skipped_ms: float = 0.0
+    """What the player left out of it because it came too late."""
     gaps: list[tuple[int, float]] = field(default_factory=list)
     _pending: float = 0.0
 
@@ -198,18 +200,28 @@ class Caller:
                         "lost_samples": event.lost_samples,
                     }
                 )
-            elif isinstance(event, PlaybackChanged) and event.state == "done":
-                self._heard_out = True
-            elif isinstance(event, PlaybackChanged) and event.state == "stopped":
-                self._replies[-1].played_ms = event.played * 1000 / self._rate
+            elif isinstance(event, PlaybackChanged):
+                self._note(event)
+
+    def _note(self, event: PlaybackChanged) -> None:
+        reply = self._replies[-1]
+        reply.skipped_ms = event.skipped * 1000 / self._rate
+        if event.state == "done":
+            self._heard_out = True
+        elif event.state == "stopped":
+            reply.played_ms = event.played * 1000 / self._rate
 
     def _played(self, pcm: bytes) -> None:
         if self._replies:
             self._replies[-1].play(pcm, self._rate, _now_us())
 
 
-async def _calls(tracks: Path, count: int, transport: Carrier, url: str, sha256: str) -> None:
+async def _calls(
+    tracks: Path, count: int, transport: Carrier, url: str, sha256: str, late_ms: int | None
+) -> None:
     settings = ClientSettings(
+        profile="turn" if late_ms is None else "duplex",
+        late_ms=late_ms,
         input=AudioFormat("opus", RATE),
         output=(AudioFormat("opus", 24_000),),
         transport=transport,
@@ -227,12 +239,11 @@ async def _calls(tracks: Path, count: int, transport: Carrier, url: str, sha256:
     print(json.dumps({"step": "result", "calls": accounts}), flush=True)
 
 
-def main(
-    tracks: str, calls: str, transport: Literal["webtransport", "websocket"], url: str, sha256: str
-) -> None:
+def main(tracks: str, calls: str, transport: Carrier, url: str, sha256: str, late_ms: str) -> None:
     """Hold the calls."""
+    late = None if late_ms == "-" else int(late_ms)
     try:
-        asyncio.run(_calls(Path(tracks), int(calls), transport, url, sha256))
+        asyncio.run(_calls(Path(tracks), int(calls), transport, url, sha256, late))
     except LegatoError as error:
         print(json.dumps({"step": "failed", "why": str(error)}), flush=True)
 
@@ -241,4 +252,4 @@ if __name__ == "__main__":
     if sys.argv[6] != "-":
         choose(sys.argv[6])
     carrier: Carrier = "webtransport" if sys.argv[3] == "webtransport" else "websocket"
-    main(sys.argv[1], sys.argv[2], carrier, sys.argv[4], sys.argv[5])
+    main(sys.argv[1], sys.argv[2], carrier, sys.argv[4], sys.argv[5], sys.argv[7])

@@ -11,12 +11,23 @@ from typing import Literal, TypeAlias, get_args
 
 from legato.core.errors import SettingsError
 
-__all__ = ["ALL", "ARMS", "QUICK", "Arm", "Case", "chosen"]
+__all__ = ["ALL", "ARMS", "ON_TIME", "QUICK", "Arm", "Case", "chosen", "late_ms"]
 
-Arm: TypeAlias = Literal["quic", "websocket-cubic", "websocket-bbr"]
+Carriage: TypeAlias = Literal["quic", "websocket-cubic", "websocket-bbr"]
 """How calls are carried, and by which congestion control (QUIC: CUBIC)."""
 
-ARMS: tuple[Arm, ...] = get_args(Arm)
+OnTime: TypeAlias = Literal["on-time-800", "on-time-400", "on-time-200", "on-time-100"]
+"""Over QUIC in profile `duplex`: what is more than so many milliseconds late is left out."""
+
+Arm: TypeAlias = Carriage | OnTime
+
+ARMS: tuple[Carriage, ...] = get_args(Carriage)
+ON_TIME: tuple[OnTime, ...] = get_args(OnTime)
+
+
+def late_ms(arm: Arm) -> int | None:
+    """How late audio may be; None if all of it must arrive."""
+    return int(arm.removeprefix("on-time-")) if arm.startswith("on-time-") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,8 @@ class Case:
     calls: int = 3
     jitter_ms: int = 0
     """Mean of what each direction adds to that."""
+    on_time: bool = False
+    """Whether calls in profile `duplex` are measured as well."""
 
     def delay_ms(self, story_ms: float) -> int:
         """Return how long a perfect transport takes in one direction for what leaves at `story_ms`."""
@@ -65,7 +78,7 @@ ALL = (
     Case("cafe", ((0, 20),), jitter_ms=30),
     Case("lossy", ((0, 50),)),
     Case("lossy_burst", ((0, 50),), seconds=24),
-    Case("fades", ((0, 50),), seconds=24),
+    Case("fades", ((0, 50),), seconds=24, on_time=True),
     Case("blip", ((0, 50),), disturbances=(Disturbance(4_000, 5_000, "outage"),)),
     Case("outage", ((0, 50),), 15, (Disturbance(4_000, 9_000, "outage"),)),
     Case(

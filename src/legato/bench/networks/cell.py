@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from legato.bench.networks.caller import KEY
-from legato.bench.networks.cases import ALL, ARMS, Arm, Case
+from legato.bench.networks.cases import ALL, ARMS, ON_TIME, Arm, Case, late_ms
 from legato.bench.networks.congestion import under
 from legato.bench.networks.ear import FOLDER
 from legato.bench.places import Link, join, wait_until_it_listens
@@ -37,7 +37,8 @@ from legato.server.development_key import keep_development_key
 __all__ = ["cell_command", "hold"]
 
 PORT = 4433
-CONGESTION: dict[Arm, str | None] = {"quic": None, "websocket-cubic": "cubic", "websocket-bbr": "bbr"}
+CONGESTION: dict[Arm, str] = {"websocket-cubic": "cubic", "websocket-bbr": "bbr"}
+"""That of the kernel, where it is the kernel's; QUIC brings its own."""
 
 
 def cell_command(case: Case, arm: Arm, seed: int, tracks: Path, folder: Path) -> list[str]:
@@ -48,7 +49,7 @@ def cell_command(case: Case, arm: Arm, seed: int, tracks: Path, folder: Path) ->
 def hold(case: Case, arm: Arm, seed: int, tracks: Path, folder: Path) -> dict[str, Any]:
     """Hold the calls; returns what was seen at both ends. Raises `BenchError`."""
     folder.mkdir(parents=True)
-    congestion = CONGESTION[arm]
+    congestion = CONGESTION.get(arm)
     with join(case.network, seed=seed) as link, temporary_identity() as identity:
         _require(link, congestion)
         key = keep_development_key(folder / "legato")
@@ -105,10 +106,12 @@ def _call(
     link: Link, identity: Identity, case: Case, arm: Arm, tracks: Path, key: str
 ) -> tuple[int, list[dict[str, Any]]]:
     """Run the callers through the network's story; returns when it began, and their accounts."""
-    transport = "webtransport" if arm == "quic" else "websocket"
+    congestion = CONGESTION.get(arm)
+    transport = "webtransport" if congestion is None else "websocket"
     url = f"https://{link.server.ipv4}:{PORT}"
-    words = (str(tracks), str(case.calls), transport, url, identity.sha256.hex(), CONGESTION[arm] or "-")
-    command = link.client.command(module("legato.bench.networks.caller", *words))
+    words = (str(tracks), str(case.calls), transport, url, identity.sha256.hex(), congestion or "-")
+    late = str(late_ms(arm) or "-")
+    command = link.client.command(module("legato.bench.networks.caller", *words, late))
     with child("the callers", command, cores=(), **{KEY: key}) as callers:
         _expect(callers, "up")
         _put_first(callers)
@@ -128,7 +131,7 @@ def _expect(callers: Child, step: str) -> dict[str, Any]:
 def _main(network: str, arm: str, seed: str, tracks: str, folder: str) -> None:
     end_when_terminated()
     case = next(case for case in ALL if case.network == network)
-    chosen = next(known for known in ARMS if known == arm)
+    chosen = next(known for known in (*ARMS, *ON_TIME) if known == arm)
     try:
         seen = hold(case, chosen, int(seed), Path(tracks), Path(folder))
     except LegatoError as error:

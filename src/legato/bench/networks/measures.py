@@ -86,12 +86,16 @@ def measure(case: Case, cell: Cell, references: Mapping[str, str]) -> dict[str, 
         "failed": [call["failed"] for call in calls if call["failed"]],
         "late_ms": percentiles(sorted(late for call in calls for late in call["late_us"]), 0.001),
         "samples_lost": sum(_lost(call) for call in calls),
+        "lost_percent": _lost_percent(calls),
         "damaged_calls": sum(_damaged(call, references) for call in calls),
         "end_delay_ms": percentiles(late),
         "down_delay_ms": percentiles(sorted(delay for call in down for _, delay in call)),
         "first_audio_ms": _median([_first_audio(call) for call in calls]),
         "reply_first_ms": percentiles(sorted(_replied(calls))),
         "reply_silence_ms": _worst([_silence(call) for call in calls]),
+        "reply_skipped_ms": max(
+            (reply["skipped_ms"] for call in calls for reply in call["replies"]), default=0.0
+        ),
         "recovery_ms": [
             {
                 "what": disturbance.what,
@@ -117,6 +121,11 @@ def _lost(call: Call) -> int:
         return int(call["captured"])
     gaps = sum(samples for _, samples in ear["gaps"])
     return int(call["captured"] - ear["received"] + gaps)
+
+
+def _lost_percent(calls: Sequence[Call]) -> float:
+    said = sum(int(call["captured"]) for call in calls)
+    return round(100 * sum(_lost(call) for call in calls) / max(1, said), 2)
 
 
 def _damaged(call: Call, references: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 from legato.bench.figures import Figure
-from legato.bench.networks.cases import ALL, ARMS, Case
+from legato.bench.networks.cases import ALL, ARMS, ON_TIME, Case, late_ms
 from legato.bench.networks.plots import Band, Chart, Series, draw
 from legato.bench.networks.rows import ARM_NAMES, COLUMNS, written
 
@@ -40,6 +40,7 @@ def compose(facts: Facts, figures: Sequence[Figure], cells: Sequence[Cell]) -> s
         "</header><main>",
         _promises(figures),
         _overview(networks, cells),
+        *(_trade_off(case, cells) for case in networks if case.on_time),
         *(_network(case, facts.about.get(case.network, ""), cells) for case in networks),
         _meanings(),
         "</main>",
@@ -99,6 +100,56 @@ def _bar(number: int, value: float | None, most: float) -> str:
     late = max(value, 0)
     bar = f'<b class="s{number}" style="width:{late / most * 80:.1f}%"></b>'
     return f'<div class="bar">{bar}<i>{late:.0f} ms</i></div>'
+
+
+def _trade_off(case: Case, cells: Sequence[Cell]) -> str:
+    """What calls lose that must be on time, and how late those are that may lose nothing."""
+    own = {cell["arm"]: cell for cell in cells if cell["network"] == case.network}
+    if not any(arm in own for arm in ON_TIME):
+        return ""
+    chosen = [own[arm] for arm in ("quic", *ON_TIME) if arm in own]
+    chosen.sort(key=lambda cell: cell["end_delay_ms"]["p99"])
+    labels = ["all" if (late := late_ms(cell["arm"])) is None else f"{late} ms" for cell in chosen]
+    clean = max((cell["word_errors_said_percent"] or 0 for cell in chosen), default=0)
+    charts = []
+    for name, key, mark in (
+        ("Audio left out", "lost_percent", None), ("Word errors", "word_errors_percent", clean)
+    ):  # fmt: skip
+        points = [(cell["end_delay_ms"]["p99"], cell[key] or 0.0) for cell in chosen]
+        chart = Chart(
+            title=f"{name} against delay", x_label="added delay of what is heard, p99, ms",
+            y_label=f"{name.lower()}, %", top=10, mark=mark,
+        )  # fmt: skip
+        line = Series("QUIC", points, labels)
+        charts.append(f"<figure><figcaption>{name}, against delay</figcaption>{draw(chart, [line])}</figure>")
+    return (
+        f"<section><h2>Every word, or in time: {case.network}</h2><p>The same calls over QUIC, with all audio"
+        " (profile turn) and with what is too late left out (profile duplex). The dashed line is what the "
+        "recogniser gets wrong by itself.</p>"
+        f'<div class="charts">{"".join(charts)}</div>{_choices(chosen)}</section>'
+    )
+
+
+def _choices(chosen: Sequence[Cell]) -> str:
+    rows = []
+    for cell in chosen:
+        late, delay = late_ms(cell["arm"]), cell["end_delay_ms"]
+        name = "all of it" if late is None else f"what is at most {late} ms late"
+        texts = (
+            f"{cell['lost_percent']:.1f} %",
+            "?" if cell["word_errors_percent"] is None else f"{cell['word_errors_percent']:.1f} %",
+            *(f"{max(delay[share], 0):.0f} ms" for share in ("p50", "p95", "p99")),
+            f"{cell['reply_silence_ms'] or 0:.0f} ms",
+            f"{cell['reply_skipped_ms']:.0f} ms",
+        )
+        figures = "".join(f"<td>{text}</td>" for text in texts)
+        rows.append(f"<tr><th>{name}</th>{figures}</tr>")
+    heads = ("left out", "word errors", "late p50", "late p95", "late p99", "silence", "skipped")
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    return (
+        f"<div class=scroll><table><thead><tr><th>the agent gets</th>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _network(case: Case, about: str, cells: Sequence[Cell]) -> str:

@@ -18,10 +18,11 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 36
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line: its name and its points."""
+    """One line: its name and its points, and what is written beside each if they are single ones."""
 
     name: str
     points: Sequence[tuple[float, float]]
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """What the axes say. With `decades` the y axis is logarithmic, and ends at 1."""
+    """What the axes say. With `decades` the y axis is logarithmic, and ends at 1; else it begins at 0 and
+    reaches at least `top`."""
 
     title: str
     x_label: str
     y_label: str
     decades: bool = False
+    top: float = 50
     bands: Sequence[Band] = ()
     mark: float | None = None
     """A value that is to be told from others: a limit."""
@@ -55,7 +58,7 @@ def draw(chart: Chart, series: Sequence[Series]) -> str:
     if chart.decades:
         up = _Scale(1, 10 ** math.ceil(math.log10(max(10.0, *ys))), HEIGHT - BOTTOM, TOP, True)
     else:
-        up = _Scale(0, max(_nice(max(ys)), 50), HEIGHT - BOTTOM, TOP, False)
+        up = _Scale(0, max(_nice(max(ys)), chart.top), HEIGHT - BOTTOM, TOP, False)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{chart.title}: {chart.y_label}">',
         f"<title>{chart.title}</title>",
@@ -67,6 +70,7 @@ def draw(chart: Chart, series: Sequence[Series]) -> str:
         parts.append(f'<path class="mark" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
     for number, line in enumerate(series):
         parts.append(_line(number, line, across, up))
+        parts += _points(number, line, across, up)
     parts.append("</svg>")
     return "".join(parts)
 
@@ -134,6 +138,20 @@ def _band(band: Band, across: _Scale) -> str:
         f'<rect class="band" x="{start:.1f}" y="{TOP}" width="{stop - start:.1f}" '
         f'height="{HEIGHT - BOTTOM - TOP}"/>'
     )
+
+
+def _points(number: int, line: Series, across: _Scale, up: _Scale) -> list[str]:
+    """A dot for each labelled point, and its label on the side where there is room."""
+    parts = []
+    for (x, y), label in zip(line.points, line.labels, strict=False):
+        left, top = across.place(x), up.place(y)
+        beyond = left > WIDTH * 0.8
+        parts.append(f'<circle class="point s{number}" cx="{left:.1f}" cy="{top:.1f}" r="3.5"/>')
+        parts.append(
+            f'<text x="{left - 7 if beyond else left + 7:.1f}" y="{top - 6:.1f}"'
+            f' text-anchor="{"end" if beyond else "start"}">{label}</text>'
+        )
+    return parts
 
 
 def _line(number: int, line: Series, across: _Scale, up: _Scale) -> str:

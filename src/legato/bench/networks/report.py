@@ -61,7 +61,7 @@ def networks(
     """
     cases = chosen(names, quick)
     about = {known["name"]: known["about"] for known in places.networks()}
-    seen = observe(cases, seed, say)
+    seen = observe(cases, seed, on_time=not quick, say=say)
     figures = promised(seen.cells)
     notes = _notes(seen, seed)
     if page is not None:

@@ -16,6 +16,10 @@ ARM_NAMES: dict[Arm, str] = {
     "quic": "QUIC",
     "websocket-cubic": "WebSocket, CUBIC",
     "websocket-bbr": "WebSocket, BBR",
+    "on-time-800": "QUIC, 800 ms",
+    "on-time-400": "QUIC, 400 ms",
+    "on-time-200": "QUIC, 200 ms",
+    "on-time-100": "QUIC, 100 ms",
 }
 
 COLUMNS = (

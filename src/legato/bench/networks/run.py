@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from legato.bench.networks import recognition
-from legato.bench.networks.cases import ARMS, Case
+from legato.bench.networks.cases import ARMS, ON_TIME, Arm, Case
 from legato.bench.networks.cell import cell_command
 from legato.bench.networks.measures import measure
 from legato.bench.networks.track import Track, as_coded, compose, speak_sentences
@@ -38,8 +38,9 @@ class Observed:
     rootless: bool
 
 
-def observe(cases: Sequence[Case], seed: int, say: Callable[[str, float], None]) -> Observed:
-    """Run every cell; `say` hears what is being done and the share that is done.
+def observe(cases: Sequence[Case], seed: int, on_time: bool, say: Callable[[str, float], None]) -> Observed:
+    """Run every cell, with `on_time` also those of calls in profile `duplex`; `say` hears what is being done
+    and the share that is done.
 
     Raises `LinkUnavailableError` where places cannot be joined, `BenchError` when nothing could be measured.
     """
@@ -49,14 +50,17 @@ def observe(cases: Sequence[Case], seed: int, say: Callable[[str, float], None])
     hearings: list[list[recognition.Hearing]] = []
     missing: dict[str, str] = {}
     wire, rootless = "", False
-    total = sum(case.seconds + OVERHEAD_S for case in cases) / 0.85
+    rounds = [(case, ARMS) for case in cases] + [
+        (case, ON_TIME) for case in cases if case.on_time and on_time
+    ]
+    total = sum(case.seconds + OVERHEAD_S for case, _ in rounds) / 0.85
     spent = 0.0
     with tempfile.TemporaryDirectory(prefix="legato-bench-") as name:
-        for case in cases:
+        for case, arms in sorted(rounds, key=lambda one: cases.index(one[0])):
             say(case.network, spent / total)
             folder = Path(name, case.network)
             tracks = _tracks(folder, spoken, case)
-            for seen in _side_by_side(case, seed, folder):
+            for seen in _side_by_side(case, arms, seed, folder):
                 if "failed" in seen:
                     missing[f"{case.network}, {seen['arm']}"] = seen["failed"]
                     continue
@@ -95,7 +99,7 @@ OVERHEAD_S = 7
 
 
 def _tracks(folder: Path, spoken: list[tuple[str, bytes]], case: Case) -> dict[str, Track]:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     made: dict[str, Track] = {}
     for number in range(case.calls):
         track = made[f"call-{number}"] = compose(spoken, number * APART, case.seconds)
@@ -108,7 +112,7 @@ def references(tracks: dict[str, Track]) -> dict[str, str]:
     return {name: as_coded(track.pcm).sha256 for name, track in tracks.items()}
 
 
-def _side_by_side(case: Case, seed: int, folder: Path) -> list[dict[str, Any]]:
+def _side_by_side(case: Case, arms: Sequence[Arm], seed: int, folder: Path) -> list[dict[str, Any]]:
     """Run a network's cells at once: whatever else the machine does meets all of them."""
     seen: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
@@ -116,7 +120,7 @@ def _side_by_side(case: Case, seed: int, folder: Path) -> list[dict[str, Any]]:
             arm: stack.enter_context(
                 child(f"the cell {case.network}, {arm}", cell_command(case, arm, seed, folder, folder / arm))
             )
-            for arm in ARMS
+            for arm in arms
         }
         for arm, process in running.items():
             found: dict[str, Any] = json.loads(process.readline())
