@@ -113,7 +113,7 @@ async def test_a_call_that_must_be_on_time_is_granted(
         assert session.welcome is not None
         assert session.welcome.profile == ("duplex" if granted else "turn")
         assert session.welcome.late_ms == granted
-        assert session.welcome.lead_ms == min(granted or 10_000, 10_000)
+        assert session.welcome.lead_ms == min(10_000, (granted or 10_000) + 600)
         if granted is None or granted > 10_000:  # a busy machine is late itself
             speak(session, said)
             session.migrate()

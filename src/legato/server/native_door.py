@@ -33,6 +33,11 @@ __all__ = ["NativeDoor"]
 
 log = structlog.get_logger(__name__)
 
+PACED_LEAD_MS = 600
+"""How far a reply runs ahead in profile `duplex`, beside the lateness that is allowed: what is sent further ahead
+would be stale after a break of the network, and with less a reply would wait for the reports of its player, which
+come every 200 ms and a round trip late."""
+
 
 class NativeDoor:
     """Lets native callers in."""
@@ -169,8 +174,7 @@ class _Visitor:
             output=output,
             profile=profile,
             late_ms=late_ms,
-            # What is sent far ahead would be stale after an interruption of the network.
-            lead_ms=min(lead_ms, late_ms) if profile == "duplex" else lead_ms,
+            lead_ms=min(lead_ms, late_ms + PACED_LEAD_MS) if profile == "duplex" else lead_ms,
             limits=self._limits(call.live.caller.grant),
             resume_ticket=resuming.ticket(call, time.time()),
             resume_ttl_ms=resuming.window_ms,
