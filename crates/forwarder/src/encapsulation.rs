@@ -114,6 +114,12 @@ impl TagKeys {
         }
     }
 
+    /// The key that is sent with, and the other one that is accepted.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn both(&self) -> (&SipKey, Option<&SipKey>) {
+        (&self.current, self.other.as_ref())
+    }
+
     /// The header for a packet of this client. IPv4 addresses in IPv6 notation are written as IPv4.
     pub fn header(&self, direction: Direction, client: SocketAddr) -> Header {
         let mut octets = [0; OVERHEAD_V6];

@@ -17,6 +17,11 @@ impl SipKey {
         Self(octets)
     }
 
+    #[cfg(target_os = "linux")]
+    pub(crate) const fn octets(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     pub(crate) fn hash(&self, octets: &[u8]) -> u64 {
         SipHasher24::new_with_key(&self.0).hash(octets)
     }

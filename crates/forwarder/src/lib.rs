@@ -46,6 +46,8 @@ mod plane;
 mod reason;
 mod tunnel;
 mod view;
+#[cfg(target_os = "linux")]
+pub mod xdp;
 
 pub use encapsulation::{Direction, Header, Opened, Refused, TagKeys, OVERHEAD_V4, OVERHEAD_V6};
 pub use error::{PlaneError, ViewError};

@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 
 use rustix::event::{eventfd, EventfdFlags};
 
+pub(crate) use self::count::FIELDS;
 use self::count::{Meter, Published};
 pub use self::count::{Totals, Traffic};
 use self::socket::Socket;

@@ -19,6 +19,10 @@ impl Key {
     pub const fn new(octets: [u8; 16]) -> Self {
         Self(octets)
     }
+
+    pub(crate) const fn octets(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 impl Drop for Key {

@@ -112,6 +112,7 @@ pub struct Config {
     cid_len: usize,
     first_octet: FirstOctet,
     algorithm: Algorithm,
+    key: Option<Key>,
 }
 
 impl Config {
@@ -124,6 +125,7 @@ impl Config {
             cid_len: 1 + lengths.block(),
             first_octet: FirstOctet::SelfDescribed,
             algorithm: Algorithm::Plaintext,
+            key: None,
         }
     }
 
@@ -136,6 +138,7 @@ impl Config {
         };
         Self {
             algorithm,
+            key: Some(key.clone()),
             ..Self::plaintext(id, lengths)
         }
     }
@@ -190,6 +193,16 @@ impl Config {
     /// Whether server IDs are hidden. If not, servers should not offer migration.
     pub fn is_encrypted(&self) -> bool {
         !matches!(self.algorithm, Algorithm::Plaintext)
+    }
+
+    /// What the low five bits of the first octet hold.
+    pub fn first_octet(&self) -> FirstOctet {
+        self.first_octet
+    }
+
+    /// The key of encrypted server IDs, for whoever decrypts them by means of his own.
+    pub fn key(&self) -> Option<&[u8; 16]> {
+        self.key.as_ref().map(Key::octets)
     }
 
     /// Builds a connection ID from a nonce of the caller's choice; the octets that are neither it nor the server ID are

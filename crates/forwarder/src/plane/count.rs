@@ -55,6 +55,15 @@ impl Totals {
         self.routes.iter().sum()
     }
 
+    /// The totals whose numbers are these, in the order in which they are declared.
+    pub(crate) fn from_fields(numbers: [u64; FIELDS]) -> Self {
+        let mut totals = Self::default();
+        for (place, number) in totals.fields().zip(numbers) {
+            *place = number;
+        }
+        totals
+    }
+
     pub(crate) fn count_route(&mut self, target: &Target) {
         self.routes[target.route as usize] += 1;
         if let Some(config) = target.config {
@@ -78,7 +87,8 @@ impl Totals {
     }
 }
 
-const FIELDS: usize = 4 + ROUTES + REASONS + ConfigId::COUNT;
+/// How many numbers there are.
+pub(crate) const FIELDS: usize = 4 + ROUTES + REASONS + ConfigId::COUNT;
 
 /// The totals of one thread, which alone writes them. Aligned so that threads do not share lines of the cache.
 #[derive(Debug)]

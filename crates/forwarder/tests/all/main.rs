@@ -2,6 +2,12 @@
 
 mod decisions;
 mod encapsulation;
+#[cfg(target_os = "linux")]
+mod frames;
 mod maglev;
 #[cfg(target_os = "linux")]
 mod plane;
+#[cfg(target_os = "linux")]
+mod traffic;
+#[cfg(target_os = "linux")]
+mod xdp;
