@@ -34,9 +34,9 @@ __all__ = ["NativeDoor"]
 log = structlog.get_logger(__name__)
 
 PACED_LEAD_MS = 600
-"""How far a reply runs ahead in profile `duplex`, beside the lateness that is allowed: what is sent further ahead
-would be stale after a break of the network, and with less a reply would wait for the reports of its player, which
-come every 200 ms and a round trip late."""
+"""How far a reply runs ahead in profile `duplex`, beside the lateness that is allowed: what is sent further
+ahead would be stale after a break of the network, and with less a reply would wait for the reports of its
+player, which come every 200 ms and a round trip late."""
 
 
 class NativeDoor:
