@@ -28,14 +28,14 @@ test: setup  ## every check and every test
 
 test-rust: setup
 	@scripts/say "cargo test"
-	@cargo test --release --locked --workspace --exclude legato-python --quiet
+	@cargo test --release --locked --workspace --quiet
 
 fuzz: setup
 	@if [ -x fuzz/run ]; then scripts/say "fuzz, briefly" && fuzz/run --brief; fi
 
 test-python: setup
 	@scripts/say "pytest"
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile || { \
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder || { \
 		scripts/say "what failed, once more and alone"; \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
 

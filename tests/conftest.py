@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -12,3 +13,21 @@ def _logging_as_at_first() -> Iterator[None]:
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that wait longest, so that neither process of `make test` is left alone with one.
+
+    The longest is what the documents say, then what browsers do, then what else takes more than a second.
+    """
+
+    def waits(item: pytest.Item) -> int:
+        if item.path.name == "test_documents.py":
+            return 0
+        marks = {mark.name for mark in item.iter_markers()}
+        return 1 if "browser" in marks else 2 if "slow" in marks else 3
+
+    file_waits: dict[Path, int] = {}
+    for item in items:
+        file_waits[item.path] = min(waits(item), file_waits.get(item.path, 3))
+    items.sort(key=lambda item: file_waits[item.path])

@@ -1,19 +1,14 @@
 """The Rust codec as a process that answers lines."""
 
-import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.lb.quic_lb_reference import Config
 
-ROOT = Path(__file__).parents[2]
-# In a place of its own, so that it waits for no other build.
-BUILD = [
-    "cargo", "build", "--release", "--locked", "--quiet", "--message-format=json",
-    "--package", "legato-quic-lb", "--example", "quic_lb_codec", "--target-dir", "target/quic-lb-codec",
-]  # fmt: skip
+PROGRAM = Path(sys.executable).with_name("quic_lb_codec")
 
 
 class Codec:
@@ -47,11 +42,10 @@ def word(config: Config) -> str:
 
 @pytest.fixture(scope="session")
 def codec() -> Iterator[Codec]:
-    """The product's codec, built if it is not."""
-    built = subprocess.run(BUILD, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    messages = [json.loads(line) for line in built.stdout.splitlines()]
-    program = next(message["executable"] for message in messages if message.get("executable"))
-    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    """The product's codec, as `make setup` has built it."""
+    if not PROGRAM.exists():
+        pytest.fail(f"{PROGRAM} is missing: run scripts/setup")
+    with subprocess.Popen([PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Codec(process)
         assert process.stdin is not None
         process.stdin.close()
