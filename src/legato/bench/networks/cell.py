@@ -64,8 +64,7 @@ def hold(case: Case, arm: Arm, seed: int, tracks: Path, folder: Path) -> dict[st
         command = link.server.command(under(congestion, serve))
         with child("the server", command, cores=(), **environment) as server:
             wait_until_it_listens(server.process, PORT)
-            _put_first(server)
-            begun_us, calls = _call(link, identity, case, arm, tracks, key)
+            begun_us, calls = _call(link, server, _callers(link, identity, case, arm, tracks), key)
             words = server.last_words() if any(call["failed"] for call in calls) else ""
         wire = link.wire
     for call in calls:
@@ -102,18 +101,22 @@ def _require(link: Link, congestion: str | None) -> None:
             raise BenchError(f"this kernel, or this user, has no congestion control {congestion}")
 
 
-def _call(
-    link: Link, identity: Identity, case: Case, arm: Arm, tracks: Path, key: str
-) -> tuple[int, list[dict[str, Any]]]:
-    """Run the callers through the network's story; returns when it began, and their accounts."""
+def _callers(link: Link, identity: Identity, case: Case, arm: Arm, tracks: Path) -> list[str]:
+    """The command line of the callers."""
     congestion = CONGESTION.get(arm)
     transport = "webtransport" if congestion is None else "websocket"
     url = f"https://{link.server.ipv4}:{PORT}"
     words = (str(tracks), str(case.calls), transport, url, identity.sha256.hex(), congestion or "-")
     late = str(late_ms(arm) or "-")
-    command = link.client.command(module("legato.bench.networks.caller", *words, late))
+    return link.client.command(module("legato.bench.networks.caller", *words, late))
+
+
+def _call(link: Link, server: Child, command: list[str], key: str) -> tuple[int, list[dict[str, Any]]]:
+    """Run the callers through the network's story; returns when it began, and their accounts."""
     with child("the callers", command, cores=(), **{KEY: key}) as callers:
         _expect(callers, "up")
+        # Now that all threads are there, those that carry packets too.
+        _put_first(server)
         _put_first(callers)
         link.begin()
         begun_us = time.monotonic_ns() // 1000

@@ -5,6 +5,7 @@ Owns what the page says and how it looks; must not compute a figure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -89,7 +90,7 @@ def _overview(networks: Sequence[Case], cells: Sequence[Cell]) -> str:
         rows.append(f"<tr><th><a href='#{case.network}'>{case.network}</a></th><td>{bars}</td></tr>")
     return (
         "<section><h2>How late the end of an utterance reaches the agent, p95</h2><p>Beyond the time that a "
-        "perfect transport would take on the same network.</p>"
+        "perfect transport would take on the same network; ten times as late is one step longer.</p>"
         f'<table class="bars"><tbody>{"".join(rows)}</tbody></table></section>'
     )
 
@@ -98,7 +99,8 @@ def _bar(number: int, value: float | None, most: float) -> str:
     if value is None:
         return '<div class="bar"><i>not measured</i></div>'
     late = max(value, 0)
-    bar = f'<b class="s{number}" style="width:{late / most * 80:.1f}%"></b>'
+    share = math.log10(max(late, 1)) / math.log10(max(most, 10))
+    bar = f'<b class="s{number}" style="width:{share * 80:.1f}%"></b>'
     return f'<div class="bar">{bar}<i>{late:.0f} ms</i></div>'
 
 
@@ -107,9 +109,8 @@ def _trade_off(case: Case, cells: Sequence[Cell]) -> str:
     own = {cell["arm"]: cell for cell in cells if cell["network"] == case.network}
     if not any(arm in own for arm in ON_TIME):
         return ""
-    chosen = [own[arm] for arm in ("quic", *ON_TIME) if arm in own]
-    chosen.sort(key=lambda cell: cell["end_delay_ms"]["p99"])
-    labels = ["all" if (late := late_ms(cell["arm"])) is None else f"{late} ms" for cell in chosen]
+    chosen = [own[arm] for arm in (*reversed(ON_TIME), "quic") if arm in own]
+    labels = [f"{late} ms" for cell in chosen if (late := late_ms(cell["arm"])) is not None]
     clean = max((cell["word_errors_said_percent"] or 0 for cell in chosen), default=0)
     charts = []
     for name, key, mark in (
@@ -120,8 +121,11 @@ def _trade_off(case: Case, cells: Sequence[Cell]) -> str:
             title=f"{name} against delay", x_label="added delay of what is heard, p99, ms",
             y_label=f"{name.lower()}, %", top=10, mark=mark,
         )  # fmt: skip
-        line = Series("QUIC", points, labels)
-        charts.append(f"<figure><figcaption>{name}, against delay</figcaption>{draw(chart, [line])}</figure>")
+        lines = [
+            Series("in time", points[: len(labels)], labels, 0),
+            Series("everything", points[len(labels) :], ["all"], 0),
+        ]
+        charts.append(f"<figure><figcaption>{name}, against delay</figcaption>{draw(chart, lines)}</figure>")
     return (
         f"<section><h2>Every word, or in time: {case.network}</h2><p>The same calls over QUIC, with all audio"
         " (profile turn) and with what is too late left out (profile duplex). The dashed line is what the "

@@ -18,11 +18,13 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 36
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line: its name and its points, and what is written beside each if they are single ones."""
+    """One line: its name and its points, and what is written beside each if they are single ones. `colour` is
+    the class of the page, without one that of its place."""
 
     name: str
     points: Sequence[tuple[float, float]]
     labels: Sequence[str] = ()
+    colour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ def draw(chart: Chart, series: Sequence[Series]) -> str:
     if chart.mark is not None:
         at = up.place(chart.mark)
         parts.append(f'<path class="mark" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
-    for number, line in enumerate(series):
+    for place, line in enumerate(series):
+        number = place if line.colour is None else line.colour
         parts.append(_line(number, line, across, up))
         parts += _points(number, line, across, up)
     parts.append("</svg>")
@@ -141,14 +144,16 @@ def _band(band: Band, across: _Scale) -> str:
 
 
 def _points(number: int, line: Series, across: _Scale, up: _Scale) -> list[str]:
-    """A dot for each labelled point, and its label on the side where there is room."""
+    """A dot for each labelled point, and its label where there is room: not on the way to the next one."""
     parts = []
-    for (x, y), label in zip(line.points, line.labels, strict=False):
+    heights = [y for _, y in line.points]
+    for at, ((x, y), label) in enumerate(zip(line.points, line.labels, strict=False)):
         left, top = across.place(x), up.place(y)
         beyond = left > WIDTH * 0.8
+        rises = at + 1 < len(heights) and heights[at + 1] > y
         parts.append(f'<circle class="point s{number}" cx="{left:.1f}" cy="{top:.1f}" r="3.5"/>')
         parts.append(
-            f'<text x="{left - 7 if beyond else left + 7:.1f}" y="{top - 6:.1f}"'
+            f'<text x="{left - 7 if beyond else left + 7:.1f}" y="{top + 15 if rises else top - 7:.1f}"'
             f' text-anchor="{"end" if beyond else "start"}">{label}</text>'
         )
     return parts
