@@ -24,6 +24,8 @@ export interface CallView {
 export class PageCall {
   speaking: "person" | "agent" | null = null;
   microphoneActive = false;
+  /** By the system or the browser. */
+  microphoneMuted = false;
   muted = false;
   readonly session: VoiceSession;
   private voice: Meter | null = null;
@@ -120,8 +122,9 @@ export class PageCall {
     });
     session.on("statistics", (statistics) => this.measured(statistics));
     session.on("blocked", ({ blocked }) => view.blocked(blocked));
-    session.on("microphone", ({ active }) => {
+    session.on("microphone", ({ active, muted }) => {
       this.microphoneActive = active;
+      this.microphoneMuted = muted;
       view.changed();
     });
     session.on("error", (error) => this.fail(error));

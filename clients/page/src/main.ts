@@ -230,7 +230,7 @@ class Page implements CallView {
     if (this.call.speaking === "agent") return "Answering";
     if (this.call.muted) return "Muted";
     if (this.call.speaking === "person") return "Hearing you";
-    return this.call.microphoneActive ? "Listening" : "No microphone yet";
+    return this.call.microphoneActive ? "Listening" : "No microphone";
   }
 
   private notice(state: string): void {
@@ -256,7 +256,8 @@ class Page implements CallView {
     if (!navigator.onLine) return CONDITIONS.offline;
     if (state === "reconnecting") return CONDITIONS.reconnecting;
     if (state === "uncertain") return CONDITIONS.silent;
-    return state === "leaving" ? CONDITIONS.leaving : null;
+    if (state === "leaving") return CONDITIONS.leaving;
+    return this.call.microphoneMuted ? CONDITIONS.silenced : null;
   }
 
   private frame(at: number): void {

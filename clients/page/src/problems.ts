@@ -84,6 +84,11 @@ export function problem(code: string, message: string): Problem {
 /** Conditions that are no errors: the call goes on as well as it can. */
 export const CONDITIONS = {
   blocked: { title: "The browser holds the sound back", help: "Click or tap anywhere on this page.", action: null },
+  silenced: {
+    title: "The microphone is muted outside this page",
+    help: "By its own switch, by the browser or by the system. Unmute it there.",
+    action: null,
+  },
   offline: { title: "This device is offline", help: "The call goes on as soon as there is a network.", action: null },
   silent: { title: "The network is silent", help: "What has arrived plays on, and nothing you say is lost.", action: null },
   reconnecting: { title: "Reconnecting", help: "What has arrived plays on, and what you say is kept.", action: null },

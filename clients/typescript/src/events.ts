@@ -66,7 +66,8 @@ export interface VoiceEvents {
   statistics: Statistics;
   /** The loudspeaker or the microphone waits for a click, or does so no more. */
   blocked: { blocked: boolean };
-  microphone: { active: boolean; label: string };
+  /** Whether it is heard; `muted`: it is not, because the system or the browser mutes it. */
+  microphone: { active: boolean; muted: boolean; label: string };
   devices: Devices;
   error: VoiceError;
   ended: Ending;

@@ -10,7 +10,7 @@ import type { CallCommand, CallMessage, CallSettings, NetworkStatistics, PathSta
 import type { RaceMemory } from "./race-memory.ts";
 import { startMs, type ConnectOptions, type MicrophoneOptions, type Token } from "./settings.ts";
 import { watchNetwork } from "./network-watch.ts";
-import { CSP, release, threadUrl } from "./thread-code.ts";
+import { notLoaded, release, threadUrl } from "./thread-code.ts";
 import type { PlayerReport } from "./audio/playback-buffer.ts";
 import type { TransportName } from "./transports/base.ts";
 import type { JsonObject, Welcome } from "./wire/messages.ts";
@@ -59,7 +59,7 @@ export class VoiceSession {
       this.worker = this.startWorker();
     } catch (error) {
       void this.speaker?.close();
-      throw new VoiceError("unsupported-browser", `The browser starts no network thread. ${CSP}`, { cause: error });
+      throw notLoaded("worker", options.threads, error);
     }
     const player = this.speaker?.port ?? null;
     this.command({ kind: "start", settings, player }, player ? [player] : []);
@@ -110,7 +110,7 @@ export class VoiceSession {
   async microphone(options: MicrophoneOptions = {}): Promise<MediaStream> {
     const mic = this.capture();
     const stream = await mic.use(options);
-    this.listeners.tell("microphone", { active: true, label: stream.getAudioTracks()[0]?.label ?? "" });
+    this.listeners.tell("microphone", { active: true, muted: false, label: labelOf(stream) });
     return stream;
   }
 
@@ -195,9 +195,10 @@ export class VoiceSession {
     worker.onmessage = ({ data }: MessageEvent<CallMessage>) => this.take(data);
     worker.onerror = (event) => {
       event.preventDefault();
-      const message = event.message ? `The network thread failed: ${event.message}` : `The network thread did not start. ${CSP}`;
-      this.fail(new VoiceError(event.message ? "protocol" : "unsupported-browser", message), true);
-      this.end({ by: "local", code: 9, reason: message, unsentMs: this.latest.capturedMs - this.latest.ackedMs });
+      const failed = `The network thread failed: ${event.message}`;
+      const error = event.message ? new VoiceError("protocol", failed) : notLoaded("worker", this.options.threads);
+      this.fail(error, true);
+      this.end({ by: "local", code: 9, reason: error.message, unsentMs: this.latest.capturedMs - this.latest.ackedMs });
     };
     return worker;
   }
@@ -206,11 +207,14 @@ export class VoiceSession {
     this.checkOpen();
     if (!this.mic) {
       const lost = (): void => {
-        this.listeners.tell("microphone", { active: false, label: "" });
+        this.listeners.tell("microphone", { active: false, muted: false, label: "" });
         this.fail(new VoiceError("microphone-lost", "The microphone is gone: plug it in again, or choose another."));
       };
+      const muted = (is: boolean): void => {
+        this.listeners.tell("microphone", { active: !is, muted: is, label: labelOf(this.mic!.stream!) });
+      };
       const blocked = (is: boolean): void => this.listeners.tell("blocked", { blocked: is });
-      this.mic = new Microphone(this.settings.input.rate, { lost, blocked });
+      this.mic = new Microphone(this.settings.input.rate, { lost, muted, blocked });
       const { port1, port2 } = new MessageChannel();
       this.command({ kind: "capture", port: port1 }, [port1]);
       this.mic.start(port2, this.options.threads).catch((error: unknown) => this.fail(asVoiceError(error)));
@@ -339,6 +343,8 @@ export class VoiceSession {
     this.listeners.tell("ended", ending);
   }
 }
+
+const labelOf = (stream: MediaStream): string => stream.getAudioTracks()[0]?.label ?? "";
 
 function asVoiceError(error: unknown): VoiceError {
   if (error instanceof VoiceError) return error;

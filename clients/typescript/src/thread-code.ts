@@ -24,14 +24,23 @@ export async function addModule(context: AudioContext, thread: "capture" | "play
   try {
     await context.audioWorklet.addModule(url);
   } catch (error) {
-    const message = `The browser did not load the code of the audio thread. ${CSP}`;
-    throw new VoiceError("unsupported-browser", message, { cause: error });
+    throw notLoaded(thread, given, error);
   } finally {
     release(url);
   }
 }
 
+/** That a thread has no code: from an address, because that does not answer; carried along, because that is forbidden. */
+export function notLoaded(thread: keyof ThreadUrls, given?: ThreadUrls, cause?: unknown): VoiceError {
+  const what = thread === "worker" ? "network thread" : "audio thread";
+  if (given) {
+    const message = `The code of the ${what} did not come from ${String(given[thread])}: is its server there, and does the page's policy allow it?`;
+    return new VoiceError("unreachable", message, { cause });
+  }
+  return new VoiceError("unsupported-browser", `The browser did not load the code of the ${what}. ${CSP}`, { cause });
+}
+
 /** What helps when a page's policy forbids the code. */
-export const CSP =
+const CSP =
   "If the page has a Content-Security-Policy, allow blob: in script-src and worker-src, or serve the files of this package " +
   "and pass their addresses as `threads`.";

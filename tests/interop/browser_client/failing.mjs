@@ -25,16 +25,16 @@ function withoutProperty(owner, name, given) {
     }
 }
 
-/** Who wants to know that a track has ended, by track. */
-const ends = new WeakMap();
+/** Who wants to know what becomes of a track, by track and event. */
+const listeners = new WeakMap();
 
 /** Pages cannot have a device pulled out, and Firefox takes no event for a track: so its listeners are told by hand. */
 const listen = MediaStreamTrack.prototype.addEventListener;
 MediaStreamTrack.prototype.addEventListener = function (name, listener, ...rest) {
-    if (name === "ended") ends.set(this, listener);
+    listeners.set(this, { ...listeners.get(this), [name]: listener });
     listen.call(this, name, listener, ...rest);
 };
-const unplug = (track) => ends.get(track)(new Event("ended"));
+const happens = (track, name) => listeners.get(track)[name](new Event(name));
 
 const CALLS = {
     async noWebTransport({ url, options }) {
@@ -80,9 +80,14 @@ const CALLS = {
         const [track] = (await call.microphone({ echoCancellation: false })).getAudioTracks();
         await call.ready;
         await heard(call, "playback", ({ heardMs }) => heardMs > 100);
+        const muted = heard(call, "microphone");
+        happens(track, "mute");
+        const unmuted = heard(call, "microphone", ({ active }) => active);
+        happens(track, "unmute");
+        const mutes = [await muted, await unmuted].map(({ active, muted }) => ({ active, muted }));
         const [lost, told] = [heard(call, "error"), heard(call, "microphone")];
-        unplug(track);
-        const seen = { error: failure(await lost), microphone: await told, state: call.state };
+        happens(track, "ended");
+        const seen = { mutes, error: failure(await lost), microphone: await told, state: call.state };
         const { capturedMs } = await heard(call, "statistics");
         await call.microphone({ echoCancellation: false });
         await heard(call, "statistics", (now) => now.capturedMs > capturedMs + 300);

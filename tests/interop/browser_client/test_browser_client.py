@@ -227,8 +227,14 @@ def test_a_pinned_certificate_that_has_changed(seen: Seen) -> None:
 def test_a_microphone_that_is_pulled_out_leaves_the_call_alone(seen: Seen) -> None:
     unplugged = seen.call("unplugged")
     assert unplugged["error"]["code"] == "microphone-lost"
-    assert unplugged["microphone"] == {"active": False, "label": ""}
+    assert unplugged["microphone"] == {"active": False, "muted": False, "label": ""}
     assert unplugged["state"] in ("live", "uncertain")
+
+
+def test_a_microphone_that_the_system_mutes_is_told(seen: Seen) -> None:
+    muted, unmuted = seen.call("unplugged")["mutes"]
+    assert muted == {"active": False, "muted": True}
+    assert unmuted == {"active": True, "muted": False}
 
 
 def test_a_reply_waits_while_the_sound_is_taken_away(seen: Seen) -> None:

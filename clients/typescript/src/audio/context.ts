@@ -2,6 +2,9 @@
 
 import { VoiceError } from "../errors.ts";
 
+/** What a context that a click has started needs to say so, on a slow machine. */
+const STARTING_MS = 2_500;
+
 /** A context at `rate`, or that of the loudspeaker; running if the page was just clicked. Throws VoiceError where there is none. */
 export function openContext(rate?: number): AudioContext {
   if (typeof AudioContext === "undefined") {
@@ -38,8 +41,7 @@ export function keepRunning(context: AudioContext, changed: (running: boolean) =
   addEventListener("pageshow", resume);
   document.addEventListener("visibilitychange", resume);
   context.addEventListener("statechange", look);
-  // A context that a click has started needs a moment to say so.
-  const first = setTimeout(look, 1_000);
+  const first = setTimeout(look, STARTING_MS);
   return () => {
     clearTimeout(first);
     for (const gesture of gestures) removeEventListener(gesture, resume, { capture: true });

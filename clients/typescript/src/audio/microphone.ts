@@ -16,6 +16,8 @@ const CAPTURE_PROCESSOR = "legato-capture";
 export interface MicrophoneEvents {
   /** The device was unplugged, or taken away. */
   lost(): void;
+  /** The system or the browser gives silence instead of it, or does so no more. */
+  muted(muted: boolean): void;
   blocked(blocked: boolean): void;
 }
 
@@ -59,6 +61,9 @@ export class Microphone {
     track!.addEventListener("ended", () => {
       if (this.stream === stream) this.events.lost();
     });
+    for (const name of ["mute", "unmute"] as const) {
+      track!.addEventListener(name, () => this.stream === stream && this.events.muted(name === "mute"));
+    }
     this.play(stream);
     return stream;
   }
