@@ -6,6 +6,7 @@
 import { BIN_MS, type History, type PathKind, type ReplyTrack } from "./history.ts";
 
 interface Palette {
+  sheet: string;
   ink: string;
   soft: string;
   faint: string;
@@ -181,12 +182,21 @@ export class Timeline {
       if (kind === "websocket") for (let dash = left; dash < right; dash += 7) context.fillRect(dash, base, Math.min(4, right - dash), 2);
       else if (kind === "webtransport") context.fillRect(left, base, right - left, 2);
       else this.hatch(left, right, network);
-      context.textAlign = "left";
-      context.fillStyle = kind === "weak" || kind === "held" ? palette.accent : palette.soft;
       const marked = history.marks.some((mark) => mark.kind === "path" && at(mark.at) < left + 170 && at(mark.at) > left - 30);
-      if (right - left > 84 && !marked) context.fillText(PATHS[kind], left + 4, network.top + 11);
+      const color = kind === "weak" || kind === "held" ? palette.accent : palette.soft;
+      if (right - left > 84 && !marked) this.label(PATHS[kind], left + 4, network.top + 11, color);
     }
     this.line(place);
+  }
+
+  /** Words that nothing shines through. */
+  private label(text: string, left: number, middle: number, color: string): void {
+    const { context, palette } = this;
+    context.fillStyle = palette.sheet;
+    context.fillRect(left - 2, middle - 7, context.measureText(text).width + 5, 14);
+    context.fillStyle = color;
+    context.textAlign = "left";
+    context.fillText(text, left, middle);
   }
 
   private hatch(left: number, right: number, lane: Lane): void {
@@ -241,14 +251,13 @@ export class Timeline {
       context.fillRect(left, top, own ? 1.5 : 1, network.top + network.height - top);
       if (left + 5 + context.measureText(label).width > free[kind]) continue;
       free[kind] = left;
-      context.textAlign = "left";
-      context.fillText(label, left + 5, own ? voice.top + 7 : network.top + 11);
+      this.label(label, left + 5, own ? voice.top + 7 : network.top + 11, own ? palette.accent : palette.soft);
     }
   }
 
   private names({ voice, reply, network, height }: Place): void {
-    const { context, palette, canvas } = this;
-    context.fillStyle = getComputedStyle(canvas.parentElement!.parentElement!).backgroundColor;
+    const { context, palette } = this;
+    context.fillStyle = palette.sheet;
     context.fillRect(0, 0, LEFT - 6, height);
     context.textAlign = "left";
     context.font = '500 12.5px "Instrument Sans", system-ui, sans-serif';
@@ -275,6 +284,6 @@ export class Timeline {
   private readPalette(): Palette {
     const style = getComputedStyle(document.documentElement);
     const color = (name: string): string => style.getPropertyValue(`--${name}`).trim();
-    return { ink: color("ink"), soft: color("soft"), faint: color("faint"), line: color("line"), accent: color("accent") };
+    return { sheet: color("sheet"), ink: color("ink"), soft: color("soft"), faint: color("faint"), line: color("line"), accent: color("accent") };
   }
 }

@@ -22,6 +22,8 @@ import { SessionCode } from "../wire/codes.ts";
 import type { Hello, Welcome } from "../wire/messages.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import type { CallHost } from "./host.ts";
+import type { LineOwner } from "./line-owner.ts";
+import { Search } from "./search.ts";
 import { SessionDriver } from "./session-driver.ts";
 import type { CallSettings, PathState } from "./threads.ts";
 import { WayBack } from "./way-back.ts";
@@ -46,45 +48,6 @@ const ENDS: readonly number[] = [SessionCode.NO_ERROR, SessionCode.AGENT_ERROR];
 
 type Welcomed = Extract<Event, { kind: "welcomed" }>;
 type SessionEnded = Extract<Event, { kind: "sessionEnded" }>;
-
-/** How a call went on over another connection. */
-export interface Resumption {
-  /** False: the server has no such call any more, and a new one began. */
-  continued: boolean;
-  /** How long nothing had been heard of the server. */
-  silentUs: number;
-  /** Captured samples that were given up. */
-  lost: number;
-  /** Why WebTransport is not what carries the call now; null if it is, or took no part. */
-  webtransportLost: string | null;
-}
-
-/** Who makes the call. */
-export interface LineOwner {
-  hello(): Hello;
-  /** Say on this session from now on. */
-  attach(session: ClientSession | null): void;
-  connected(winner: Winner): void;
-  welcomed(welcome: Welcome): void;
-  resumed(how: Resumption, welcome: Welcome): void;
-  path(state: PathState): void;
-  /** Whether nobody speaks, and nothing is being answered. */
-  pausing(): boolean;
-  /** Whether nobody speaks, and nothing sounds. */
-  quiet(): boolean;
-  /** Everything else that sessions report. */
-  react(event: Event): void;
-  failedToConnect(error: unknown): void;
-}
-
-/** A connection that is made while another one is at work, or is lost. */
-interface Search {
-  readonly control: AbortController;
-  /** For what would carry the call better than the one at work, which is well. */
-  readonly better: boolean;
-  /** Cut a pause short. */
-  hurry: () => void;
-}
 
 export class Line {
   readonly heartbeat = new Heartbeat();
@@ -294,7 +257,7 @@ export class Line {
   }
 
   private look(better: boolean, work: (search: Search) => Promise<unknown>): void {
-    const search: Search = { control: new AbortController(), better, hurry: () => {} };
+    const search = new Search(better);
     this.search = search;
     void work(search).finally(() => {
       if (this.search === search) this.search = null;
@@ -309,7 +272,7 @@ export class Line {
     let [patience, rest] = [FIRST_TRY_MS, this.leaving ? LEAVING_PAUSE_MS : PAUSE_MS];
     while (!search.control.signal.aborted && !(await this.try(patience, search.control.signal))) {
       patience = Math.min(patience * 1.5, LONGEST_TRY_MS);
-      await pause(search, rest);
+      await search.pause(rest);
       rest = Math.min(rest * 1.5, LONGEST_PAUSE_MS);
     }
   }
@@ -412,20 +375,4 @@ export class Line {
     this.state = state;
     this.owner.path(state);
   }
-}
-
-/** Wait so long, unless hurried or given up. */
-function pause(search: Search, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    const go = (): void => {
-      clearTimeout(timer);
-      search.hurry = () => {};
-      search.control.signal.removeEventListener("abort", go);
-      resolve();
-    };
-    const timer = setTimeout(go, ms);
-    search.hurry = go;
-    search.control.signal.addEventListener("abort", go);
-    if (search.control.signal.aborted) go();
-  });
 }
