@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.core.link import Link, a_hello, of_type, pcm
+from tests.core.link import PCM, Link, a_hello, of_type, pcm
+from tests.core.test_resume import a_call, again, lose
 from tests.core.test_uplink_receiver import Recorder
 from tests.core.test_uplink_sender import Network, a_sender
 
-from legato.core import AudioGap, Limits, UplinkSettings
+from legato.core import AudioGap, Limits, Terms, UplinkSettings
 from legato.core.errors import LocalProtocolError, RemoteProtocolError
 from legato.core.events import AudioReceived, GapReported, HelloReceived, Welcomed
 from legato.core.lateness import Lateness
@@ -311,6 +312,31 @@ def test_a_hole_is_closed_when_its_time_has_come() -> None:
     events = link.take(link.far)
     assert [event.gap for event in of_type(events, GapReported)] == [AudioGap(FRAME, 2 * FRAME)]
     assert [event.frame.offset for event in of_type(events, AudioReceived)] == [2 * FRAME, 3 * FRAME]
+
+
+@pytest.mark.parametrize("lost_first", [True, False])
+def test_a_call_that_comes_back_begins_with_what_is_still_of_use(lost_first: bool) -> None:
+    link = a_call(a_hello(profile="duplex"), UplinkSettings(group_us=40_000), profile="duplex", late_ms=100)
+    link.client.send_audio(pcm(0, FRAME), 0, 0)
+    link.settle()
+    link.take(link.far)
+    if lost_first:
+        lose(link)
+    for number in range(1, 51):
+        link.now = number * FRAME_US
+        link.client.send_audio(pcm(number * FRAME, FRAME), link.now, link.now)
+    fresh = again(link)
+    assert link.server.can_continue(fresh.client.hello, fresh.now)
+    terms = Terms(session_id="call_1", output=PCM, profile="duplex", late_ms=100, resume_ticket="t2")
+    fresh.server.accept(terms, fresh.now, link.server)
+    fresh.settle()
+    (welcomed,) = of_type(fresh.take(fresh.near), Welcomed)
+    events = fresh.take(fresh.far)
+    lost = sum(event.gap.samples for event in of_type(events, GapReported))
+    heard = sum(event.frame.samples for event in of_type(events, AudioReceived))
+    assert lost + heard == 50 * FRAME
+    assert heard == 6 * FRAME, "a tenth of a second"
+    assert (welcomed.welcome.resumed, welcomed.welcome.late_ms) == (True, 100)
 
 
 def test_a_client_that_comes_back_with_another_profile_begins_anew() -> None:

@@ -216,6 +216,7 @@ class ClientSession(ClientUplink):
             unsaid = []
             if old._replies.generation:
                 self._events.append(Flushed(old._replies.generation))
+        uplink.give_up(now)
         lost = max(0, uplink.oldest - (offset if welcome.resumed else uplink.acked))
         self._uplink = uplink
         self._events.append(Welcomed(welcome, lost))
@@ -227,7 +228,6 @@ class ClientSession(ClientUplink):
         for report in self._replies.attach():
             self._say_message(report)
         self._go_by(welcome)
-        uplink.give_up(now)
         uplink.attach(self, offset)
 
     def _forget_since(self, request: ResumeRequest) -> None:
