@@ -11,6 +11,7 @@ import httpx
 import pytest
 import websockets
 from tests.end_to_end.conftest import StartServer
+from tests.end_to_end.relay import Relay
 
 from legato import AudioFormat, Call, ClientSettings, ConnectError, RealtimeSession, Server, connect
 from legato.client.address import resolve_target
@@ -19,6 +20,7 @@ from legato.core.wire.codes import SessionCode
 from legato.core.wire.event_json import encode_message
 from legato.core.wire.messages import Hello
 from legato.core.wire.records import control_record
+from legato.server.auth import Authority, Unauthorized
 from legato.server.auth_settings import hash_of_key
 from legato.testing.transports import Recorder
 from legato.transports.webtransport import WebTransportEndpoint
@@ -275,3 +277,27 @@ async def said(server: Server, hello: Hello, origin: str | None = None) -> tuple
     await endpoint.close()
     assert heard.end is not None
     return heard.end
+
+
+async def test_a_key_that_is_withdrawn_ends_a_call_only_when_it_needs_another_connection(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_server(waits, auth=keys())
+    path = Relay(server.port)
+    settings = ClientSettings(input=PCM, output=(PCM,), token=KEY, keep_alive_ms=300, max_idle_ms=1_000)
+
+    def nobody(*_: object) -> None:
+        raise Unauthorized(401, "invalid_api_key", "this key was withdrawn")
+
+    async with connect(path.url, settings) as call:
+        monkeypatch.setattr(Authority, "admit", nobody)
+        line = call._line
+        line._leaving = True  # or the attempt would be given up for a path that is sound
+        line._begin("reconnect", line._reconnect)
+        await asyncio.wait_for(asyncio.shield(line._tasks["reconnect"]), 60)
+        assert call.ended is None
+        path.dead = True
+        ended = await asyncio.wait_for(call.wait_closed(), 60)
+    path.close()
+    assert (ended.by, ended.code) == ("peer", SessionCode.UNAUTHORIZED)
+    assert "withdrawn" in ended.reason

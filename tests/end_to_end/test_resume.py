@@ -134,12 +134,12 @@ async def test_the_network_dies_in_mid_sentence(
         following = asyncio.create_task(person.follow())
         speaking = asyncio.create_task(person.speak(said))
         await until(lambda: len(person.played) > 2 * 24_000)
-        relay.dark = True
+        relay.dead = True
         if cut:
             relay.cut()
         await asyncio.sleep(3)
         relay.move()
-        relay.dark = False
+        relay.dead = False
         sent = await speaking
         await until(lambda: len(agent.pcm) == len(said))
         await until(lambda: len(person.numbers) == 60)
@@ -168,7 +168,7 @@ async def test_a_client_that_never_comes_back_ends_its_call_after_the_window(
     person = Person(relay, replace(SETTINGS, keep_alive_ms=300, max_idle_ms=1_000, resume_s=1))
     async with person.session:
         await until(lambda: len(person.played) > 4_800)
-        relay.dark = True
+        relay.dead = True
         ended = await asyncio.wait_for(person.session.wait_closed(), 60)
         await until(lambda: server.calls == 0)
     assert ended.by == "transport"
@@ -188,11 +188,11 @@ async def test_after_the_window_a_new_call_takes_what_was_kept(
     async with person.session:
         following = asyncio.create_task(person.follow())
         await until(lambda: len(person.played) > 4_800)
-        relay.dark = True
+        relay.dead = True
         relay.cut()
         await person.speak(said)
         await until(lambda: server.calls == 0)
-        relay.dark = False
+        relay.dead = False
         await until(lambda: bool(person.resumed))
         await until(lambda: len(agent.pcm) == len(said))
         await until(lambda: 3 in person.numbers[-5:])

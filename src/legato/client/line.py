@@ -86,6 +86,7 @@ class CallerLine:
         self._news = asyncio.Event()
         self._leaving = False
         self._leave: Callable[[], bool] | None = None
+        self._refusal: SessionEnded | None = None
         self._tries = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -181,15 +182,21 @@ class CallerLine:
         if connection is self._current:
             self.stop()
             self._reactions[SessionEnded](event)
-        elif connection.url == self._current.url and _is_final(connection, event):
-            self._current.end(event.by, event.code, event.reason)
-        else:
-            if connection in self._attempts:
-                self._attempts.remove(connection)
-            self._news.set()
+            return
+        if connection.url == self._current.url and _is_final(connection, event):
+            if self.session.state not in CONNECTED:
+                self._current.end(event.by, event.code, event.reason)
+                return
+            # The connection at work may serve the call to its end; after it there is none.
+            self._refusal = event
+        if connection in self._attempts:
+            self._attempts.remove(connection)
+        self._news.set()
 
     def _lost(self, loss: ConnectionLost) -> None:
-        if loss.code == SessionCode.REPLACED and not self._tries:
+        if self._refusal is not None:
+            self._current.end(self._refusal.by, self._refusal.code, self._refusal.reason)
+        elif loss.code == SessionCode.REPLACED and not self._tries:
             # None of ours: another client has come with our ticket.
             self._current.end(loss.by, loss.code, loss.reason)
         else:
@@ -220,7 +227,7 @@ class CallerLine:
         """Try one connection after the other until one is taken."""
         patience = max(FIRST_TRY_S, ROUND_TRIPS * self._current.rtt_us / 1_000_000)
         began = self.clock()
-        while not await self._try(patience):
+        while self._refusal is None and not await self._try(patience):
             patience = min(patience * LONGER, LONGEST_TRY_S)
             took_s = (self.clock() - began) / 1_000_000
             await asyncio.sleep(max(0.0, PAUSE_S - took_s))

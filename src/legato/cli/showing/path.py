@@ -39,9 +39,18 @@ class BreakablePath:
         return f"https://127.0.0.1:{self._near.getsockname()[1]}"
 
     @property
+    def server(self) -> Address:
+        """Where the next packet of a client goes."""
+        return self._server
+
+    @property
     def seen_at(self) -> list[int]:
         """The ports at which the server sees the clients now."""
         return [far.getsockname()[1] for far in self._far.values()]
+
+    def passes(self, client: Address) -> bool:
+        """Whether a packet of that client's, or for it, passes now."""
+        return not self.dead
 
     def move(self) -> None:
         """Reach the server from other ports from now on; what comes to the old ones is lost."""
@@ -60,10 +69,10 @@ class BreakablePath:
         with contextlib.suppress(OSError):
             while True:
                 data, client = self._near.recvfrom(_READ_BYTES)
-                if self.dead:
-                    self.lost += 1
+                if self.passes(client):
+                    self._exit(client).sendto(data, self.server)
                 else:
-                    self._exit(client).sendto(data, self._server)
+                    self.lost += 1
 
     def _exit(self, client: Address) -> socket.socket:
         far = self._far.get(client)
@@ -76,10 +85,10 @@ class BreakablePath:
         with contextlib.suppress(OSError):
             while True:
                 data = far.recv(_READ_BYTES)
-                if self.dead:
-                    self.lost += 1
-                else:
+                if self.passes(client):
                     self._near.sendto(data, client)
+                else:
+                    self.lost += 1
 
 
 def _bound() -> socket.socket:
