@@ -74,6 +74,7 @@ class TestDevelopmentCertificate:
         identity = make_development_identity(NOW)
         assert identity.hash == leaf(identity).fingerprint(hashes.SHA256())
         assert identity.hash_hex == identity.hash.hex()
+        assert identity.pinnable
         assert len(identity.hash_base64) == 44
 
     def test_the_key_never_shows_in_a_repr(self) -> None:
@@ -170,14 +171,20 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 def issue(
-    key: Key, *, start: datetime = NOW - timedelta(days=1), stop: datetime = NOW + timedelta(days=90)
+    key: Key,
+    *,
+    start: datetime = NOW - timedelta(days=1),
+    stop: datetime = NOW + timedelta(days=90),
+    issuer: str = "voice.example",
 ) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "voice.example")])
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
     algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(name("voice.example"))
+        .issuer_name(name(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
@@ -211,6 +218,30 @@ class TestPemFiles:
         assert identity.key_pem() == files[1].read_bytes()
         assert not identity.development
         assert identity.warnings == ()
+
+    @pytest.mark.parametrize(
+        ("key", "days", "pinnable"),
+        [
+            (ec.generate_private_key(ec.SECP256R1()), 13, True),
+            (ec.generate_private_key(ec.SECP256R1()), 14, False),
+            (ed25519.Ed25519PrivateKey.generate(), 13, False),
+        ],
+        ids=["short-lived", "long-lived", "of another kind"],
+    )
+    def test_what_nobody_else_has_signed_is_pinned_if_browsers_take_it(
+        self, files: tuple[Path, Path], key: Key, days: int, pinnable: bool
+    ) -> None:
+        start = NOW - timedelta(days=1)
+        files[0].write_bytes(issue(key, start=start, stop=start + timedelta(days=days)))
+        files[1].write_bytes(pem(key))
+        assert load_identity(*files, NOW).pinnable is pinnable
+
+    def test_what_an_authority_has_signed_needs_no_pin(self, files: tuple[Path, Path]) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        start = NOW - timedelta(days=1)
+        files[0].write_bytes(issue(key, start=start, stop=start + timedelta(days=5), issuer="an authority"))
+        files[1].write_bytes(pem(key))
+        assert not load_identity(*files, NOW).pinnable
 
     def test_sec1_keys_are_converted(self, files: tuple[Path, Path]) -> None:
         expected = load_identity(*files, NOW)

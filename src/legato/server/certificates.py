@@ -16,6 +16,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import structlog
@@ -50,6 +51,7 @@ ONE_ROUND_TRIP_BYTES = 3000
 CHECK_SECONDS = 60.0
 """How often a running server looks whether it has a new identity."""
 
+_PINNED_AT_MOST = timedelta(days=14)
 _IDENTITY_FILE = "development-identity.pem"
 _LOCK_FILE = "development-identity.lock"
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -71,6 +73,16 @@ class ServerIdentity:
     def hash(self) -> bytes:
         """SHA-256 of the leaf: what a client pins."""
         return certificate_hash(self.chain[0])
+
+    @cached_property
+    def pinnable(self) -> bool:
+        """Whether browsers can be told its hash and need to be: nobody but itself has signed it, it is ECDSA,
+        and its life is short."""
+        leaf = x509.load_der_x509_certificate(self.chain[0])
+        short = leaf.not_valid_after_utc - leaf.not_valid_before_utc < _PINNED_AT_MOST
+        return (
+            short and leaf.issuer == leaf.subject and isinstance(leaf.public_key(), ec.EllipticCurvePublicKey)
+        )
 
     @property
     def hash_hex(self) -> str:

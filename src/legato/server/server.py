@@ -291,7 +291,7 @@ class Server:
         return place
 
     def _describe(self) -> Description:
-        hashes = (self.identity.hash_base64,) if self.identity.development else ()
+        hashes = (self.identity.hash_base64,) if self.identity.pinnable else ()
         return Description(
             server_version=__version__,
             protocol_versions=(WIRE_VERSION,),
