@@ -14,6 +14,8 @@ from tests.interop.driving import EXECUTABLES, driver, node, program
 from tests.interop.page.room import room
 from tests.interop.serve_process import ServeProcess, serve_process
 
+from legato.bench.processes import temporary_identity
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(400)]
 
 FOLDER = Path(__file__).parent
@@ -78,9 +80,12 @@ async def _troubles(browser: str, server: ServeProcess, proxy: int, folder: Path
 async def _seen(folder: Path) -> dict[str, dict[str, Any]]:
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(_proxy())
+        # A certificate of an operator's own making, as that of `legato demo`.
+        own = stack.enter_context(temporary_identity())
+        settings = WINDOW | {"LEGATO_TLS__CERT": str(own.certificate), "LEGATO_TLS__KEY": str(own.key)}
         # One is killed.
         servers = [
-            await stack.enter_async_context(serve_process(folder / f"state-{name}", **WINDOW))
+            await stack.enter_async_context(serve_process(folder / f"state-{name}", **settings))
             for name in EXECUTABLES
         ]
         each = zip(EXECUTABLES, servers, strict=True)
@@ -142,6 +147,10 @@ def test_a_tab_that_was_hidden_goes_on(both: Both, browser: str) -> None:
     hidden = _shown(both, browser, "hidden")
     assert hidden["away"] == "hidden"
     assert (hidden["back"]["state"], hidden["back"]["notice"]) == ("live", None)
+
+
+def test_a_certificate_of_ones_own_is_pinned(both: Both, browser: str) -> None:
+    assert _shown(both, browser, "hidden")["back"]["transport"] == "WebTransport"
 
 
 def test_a_touch_gives_the_sound_back(both: Both, browser: str) -> None:
