@@ -11,16 +11,15 @@ Nothing that changes anything is a request that a web page of another origin cou
 """
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from legato._guest_uvicorn import GuestUvicorn
 from legato.core.errors import SettingsError, TransportError
 from legato.lb.balancer import Balancer
 from legato.lb.discovery.static import parse_address
@@ -45,18 +44,7 @@ class Admin:
             Route("/healthz", _answering(lambda: _health(balancer))),
             Route("/servers/{address}/drain", _drain(balancer), methods=["PUT", "DELETE"]),
         ]
-        self._server = _Uvicorn(
-            uvicorn.Config(
-                Starlette(routes=routes),
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        self._server = GuestUvicorn(Starlette(routes=routes))
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -126,11 +114,3 @@ def _listening(settings: AdminSettings) -> socket.socket:
             " another with --admin-port, 0 takes a free one"
         ) from None
     return bound
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn as a guest: it leaves the process's signals alone."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from legato._guest_uvicorn import GuestUvicorn
 from legato.core.errors import SettingsError, TransportError
 from legato.server.certificates import ServerIdentity
 from legato.transports.websocket_upgrade import IncomingWebSocket, ServerWebSocket
@@ -260,24 +261,18 @@ class HttpSide:
         self._front = _context(identity)
         self._front.sni_callback = self._choose
         self._sockets = sockets
-        config = uvicorn.Config(
+        self._server = GuestUvicorn(
             app,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
+            stop_seconds=STOP_SECONDS,
             proxy_headers=False,
             backlog=BACKLOG,
             h11_max_incomplete_event_size=16_384,
-            timeout_graceful_shutdown=STOP_SECONDS,
         )
+        config = self._server.config
         config.load()
         config.ssl = self._front
         if on_websocket is not None:
             config.ws_protocol_class = _websockets(on_websocket)
-        self._server = _Uvicorn(config)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -317,22 +312,6 @@ def _websockets(on_websocket: Callable[[IncomingWebSocket], None]) -> Any:
         return ServerWebSocket(on_websocket, connections=server_state.connections)  # type: ignore[arg-type]
 
     return protocol
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn as a guest: it leaves the process's signals alone and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
 
 
 def _context(identity: ServerIdentity) -> ssl.SSLContext:

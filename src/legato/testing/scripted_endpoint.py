@@ -20,7 +20,6 @@ is refused with status 400 here too.
 """
 
 import asyncio
-import contextlib
 import json
 import math
 import socket
@@ -33,12 +32,12 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any, Self
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from legato._guest_uvicorn import GuestUvicorn
 from legato.agents.base import ToolCall
 
 __all__ = ["Break", "Fail", "Finish", "Hold", "Pause", "Refuse", "ScriptedEndpoint"]
@@ -131,7 +130,7 @@ class ScriptedEndpoint:
         self.speech_requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.url = ""
-        self._server: _Server | None = None
+        self._server: GuestUvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -144,17 +143,7 @@ class ScriptedEndpoint:
                 Route("/v1/audio/speech", self._speak, methods=["POST"]),
             ]
         )
-        config = uvicorn.Config(
-            app,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = _Server(config)
+        self._server = GuestUvicorn(app, log_level="critical")
         self._serving = asyncio.create_task(self._server.serve(sockets=[listening]))
         await self._server.listening.wait()
         return self
@@ -204,22 +193,6 @@ class ScriptedEndpoint:
 
     def _note_key(self, request: Request) -> None:
         self.keys.append(request.headers.get("authorization", "").removeprefix("Bearer "))
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that leaves signals alone and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
 
 
 class _BrokenOffError(Exception):
