@@ -18,7 +18,10 @@ export function resumption({ continued, transport, silentMs, lostMs }: Resumptio
 }
 
 /** Why a call is not what it could be, in a sentence or two; nothing if it is. `forced`: the person wants no UDP. */
-export function compromises(call: Pick<Statistics, "transport" | "webtransportLost" | "retriesWebTransport" | "inputCodec">, forced: boolean): string {
+export function compromises(
+  call: Pick<Statistics, "transport" | "webtransportLost" | "retriesWebTransport" | "inputCodec">,
+  forced: boolean,
+): string {
   const { transport, webtransportLost, retriesWebTransport, inputCodec } = call;
   const said: string[] = [];
   if (transport === "websocket" && !forced) {

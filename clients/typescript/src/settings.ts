@@ -77,8 +77,17 @@ const HARD_STOP_MS = 3_000;
 const PATIENCE_MS = 10_000;
 const BITRATE = 32_000;
 
-/** The settings of a call to `url`; `able`: whether this browser's WebTransport is used unless asked for. Throws VoiceError for what cannot be meant. */
-export function callSettings(url: string | URL, options: ConnectOptions, odds: RaceOdds, able: boolean, base?: string): CallSettings {
+/**
+ * The settings of a call to `url`; `able`: whether this browser's WebTransport is used where nobody asks for it. Throws
+ * VoiceError for what cannot be meant.
+ */
+export function callSettings(
+  url: string | URL,
+  options: ConnectOptions,
+  odds: RaceOdds,
+  able: boolean,
+  base?: string,
+): CallSettings {
   const target = address(url, base);
   const transport = options.transport ?? "auto";
   const input = format("input", options.input?.codec ?? "opus", options.input?.rate ?? 16_000);

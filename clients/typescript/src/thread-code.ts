@@ -34,8 +34,8 @@ export async function addModule(context: AudioContext, thread: "capture" | "play
 export function notLoaded(thread: keyof ThreadUrls, given?: ThreadUrls, cause?: unknown): VoiceError {
   const what = thread === "worker" ? "network thread" : "audio thread";
   if (given) {
-    const message = `The code of the ${what} did not come from ${String(given[thread])}: is its server there, and does the page's policy allow it?`;
-    return new VoiceError("unreachable", message, { cause });
+    const help = "is its server there, and does the page's policy allow it?";
+    return new VoiceError("unreachable", `The code of the ${what} did not come from ${String(given[thread])}: ${help}`, { cause });
   }
   return new VoiceError("unsupported-browser", `The browser did not load the code of the ${what}. ${CSP}`, { cause });
 }

@@ -60,7 +60,8 @@ async function live(browser, before) {
 }
 
 const unplug = () => execFileSync("pactl", ["unload-module", "module-remap-source"]);
-const plugIn = () => execFileSync("pactl", ["load-module", "module-remap-source", "source_name=microphone", "master=mouth.monitor"]);
+const MICROPHONE = ["module-remap-source", "source_name=microphone", "master=mouth.monitor"];
+const plugIn = () => execFileSync("pactl", ["load-module", ...MICROPHONE]);
 
 /**
  * What only one of them shows here: Chromium takes what is left for the microphone that was pulled out, Firefox the
@@ -103,7 +104,10 @@ const TROUBLES = {
     },
 
     /** A browser of another age. */
-    noAudioWorklet: async (browser) => shown(await called(browser, () => delete BaseAudioContext.prototype.audioWorklet), "This browser is too old for calls"),
+    async noAudioWorklet(browser) {
+        const page = await called(browser, () => delete BaseAudioContext.prototype.audioWorklet);
+        return shown(page, "This browser is too old for calls");
+    },
 
     /** The microphone is pulled out in the middle of a call, and plugged in again. */
     async unplugged(browser) {

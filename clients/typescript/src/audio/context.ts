@@ -5,7 +5,10 @@ import { VoiceError } from "../errors.ts";
 /** What a context that a click has started needs to say so, on a slow machine. */
 const STARTING_MS = 2_500;
 
-/** A context at `rate`, or that of the loudspeaker; running if the page was just clicked. Throws VoiceError where there is none. */
+/**
+ * A context at `rate`, or at that of the loudspeaker; running if the page was just clicked. Throws VoiceError where there is
+ * none.
+ */
 export function openContext(rate?: number): AudioContext {
   if (typeof AudioContext === "undefined") {
     throw new VoiceError("unsupported-browser", "This browser has no Web Audio: use a current one.");
