@@ -18,6 +18,7 @@ TESTS = (
     "test_playout.py",
     "test_heard_truth.py",
     "test_downlink.py",
+    "test_on_time.py",
     "test_resumed_calls.py",
     "test_carried_calls.py",
     "dialects/realtime/test_spoken_text.py",
@@ -64,6 +65,12 @@ MUTANTS = (
         "downlink_receiver.py",
         "if self._is_stale(generation):",
         "if False:",
+    ),
+    Mutant(
+        "what is too late is handed over",
+        "uplink_receiver.py",
+        "if not late and offset == self.expected:",
+        "if offset == self.expected:",
     ),
 )
 
