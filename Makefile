@@ -62,5 +62,5 @@ lock:  ## resolve requirements/ anew from pyproject.toml
 clean:  ## remove what the other commands made
 	rm -rf .venv target dist build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	rm -rf src/legato/server/page
-	rm -f src/legato/_native*.so
+	rm -f src/legato/_native*.so src/legato/_balance.bpf.o
 	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -534,6 +534,7 @@ class ForwarderCounters:
 
     `routes` says what led packets of clients to servers, `configs` under which codepoint connection IDs were
     read, `backends` the packets to and from each server of the view. `overflows` were dropped by the system.
+    A plane in the kernel is included; `passed` says how many packets it left to the one in userspace.
     """
 
     @property
@@ -546,6 +547,8 @@ class ForwarderCounters:
     def batches(self) -> int: ...
     @property
     def overflows(self) -> int: ...
+    @property
+    def passed(self) -> int: ...
     @property
     def threads(self) -> int: ...
     @property
@@ -576,8 +579,24 @@ class Forwarder:
     def addresses(self) -> list[tuple[str, int]]:
         """Return where it listens."""
 
+    def accelerate(
+        self, program: bytes, view: ForwarderView, interfaces: Sequence[str], mode: str, pins: str
+    ) -> tuple[str, list[str], str | None]:
+        """Forward in the kernel (XDP), before the sockets: return mode, interfaces, why the mode is no better.
+
+        No `interfaces` are those that have its addresses; `mode` is auto, native or generic; `pins` a directory
+        in a BPF file system, by which forwarding outlives this process. Raises TransportError with the reason
+        if that is not possible here; everything then stays as it is.
+        """
+
+    def clear_kernel(self, interfaces: Sequence[str], pins: str) -> list[str]:
+        """Detach what killed forwarders have left in the kernel, and return from which interfaces."""
+
     def set_view(self, view: ForwarderView) -> None:
-        """Decide by this view from the next batch on."""
+        """Decide by this view from the next batch on.
+
+        Raises TransportError if the kernel cannot: from then on all packets are forwarded by the sockets.
+        """
 
     def counters(self) -> ForwarderCounters:
         """Return what was counted until now."""
@@ -585,8 +604,11 @@ class Forwarder:
     def descriptors(self) -> list[int]:
         """Return its sockets, to be handed to another process while this one still works."""
 
-    def close(self) -> None:
-        """Stop, when the batches in hand are sent. Idempotent; other calls then raise TransportError."""
+    def close(self, *, leave_kernel: bool = False) -> None:
+        """Stop, when the batches in hand are sent. Idempotent; other calls then raise TransportError.
+
+        With `leave_kernel` the kernel goes on by the last view until another forwarder takes over.
+        """
 
 def steer_workers(descriptor: int, workers: int, key: bytes, cid_length: int) -> None:
     """Let datagrams of a group of sockets (SO_REUSEPORT) go to the process that their connection ID names.

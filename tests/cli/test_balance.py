@@ -93,7 +93,14 @@ def test_the_status_is_a_page_for_people() -> None:
     silent = server | {"address": "10.0.0.2:4434", "calls": None, "probe_ms": None, "drains_because": None}
     document: dict[str, Any] = {
         "listen": ["0.0.0.0:443"],
-        "plane": {"name": "userspace", "threads": 2, "working": 2},
+        "plane": {
+            "name": "xdp",
+            "mode": "native",
+            "interfaces": ["eth0", "eth1"],
+            "why": "the drivers take it",
+            "threads": 2,
+            "working": 2,
+        },
         "keys": {
             "fingerprint": "0123456789ab",
             "generations": [{"number": 4, "stage": "current", "config": 4}],
@@ -105,6 +112,7 @@ def test_the_status_is_a_page_for_people() -> None:
             "received": 20_000,
             "replies": 6,
             "overflows": 1,
+            "passed": 7_654,
             "routes": {"connection_id": 12_345, "derived_address": 0},
             "configs": {"4": 12_345, "5": 0},
             "drops": {"reply_tag": 2, "loop": 0},
@@ -116,6 +124,9 @@ def test_the_status_is_a_page_for_people() -> None:
     text = out.getvalue()
     for part in (
         "10.0.0.1:4434  draining  1 d 2 h",
+        "xdp, native mode on eth0, eth1, before 2 of 2 threads",
+        "the drivers take it",
+        "7,654",
         "25 %",
         "3 of 10",
         "0.4 ms",

@@ -40,7 +40,8 @@ async def test_the_document_has_servers_packets_and_keys(tmp_path: Path) -> None
     assert document["listen"] == [shown(address) for address in [client_of(document)]]
     assert document["keys"]["fingerprint"] == keys.fingerprint
     assert document["keys"]["generations"] == [{"number": 1, "stage": "current", "config": 1}]
-    assert document["plane"] == {"name": "userspace", "threads": 1, "working": 1}
+    plane = {"name": "userspace", "mode": None, "interfaces": [], "threads": 1, "working": 1}
+    assert document["plane"] == {**plane, "why": "the choice is not made yet"}
     by_address = {each["address"]: each for each in document["servers"]}
     mine = by_address[shown(one.address)]
     assert (mine["state"], mine["share"], mine["calls"], mine["capacity"]) == ("ready", 1.0, 3, 10)

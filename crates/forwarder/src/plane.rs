@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
+use rustc_hash::FxHashMap;
 use rustix::event::{eventfd, EventfdFlags};
 
 pub(crate) use self::count::FIELDS;
@@ -30,6 +31,7 @@ use self::count::{Meter, Published};
 pub use self::count::{Totals, Traffic};
 use self::socket::Socket;
 use self::worker::Worker;
+use crate::xdp::XdpCounts;
 use crate::{Backend, PlaneError, View};
 
 /// A view in force, with the meters of its backends in their order.
@@ -72,6 +74,20 @@ pub struct Statistics {
     pub threads: Vec<Totals>,
     /// Threads that are at work. Fewer than `threads` means that the system failed one.
     pub working: usize,
+}
+
+impl Statistics {
+    /// Adds what the program in the kernel has counted, which met the packets first.
+    pub fn add(&mut self, counts: &XdpCounts) {
+        self.totals.add(counts.totals);
+        let theirs: FxHashMap<SocketAddr, Traffic> = counts.backends.iter().copied().collect();
+        for (backend, traffic) in &mut self.backends {
+            if let Some(more) = theirs.get(&backend.address) {
+                traffic.requests += more.requests;
+                traffic.replies += more.replies;
+            }
+        }
+    }
 }
 
 /// Threads that forward packets. Dropping it stops them.

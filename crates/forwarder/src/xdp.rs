@@ -106,6 +106,17 @@ impl Xdp {
     }
 }
 
+/// Detaches the programs of balancers that were killed at these addresses, for a balancer without one: they would decide by
+/// a view that nobody replaces. Gives the names of the interfaces.
+pub fn clear(interfaces: &[String], listeners: &[SocketAddr], pins: &Path) -> Vec<String> {
+    match attachment::holders(interfaces, listeners) {
+        Ok(names) => attachment::clear(&names, pins),
+        // It listens everywhere.
+        Err(XdpError::AllAddresses) => attachment::clear(&[], pins),
+        Err(_) => Vec::new(),
+    }
+}
+
 fn set_view(
     program: &mut Program,
     view: &View,

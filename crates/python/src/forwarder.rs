@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use legato_engine::EngineError;
+use legato_forwarder::xdp::{self, Mode, Xdp, XdpError, XdpSettings};
 use legato_forwarder::{
     Direction, Network, Plane, PlaneError, Reason, Route, SipKey, State, Statistics, TagKeys, View,
     ViewError, ViewSettings,
@@ -237,6 +239,7 @@ pub(crate) struct ForwarderCounters {
     replies: u64,
     batches: u64,
     overflows: u64,
+    passed: u64,
     threads: usize,
     working: usize,
     routes: Counts,
@@ -245,8 +248,8 @@ pub(crate) struct ForwarderCounters {
     backends: Vec<(Address, u64, u64)>,
 }
 
-impl From<Statistics> for ForwarderCounters {
-    fn from(statistics: Statistics) -> Self {
+impl ForwarderCounters {
+    fn new(statistics: Statistics, passed: u64) -> Self {
         let totals = statistics.totals;
         let codepoints = (0..ConfigId::COUNT as u8).filter_map(|id| ConfigId::new(id).ok());
         let each = |route: &Route| (route.name(), totals.route(*route));
@@ -258,6 +261,7 @@ impl From<Statistics> for ForwarderCounters {
             replies: totals.replies,
             batches: totals.batches,
             overflows: statistics.overflows,
+            passed,
             threads: statistics.threads.len(),
             working: statistics.working,
             routes: Route::ALL.iter().map(each).collect(),
@@ -272,10 +276,20 @@ impl From<Statistics> for ForwarderCounters {
     }
 }
 
+/// The plane in userspace, and the one in the kernel before it if there is one.
+struct Planes {
+    plane: Plane,
+    xdp: Option<Xdp>,
+}
+
 #[pyclass(frozen, module = "legato._native")]
 pub(crate) struct Forwarder {
-    plane: Mutex<Option<Plane>>,
+    planes: Mutex<Option<Planes>>,
     birthplace: Birthplace,
+}
+
+fn impossible(error: XdpError) -> EngineError {
+    EngineError::Io(error.to_string())
 }
 
 fn failed(error: PlaneError) -> EngineError {
@@ -287,24 +301,30 @@ fn failed(error: PlaneError) -> EngineError {
 
 impl Forwarder {
     fn around(py: Python<'_>, plane: Result<Plane, PlaneError>) -> PyResult<Self> {
+        let plane = plane.map_err(failed).or_raise(py)?;
         Ok(Self {
-            plane: Mutex::new(Some(plane.map_err(failed).or_raise(py)?)),
+            planes: Mutex::new(Some(Planes { plane, xdp: None })),
             birthplace: Birthplace::here(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Plane>> {
-        let lock = self.plane.lock();
+    fn lock(&self) -> MutexGuard<'_, Option<Planes>> {
+        let lock = self.planes.lock();
         lock.unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn with<T>(&self, py: Python<'_>, act: impl FnOnce(&Plane) -> T) -> PyResult<T> {
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        act: impl FnOnce(&mut Planes) -> Result<T, EngineError> + Send,
+    ) -> PyResult<T> {
         self.birthplace.check().or_raise(py)?;
-        let plane = self.lock();
-        let plane = plane
-            .as_ref()
-            .ok_or_else(|| EngineError::Stopped("the forwarder is closed".into()));
-        plane.map(act).or_raise(py)
+        // The kernel may take its time, and other threads of Python need not wait for that.
+        let done = py.detach(|| match self.lock().as_mut() {
+            Some(planes) => act(planes),
+            None => Err(EngineError::Stopped("the forwarder is closed".into())),
+        });
+        done.or_raise(py)
     }
 }
 
@@ -330,31 +350,111 @@ impl Forwarder {
     }
 
     fn addresses(&self, py: Python<'_>) -> PyResult<Vec<Address>> {
-        self.with(py, |plane| {
-            plane.addresses().into_iter().map(address).collect()
+        self.with(py, |planes| {
+            let addresses = planes.plane.addresses().into_iter();
+            Ok(addresses.map(address).collect())
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)] // one for each thing that an operator may choose
+    fn accelerate(
+        &self,
+        py: Python<'_>,
+        program: &[u8],
+        view: &ForwarderView,
+        interfaces: Vec<String>,
+        mode: &str,
+        pins: PathBuf,
+    ) -> PyResult<(&'static str, Vec<String>, Option<String>)> {
+        let mode = match mode {
+            "auto" => None,
+            "native" => Some(Mode::Native),
+            "generic" => Some(Mode::Generic),
+            _ => {
+                let text = format!("the mode of XDP is auto, native or generic, not {mode:?}");
+                return Err(raise(py, EngineError::Settings(text)));
+            }
+        };
+        let settings = XdpSettings {
+            object: program,
+            interfaces: &interfaces,
+            mode,
+            pins: &pins,
+        };
+        self.with(py, |planes| {
+            let xdp = Xdp::attach(settings, &planes.plane.addresses(), &view.0);
+            let xdp = xdp.map_err(impossible)?;
+            let facts = (
+                xdp.mode().name(),
+                xdp.interfaces(),
+                xdp.note().map(str::to_owned),
+            );
+            planes.xdp = Some(xdp);
+            Ok(facts)
+        })
+    }
+
+    fn clear_kernel(
+        &self,
+        py: Python<'_>,
+        interfaces: Vec<String>,
+        pins: PathBuf,
+    ) -> PyResult<Vec<String>> {
+        self.with(py, |planes| {
+            Ok(xdp::clear(&interfaces, &planes.plane.addresses(), &pins))
         })
     }
 
     fn set_view(&self, py: Python<'_>, view: &ForwarderView) -> PyResult<()> {
-        self.with(py, |plane| plane.set_view(view.0.clone()))
-    }
-
-    fn counters(&self, py: Python<'_>) -> PyResult<ForwarderCounters> {
-        self.with(py, |plane| plane.statistics().into())
-    }
-
-    fn descriptors(&self, py: Python<'_>) -> PyResult<Vec<RawFd>> {
-        self.with(py, |plane| {
-            let descriptors = plane.descriptors().into_iter();
-            descriptors.map(|each| each.as_raw_fd()).collect()
+        self.with(py, |planes| {
+            planes.plane.set_view(view.0.clone());
+            let Some(xdp) = &mut planes.xdp else {
+                return Ok(());
+            };
+            xdp.set_view(&view.0).map_err(|error| {
+                // It would go on with a view that is no longer true.
+                planes.xdp = None;
+                impossible(error)
+            })
         })
     }
 
-    fn close(&self, py: Python<'_>) {
-        if self.birthplace.is_here() {
-            let plane = self.lock().take();
-            py.detach(|| drop(plane));
+    fn counters(&self, py: Python<'_>) -> PyResult<ForwarderCounters> {
+        self.with(py, |planes| {
+            let mut statistics = planes.plane.statistics();
+            let mut passed = 0;
+            if let Some(xdp) = &planes.xdp {
+                let counts = xdp.counts();
+                let counts = counts.map_err(|error| EngineError::Io(error.to_string()))?;
+                statistics.add(&counts);
+                passed = counts.passed;
+            }
+            Ok(ForwarderCounters::new(statistics, passed))
+        })
+    }
+
+    fn descriptors(&self, py: Python<'_>) -> PyResult<Vec<RawFd>> {
+        self.with(py, |planes| {
+            let descriptors = planes.plane.descriptors().into_iter();
+            Ok(descriptors.map(|each| each.as_raw_fd()).collect())
+        })
+    }
+
+    #[pyo3(signature = (*, leave_kernel=false))]
+    fn close(&self, py: Python<'_>, leave_kernel: bool) {
+        if !self.birthplace.is_here() {
+            return;
         }
+        let planes = self.lock().take();
+        py.detach(|| {
+            if let Some(Planes { plane, xdp }) = planes {
+                match xdp {
+                    Some(xdp) if leave_kernel => xdp.leave(),
+                    xdp => drop(xdp),
+                }
+                drop(plane);
+            }
+        });
     }
 }
 

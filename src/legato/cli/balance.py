@@ -22,13 +22,18 @@ command = typer.Typer()
 Admin = Annotated[str, typer.Option(help="Where the balancer's operators' side is, HOST:PORT.")]
 ADMIN = "127.0.0.1:4480"
 
+Plane = Annotated[str | None, typer.Option(help="auto, xdp (in the kernel; needs root) or userspace.")]
+Interfaces = Annotated[
+    list[str] | None, typer.Option(help="Network interface for the plane in the kernel; repeatable.")
+]
+Allowed = Annotated[list[str] | None, typer.Option(help="Network that servers may be in; repeatable.")]
+Listen = Annotated[list[str] | None, typer.Option(help="UDP address:port that clients reach; repeatable.")]
+
 
 @command.callback(invoke_without_command=True)
 def balance(  # noqa: PLR0913 - one parameter per flag
     context: typer.Context,
-    listen: Annotated[
-        list[str] | None, typer.Option(help="UDP address:port that clients reach; repeatable.")
-    ] = None,
+    listen: Listen = None,
     keys: Annotated[Path | None, typer.Option(help="The fleet's secrets, from `legato keys new`.")] = None,
     server: Annotated[
         list[str] | None, typer.Option(help="A server: address:port of its tunnel, *weight; repeatable.")
@@ -38,13 +43,13 @@ def balance(  # noqa: PLR0913 - one parameter per flag
         str | None, typer.Option(help="static, dns, kubernetes, package.module:attribute.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The servers' name in DNS or Kubernetes.")] = None,
-    allow: Annotated[
-        list[str] | None, typer.Option(help="Network that servers may be in; repeatable.")
-    ] = None,
+    allow: Allowed = None,
     load_url: Annotated[
         str | None, typer.Option(help="Where servers tell their load, such as https://{host}:4433/readyz.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads that forward; 0 is one per core.")] = None,
+    plane: Plane = None,
+    interface: Interfaces = None,
     admin_port: Annotated[
         int | None, typer.Option(help="TCP port of metrics and status; 0 takes a free one.")
     ] = None,
@@ -57,7 +62,7 @@ def balance(  # noqa: PLR0913 - one parameter per flag
 ) -> int:
     """Balance calls over servers by their connection IDs, and remember nothing.
 
-    Runs until it is interrupted; without root. See docs/guides/load-balancing.md.
+    Runs until it is interrupted; without root, or faster with it. See docs/guides/load-balancing.md.
     """
     if context.invoked_subcommand is not None:
         return 0
@@ -68,6 +73,8 @@ def balance(  # noqa: PLR0913 - one parameter per flag
     flags = {
         "listen": listen or None,
         "threads": threads,
+        "plane": plane,
+        "xdp.interfaces": interface or None,
         "keys_file": keys,
         "handover": handover,
         "discovery.source": discovery,
@@ -147,6 +154,7 @@ async def _balance(settings: "BalancerSettings") -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, over.set)
     balancer = Balancer(settings)
+    replaced = asyncio.Event()
     predecessor = await take_over(settings.handover)
     admin: AdminSide | None = None
     handover: Handover | None = None
@@ -154,18 +162,19 @@ async def _balance(settings: "BalancerSettings") -> int:
         await balancer.start(predecessor.descriptors if predecessor else None)
         if predecessor is not None:
             await predecessor.release()
+        await balancer.take_plane()
         admin = AdminSide(balancer, settings.admin)
         admin.start()
         log.info("operators", address=shown(admin.address))
         if settings.handover is not None:
-            handover = await Handover.listen(settings.handover, balancer.forwarder.descriptors, over.set)
+            handover = await Handover.listen(settings.handover, balancer.forwarder.descriptors, replaced.set)
         if sys.stdout.isatty():
             _announce(balancer, admin.address)
-        await _first(over.wait(), balancer.ended())
+        await _first(over.wait(), replaced.wait(), balancer.ended())
     finally:
         if admin is not None:
             await admin.close()
-        await balancer.close()
+        await balancer.close(leave_kernel=replaced.is_set())
         # Last of all: it tells a successor that every name is free.
         if handover is not None:
             handover.close()
@@ -192,6 +201,6 @@ def _announce(balancer: "Balancer", admin: tuple[str, int]) -> None:
     facts.add_row("[bold]legato[/] balances", ", ".join(shown(address) for address in balancer.addresses))
     facts.add_row("servers", f"{len(balancer.fleet.members)}, from {balancer.settings.discovery.source}")
     facts.add_row("keys", balancer.keys.fingerprint)
-    facts.add_row("plane", f"userspace, {balancer.forwarder.counters().threads} threads, no root needed")
+    facts.add_row("plane", f"{balancer.plane.title}: {balancer.plane.why}")
     facts.add_row("status", f"legato balance status --admin {shown(admin)}")
     Console().print(facts, soft_wrap=True)

@@ -23,6 +23,7 @@ from legato.lb.discovery.base import Discovery
 from legato.lb.fleet import Fleet
 from legato.lb.health import Probes
 from legato.lb.load_reports import LoadReports
+from legato.lb.plane import Plane, choose_plane, is_left, only_userspace
 from legato.lb.probing import ProbeSockets
 from legato.lb.servers import Address, Snapshot, shown
 from legato.lb.settings import BalancerSettings
@@ -59,6 +60,7 @@ class Balancer:
         self.keys = FleetKeys.load(self.keys_file)
         self.key_problem: str | None = None
         self.view_problem: str | None = None
+        self.plane: Plane = only_userspace("the choice is not made yet")
         self.fleet = Fleet(settings.fleet_terms, names_under(self.keys))
         self.started_us = now_us()
         self._discovery: Discovery = resolve("lb.discovery", settings.discovery.source)(settings.discovery)
@@ -102,18 +104,32 @@ class Balancer:
                 if descriptors is not None:
                     # The other one forwards until then; from then on new calls may come to either.
                     await self.until(lambda: State.READY in self.states.values())
-        view = make_view(self.keys, self.fleet.backends(), self.settings.routing)
-        self._forwarder = self._forwarding(view, descriptors)
+        self._forwarder = self._forwarding(self._view(), descriptors)
         self._wake.set()
         self._task(self._reports.run(self._load_urls), "load reports")
         self._task(self._watch_keys(), "keys")
         log.info(
             "forwarding",
             addresses=[shown(address) for address in self.addresses],
-            plane="userspace",
             threads=self.forwarder.counters().threads,
             keys=self.keys.fingerprint,
             servers=len(self.fleet.members),
+        )
+
+    async def take_plane(self) -> None:
+        """Choose what forwards. Raises `TransportError` if the settings demand what cannot be had."""
+        if is_left(self.settings.xdp.pins):
+            # Until servers have answered this one, the kernel goes on by what a killed one knew.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_WAIT_S):
+                    await self.until(lambda: State.READY in self.states.values())
+        self.plane = choose_plane(self.forwarder, self._view(), self.settings)
+        log.info(
+            "plane",
+            name=self.plane.name,
+            mode=self.plane.mode,
+            interfaces=list(self.plane.interfaces),
+            why=self.plane.why,
         )
 
     @property
@@ -127,6 +143,9 @@ class Balancer:
             self._turned.clear()
             await self._turned.wait()
 
+    def _view(self) -> _native.ForwarderView:
+        return make_view(self.keys, self.fleet.backends(), self.settings.routing)
+
     def _forwarding(self, view: _native.ForwarderView, descriptors: list[int] | None) -> _native.Forwarder:
         if descriptors is not None:
             return _native.Forwarder.inherit(descriptors, view)
@@ -138,14 +157,17 @@ class Balancer:
                 " 1024 need the capability NET_BIND_SERVICE"
             ) from None
 
-    async def close(self) -> None:
-        """Stop forwarding and everything else. Servers and clients notice nothing but silence."""
+    async def close(self, *, leave_kernel: bool = False) -> None:
+        """Stop forwarding and everything else. Servers and clients notice nothing but silence.
+
+        With `leave_kernel` a plane in the kernel goes on until a successor takes it over.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._sockets.close()
         if self._forwarder is not None:
-            self._forwarder.close()
+            self._forwarder.close(leave_kernel=leave_kernel)
 
     async def ended(self) -> None:
         """Wait until a part of the balancer fails, which none should; raises what it raised."""
@@ -226,7 +248,11 @@ class Balancer:
             return
         self._in_force = self.fleet.version
         try:
-            self._forwarder.set_view(make_view(self.keys, self.fleet.backends(), self.settings.routing))
+            self._forwarder.set_view(self._view())
+        except TransportError as error:
+            self.view_problem = None
+            self.plane = only_userspace(f"no longer in the kernel: {error}")
+            log.warning("plane", name=self.plane.name, why=self.plane.why)
         except SettingsError as error:
             self.view_problem = f"the view before stays in force: {error}"
             log.error("view refused", problem=str(error))

@@ -19,7 +19,14 @@ from legato.lb.fleet import FleetTerms
 from legato.lb.health import ProbeTerms
 from legato.lb.servers import Address, Network
 
-__all__ = ["AdminSettings", "BalancerSettings", "HealthSettings", "RoutingSettings", "load_balancer_settings"]
+__all__ = [
+    "AdminSettings",
+    "BalancerSettings",
+    "HealthSettings",
+    "RoutingSettings",
+    "XdpSettings",
+    "load_balancer_settings",
+]
 
 SECOND = 1_000_000
 
@@ -118,6 +125,23 @@ class AdminSettings(Group):
     port: int = Field(default=4480, ge=0, le=65535, description="TCP port; 0 takes a free one.")
 
 
+class XdpSettings(Group):
+    """The plane in the kernel, where there is one."""
+
+    interfaces: tuple[str, ...] = Field(
+        default=(),
+        description="Network interfaces that clients' and servers' packets come by; by default those with"
+        " the addresses of `listen`.",
+    )
+    mode: Literal["auto", "native", "generic"] = Field(
+        default="auto", description="`native` by the drivers, `generic` by the kernel for any interface."
+    )
+    pins: Path = Field(
+        default=Path("/sys/fs/bpf/legato"),
+        description="Directory in a BPF file system, by which forwarding outlives a killed balancer.",
+    )
+
+
 class LogSettings(Group):
     """What is written to standard error."""
 
@@ -140,6 +164,10 @@ class BalancerSettings(Group):
     threads: int = Field(
         default=0, ge=0, le=1024, description="Threads that forward; 0 is one for each core."
     )
+    plane: Literal["auto", "xdp", "userspace"] = Field(
+        default="auto",
+        description="What forwards: `xdp` is the kernel with userspace behind it, `auto` takes it if it can.",
+    )
     keys_file: Path | None = Field(
         default=None, description="The fleet's secrets, from `legato keys new`; read again when they change."
     )
@@ -153,6 +181,7 @@ class BalancerSettings(Group):
     discovery: DiscoverySettings = DiscoverySettings()
     routing: RoutingSettings = RoutingSettings()
     health: HealthSettings = HealthSettings()
+    xdp: XdpSettings = XdpSettings()
     admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
 

@@ -24,7 +24,14 @@ def status_of(balancer: Balancer) -> dict[str, Any]:
         "pid": os.getpid(),
         "uptime_seconds": round((now - balancer.started_us) / 1e6, 1),
         "listen": [shown(address) for address in balancer.addresses],
-        "plane": {"name": "userspace", "threads": counters.threads, "working": counters.working},
+        "plane": {
+            "name": balancer.plane.name,
+            "mode": balancer.plane.mode,
+            "interfaces": list(balancer.plane.interfaces),
+            "why": balancer.plane.why,
+            "threads": counters.threads,
+            "working": counters.working,
+        },
         "discovery": balancer.settings.discovery.source,
         "keys": {
             "fingerprint": balancer.keys.fingerprint,
@@ -40,6 +47,7 @@ def status_of(balancer: Balancer) -> dict[str, Any]:
             "octets": counters.octets,
             "replies": counters.replies,
             "overflows": counters.overflows,
+            "passed": counters.passed,
             "routes": counters.routes,
             "drops": counters.drops,
             "configs": {str(config): count for config, count in counters.configs.items()},
@@ -101,14 +109,20 @@ def metrics_of(balancer: Balancer) -> str:
         configs.add(count, config=str(config))
     threads = Family("threads", "gauge", "Threads that forward, and those that are at work.")
     threads.add(counters.threads, is_working="wanted").add(counters.working, is_working="yes")
+    plane = Family("plane", "gauge", "1 for the plane that forwards.")
+    for name in ("xdp", "userspace"):
+        plane.add(int(balancer.plane.name == name), name=name)
+    passed = Family(
+        "passed_total", "counter", "Packets that the plane in the kernel left to the one in userspace."
+    ).add(counters.passed)
     problems = Family("problems", "gauge", "Sentences that `legato balance status` shows as problems.").add(
         len(balancer.problems)
     )
     generation = Family("keys_generation", "gauge", "Generation of the fleet's keys that is in use.").add(
         balancer.keys.generation, fingerprint=balancer.keys.fingerprint
     )
-    own = (received, octets, replies, overflows, routed, dropped, configs, threads, problems, generation)
-    return exposition((*own, *_server_families(balancer)))
+    packets = (received, octets, replies, overflows, passed, routed, dropped, configs)
+    return exposition((*packets, plane, threads, problems, generation, *_server_families(balancer)))
 
 
 def _server_families(balancer: Balancer) -> list[Family]:

@@ -64,6 +64,12 @@ impl Totals {
         totals
     }
 
+    pub(crate) fn add(&mut self, mut other: Self) {
+        for (place, number) in self.fields().zip(other.fields()) {
+            *place += *number;
+        }
+    }
+
     pub(crate) fn count_route(&mut self, target: &Target) {
         self.routes[target.route as usize] += 1;
         if let Some(config) = target.config {

@@ -47,31 +47,37 @@ pub(crate) struct Candidate {
     lock: File,
 }
 
-/// The interfaces that packets for these addresses come by, or those that are named.
-pub(crate) fn choose(named: &[String], listeners: &[SocketAddr]) -> Result<Vec<String>, XdpError> {
+/// The interfaces that are named, or those that have the addresses that are listened at.
+pub(crate) fn holders(named: &[String], listeners: &[SocketAddr]) -> Result<Vec<String>, XdpError> {
     let mut chosen: Vec<String> = Vec::new();
     let mut add = |name: &str| {
         if !chosen.iter().any(|each| each == name) {
             chosen.push(name.to_owned());
         }
     };
-    named.iter().for_each(|name| add(name));
-    if named.is_empty() {
-        let all = interfaces::addresses();
-        let all = all.map_err(|error| XdpError::System("list addresses", error))?;
-        for address in listeners.iter().map(SocketAddr::ip) {
-            if address.is_unspecified() {
-                return Err(XdpError::AllAddresses);
-            }
-            let found = all.iter().find(|assigned| assigned.address == address);
+    if !named.is_empty() {
+        named.iter().for_each(|name| add(name));
+        return Ok(chosen);
+    }
+    let all = interfaces::addresses();
+    let all = all.map_err(|error| XdpError::System("list addresses", error))?;
+    for address in listeners.iter().map(SocketAddr::ip) {
+        if address.is_unspecified() {
+            return Err(XdpError::AllAddresses);
+        }
+        match all.iter().find(|assigned| assigned.address == address) {
+            Some(assigned) => add(&assigned.interface),
             // All of 127.0.0.0/8 is there, though one address is listed.
-            match found {
-                None if address.is_loopback() => add("lo"),
-                None => return Err(XdpError::Nowhere(address)),
-                Some(assigned) => add(&assigned.interface),
-            }
+            None if address.is_loopback() => add("lo"),
+            None => return Err(XdpError::Nowhere(address)),
         }
     }
+    Ok(chosen)
+}
+
+/// The same, if the program can be of use there.
+pub(crate) fn choose(named: &[String], listeners: &[SocketAddr]) -> Result<Vec<String>, XdpError> {
+    let chosen = holders(named, listeners)?;
     for name in &chosen {
         if interfaces::number(name).is_none() {
             return Err(XdpError::NoInterface(name.clone()));
@@ -113,6 +119,36 @@ pub(crate) fn expand(listeners: &[SocketAddr], names: &[String]) -> io::Result<V
     Ok(expanded)
 }
 
+/// Detaches what dead processes have left on these interfaces; no names means all in this network. Gives their names.
+pub(crate) fn clear(names: &[String], pins: &Path) -> Vec<String> {
+    let (Ok(folders), Ok(network)) = (fs::read_dir(pins), own_network()) else {
+        return Vec::new();
+    };
+    let mut cleared = Vec::new();
+    for folder in folders.flatten() {
+        let folder = folder.file_name().to_string_lossy().into_owned();
+        let Some(name) = folder.strip_suffix(&format!("-{network}")) else {
+            continue;
+        };
+        if !names.is_empty() && !names.iter().any(|each| each == name) {
+            continue;
+        }
+        // Somebody alive has the others.
+        if let Ok(candidate) = Candidate::claim(name, pins) {
+            candidate.forget(Mode::Native);
+            candidate.forget(Mode::Generic);
+            let _ = fs::remove_dir(&candidate.folder);
+            cleared.push(name.to_owned());
+        }
+    }
+    cleared
+}
+
+/// Interfaces of different networks may have the same name and number; this tells the networks apart.
+fn own_network() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
+}
+
 /// Claims these interfaces for this process.
 pub(crate) fn claim(names: &[String], pins: &Path) -> Result<Vec<Candidate>, XdpError> {
     names
@@ -126,10 +162,8 @@ impl Candidate {
         let no_pins = |error| XdpError::Pins(pins.to_owned(), error);
         let number =
             interfaces::number(name).ok_or_else(|| XdpError::NoInterface(name.to_owned()))?;
-        // Interfaces of different networks may have the same name and number.
-        let network = fs::metadata("/proc/thread-self/ns/net")
-            .map_err(|error| XdpError::System("find the network", error))?;
-        let folder = pins.join(format!("{name}-{}", network.ino()));
+        let network = own_network().map_err(|error| XdpError::System("find the network", error))?;
+        let folder = pins.join(format!("{name}-{network}"));
         fs::create_dir_all(&folder).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied if rustix::process::geteuid().as_raw() != 0 => {
                 XdpError::Permission

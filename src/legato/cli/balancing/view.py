@@ -32,7 +32,9 @@ def _head(document: dict[str, Any]) -> Table:
     )
     table = Table.grid(padding=(0, 2))
     table.add_row("[bold]balancer[/]", ", ".join(document["listen"]))
-    table.add_row("plane", f"{plane['name']}, {working}")
+    where = f", {plane['mode']} mode on {', '.join(plane['interfaces'])}, before" if plane["mode"] else ","
+    table.add_row("plane", f"{plane['name']}{where} {working}")
+    table.add_row("", Text(plane["why"], style="dim"))
     table.add_row("keys", f"{keys['fingerprint']}, generation {stages}")
     table.add_row("discovery", document["discovery"])
     table.add_row("up", _span(document["uptime_seconds"]))
@@ -79,6 +81,8 @@ def _packets(packets: dict[str, Any]) -> Table:
     for reason, count in packets["drops"].items():
         if count:
             table.add_row(Text(f"dropped, {reason.replace('_', ' ')}", style="yellow"), f"{count:,}")
+    if packets["passed"]:
+        table.add_row("left to userspace by the kernel", f"{packets['passed']:,}")
     if packets["overflows"]:
         table.add_row(Text("dropped by the system", style="red"), f"{packets['overflows']:,}")
     return table
