@@ -42,7 +42,7 @@ interface Span {
 }
 
 /** Fades against clicks, and the interval of reports while playing. */
-const FADE_S = 0.005;
+const FADE_S = 0.003;
 const REPORT_S = 0.2;
 
 export class PlaybackBuffer {
