@@ -210,7 +210,7 @@ describe("holding", () => {
     player.hold(false);
     const after = heard(8);
     expect(after[0]).toBe(0);
-    expect(after.slice(FADE)).toEqual([10_015, 10_016, 10_017]);
+    expect(after.slice(FADE)).toEqual([...ramp(10_010 + FADE, 8 - FADE)]);
     expect(player.reports(0)).toMatchObject([{ played: 18, state: "playing" }]);
     expect(player.underruns).toBe(0);
   });
