@@ -582,11 +582,11 @@ class Forwarder:
     def accelerate(
         self, program: bytes, view: ForwarderView, interfaces: Sequence[str], mode: str, pins: str
     ) -> tuple[str, list[str], str | None]:
-        """Forward in the kernel (XDP), before the sockets: return mode, interfaces, why the mode is no better.
+        """Forward in the kernel (XDP), before the sockets: return mode, interfaces, why no better mode.
 
-        No `interfaces` are those that have its addresses; `mode` is auto, native or generic; `pins` a directory
-        in a BPF file system, by which forwarding outlives this process. Raises TransportError with the reason
-        if that is not possible here; everything then stays as it is.
+        No `interfaces` are those that have its addresses; `mode` is auto, native or generic; `pins` a
+        directory in a BPF file system, by which forwarding outlives this process. Raises TransportError with
+        the reason if that is not possible here; everything then stays as it is.
         """
 
     def clear_kernel(self, interfaces: Sequence[str], pins: str) -> list[str]:

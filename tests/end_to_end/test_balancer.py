@@ -5,37 +5,22 @@ process, or say that it was resumed, which only the last test lets it be.
 """
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.end_to_end.fleet import PATIENCE_S, ROOT, FleetServer
+from tests.end_to_end.balanced import AGENT, RESUMING, all_stay, calls, homes, program, status_of
+from tests.end_to_end.fleet import PATIENCE_S, FleetServer
 from tests.end_to_end.relay import Relay
 
-from legato import ClientSettings, RealtimeSession, connect
-from legato.client.events import Resumed, ServerEvent
 from legato.fleet_keys import FleetKeys
 
 WEIGHTS = (10, 3, 1)
 CALLS = 50
-IDLE_MS = 120_000
-"""Longer than any program needs to start on a machine that has no time for it."""
-
-RESUMING = ClientSettings(
-    transport="webtransport", connect_timeout_s=PATIENCE_S, resume_s=PATIENCE_S, max_idle_ms=IDLE_MS
-)
-STAYING = replace(RESUMING, resume_s=0)
-"""One connection is all that a call has: if that is lost, the call is, and the test says so."""
-AGENT = "tests.end_to_end.process_agent:build"
-
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -67,30 +52,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     flags = ["--keys", str(site.keys), "--tunnel", "127.0.0.1:0", "--balancer", "127.0.0.0/8"]
     with ExitStack() as stack:
         for _ in WEIGHTS:
-            server = stack.enter_context(program(site, "serve", "--agent", AGENT, "--port", "0", *flags))
+            server = stack.enter_context(
+                program(site.folder, "serve", "--agent", AGENT, "--port", "0", *flags)
+            )
             # One after the other: the first one makes the certificate and the key that all of them use.
             server.wait_for_it()
             site.servers.append(server)
         yield site
-
-
-@contextmanager
-def program(site: Site, *words: str) -> Iterator[FleetServer]:
-    """A command of legato as a process."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("LEGATO_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "legato", *words, "--log-format", "json"],
-        env=own | {"XDG_STATE_HOME": str(site.folder), "LEGATO_ENGINE__MAX_IDLE_MS": str(IDLE_MS)},
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    running = FleetServer(process)
-    try:
-        yield running
-    finally:
-        running.end()
 
 
 @asynccontextmanager
@@ -99,7 +67,7 @@ async def balancing(site: Site, port: int = 0, ready: int = 3, *flags: str) -> A
     servers = [f"{tunnel}*{weight}" for tunnel, weight in zip(site.tunnels, WEIGHTS, strict=True)]
     listed = [word for server in servers for word in ("--server", server)]
     words = ["--keys", str(site.keys), "--listen", f"127.0.0.1:{port}", "--admin-port", "0", *listed, *flags]
-    with program(site, "balance", *words) as balancer:
+    with program(site.folder, "balance", *words) as balancer:
         forwarding = await asyncio.to_thread(balancer.logged, "forwarding")
         balancer.url = f"https://{forwarding['addresses'][0]}"
         await asyncio.to_thread(balancer.logged, "operators")
@@ -110,60 +78,8 @@ async def balancing(site: Site, port: int = 0, ready: int = 3, *flags: str) -> A
         yield balancer
 
 
-def status_of(balancer: FleetServer) -> dict[str, Any]:
-    """What `legato balance status --json` says."""
-    operators = next(line["address"] for line in balancer.log if line["event"] == "operators")
-    words = ["balance", "status", "--json", "--admin", operators]
-    done = subprocess.run(
-        [sys.executable, "-m", "legato", *words], capture_output=True, timeout=PATIENCE_S, check=True
-    )
-    status: dict[str, Any] = json.loads(done.stdout)
-    return status
-
-
 def port_of(balancer: FleetServer) -> int:
     return int(balancer.url.rpartition(":")[2])
-
-
-class Caller:
-    """A call that asks which process it is in."""
-
-    def __init__(self, url: str, settings: ClientSettings = STAYING) -> None:
-        self.session: RealtimeSession = connect(url, settings)
-        self.resumed = 0
-        self._asked = 0
-
-    async def process(self) -> int:
-        """The process that answers now."""
-        self._asked += 1
-        self.session.send({"type": "test.ask", "number": self._asked})
-        async with asyncio.timeout(PATIENCE_S):
-            async for event in self.session.events:
-                if isinstance(event, Resumed):
-                    self.resumed += 1
-                elif isinstance(event, ServerEvent) and event.event.get("number") == self._asked:
-                    number: int = event.event["process"]
-                    return number
-        raise AssertionError(f"the call ended: {self.session.ended}")
-
-
-@asynccontextmanager
-async def calls(urls: Sequence[str], settings: ClientSettings = STAYING) -> AsyncIterator[list[Caller]]:
-    """Calls that are all up."""
-    async with AsyncExitStack() as stack:
-        callers = [Caller(url, settings) for url in urls]
-        await asyncio.gather(*(stack.enter_async_context(caller.session) for caller in callers))
-        yield callers
-
-
-async def homes(callers: Sequence[Caller]) -> list[int]:
-    """The process of each call."""
-    return list(await asyncio.gather(*(caller.process() for caller in callers)))
-
-
-async def all_stay(callers: Sequence[Caller], before: list[int]) -> None:
-    assert await homes(callers) == before
-    assert [caller.resumed for caller in callers] == [0] * len(callers)
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +156,7 @@ async def test_a_server_drains_and_another_is_killed(site: Site) -> None:
         )
     )
     words = ["--keys", str(site.keys), "--listen", "127.0.0.1:0", "--admin-port", "0"]
-    with program(site, "balance", *words, "--servers", str(servers)) as balancer:
+    with program(site.folder, "balance", *words, "--servers", str(servers)) as balancer:
         forwarding = await asyncio.to_thread(balancer.logged, "forwarding")
         url = f"https://{forwarding['addresses'][0]}"
         async with calls([url] * 12, RESUMING) as callers:

@@ -73,7 +73,8 @@ def choose_plane(
                 raise TransportError(f"no plane in the kernel: {error}") from None
             plane = only_userspace(f"not in the kernel: {error}")
         else:
-            return Plane("xdp", note or "the drivers take it", mode, tuple(interfaces))
+            why = "the drivers take it" if mode == "native" else "generic mode was asked for"
+            return Plane("xdp", note or why, mode, tuple(interfaces))
     else:
         plane = only_userspace("it was asked for")
     # A program that a killed balancer left would decide by a view that nobody replaces.
