@@ -122,7 +122,7 @@ const CALLS = {
         const before = await heard(call, "statistics");
         const until = performance.now() + 1000;
         while (performance.now() < until);
-        const after = await heard(call, "statistics", ({ ackedMs }) => ackedMs > before.ackedMs + 700);
+        const after = await heard(call, "statistics", ({ ackedMs }) => ackedMs >= before.capturedMs + 700);
         await call.close();
         return { capturedMs: after.capturedMs - before.capturedMs };
     },
