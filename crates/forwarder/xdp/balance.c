@@ -41,10 +41,11 @@ static inlined __u32 offset_of(int family)
 	return 14 + (family == 4 ? 20 : 40) + 8;
 }
 
+/* There is one branch only, as the kernel follows each of them to the end. */
 static inlined int same_address(const struct address *a, const struct address *b)
 {
-	return a->port == b->port && a->family == b->family && a->ip[0] == b->ip[0] && a->ip[1] == b->ip[1] &&
-	       a->ip[2] == b->ip[2] && a->ip[3] == b->ip[3];
+	return !((a->port ^ b->port) | (a->family ^ b->family) | (a->ip[0] ^ b->ip[0]) | (a->ip[1] ^ b->ip[1]) |
+		 (a->ip[2] ^ b->ip[2]) | (a->ip[3] ^ b->ip[3]));
 }
 
 /* As is_a_clients in src/encapsulation.rs: one host that answers can be sent to. */
@@ -197,9 +198,11 @@ static inlined int hashed(const struct view *view, const struct address *client,
 }
 
 /* Decides about a client's packet. */
-static inlined void decide(const struct view *view, const struct arrival *arrival, const __u8 *payload,
-				   const void *end, struct verdict *verdict)
+static inlined void decide(struct xdp_md *ctx, const struct view *view, const struct arrival *arrival,
+			   struct verdict *verdict)
 {
+	const __u8 *payload = (void *)(long)ctx->data + offset_of(arrival->at.family);
+	const void *end = (void *)(long)ctx->data_end;
 	const struct address *from = &arrival->from;
 	__u32 len = arrival->len, skip = 1;
 	int is_long = 0;
@@ -287,7 +290,7 @@ static inlined void judge(struct xdp_md *ctx, const struct view *view, const str
 	verdict->detail = DROP_TOO_LARGE;
 	if (arrival->len > view->max_payload)
 		return;
-	decide(view, arrival, payload, end, verdict);
+	decide(ctx, view, arrival, verdict);
 }
 
 /* Sends what the verdict says, if the way is known. Gives what becomes of the frame. */
