@@ -24,7 +24,9 @@ class Path:
         self.watch = PathWatch(0)
         self.watch.look(STILL, 0)
 
-    def pass_on(self, seconds: float, sends: int = 0, receives: int = 0) -> list[bool]:
+    def pass_on(
+        self, seconds: float, sends: int = 0, receives: int = 0, said: tuple[int, int] = (0, 0)
+    ) -> list[bool]:
         """Let time pass; so many bytes go and come in every quarter of a second."""
         seen = []
         for _ in range(round(seconds * 4)):
@@ -35,7 +37,7 @@ class Path:
                 bytes_sent=figures.bytes_sent + sends,
                 bytes_received=figures.bytes_received + receives,
             )
-            seen.append(self.watch.look(self.figures, self.now))
+            seen.append(self.watch.look(self.figures, self.now, said=said))
         return seen
 
 
@@ -65,6 +67,17 @@ def test_what_is_sent_and_not_answered_makes_a_path_suspicious() -> None:
     assert path.pass_on(2.25, sends=100) == [False] * 6 + [True] * 3
     assert path.now - path.watch.heard_us == 2_250 * MS
     assert not any(path.pass_on(0.25, sends=100, receives=1))
+
+
+def test_a_path_that_seemed_dead_lives_again_when_what_is_said_arrives() -> None:
+    path = Path()
+    path.pass_on(1, sends=100, receives=40, said=(700, 800))
+    assert path.pass_on(2, sends=100, said=(700, 2_400))[-1]
+    assert all(path.pass_on(3, sends=100, receives=40, said=(700, 4_800))), "the other side is heard, no more"
+    assert not any(path.pass_on(1, sends=100, receives=40, said=(701, 5_600)))
+    assert not any(path.pass_on(1, sends=100, receives=40, said=(701, 6_400))), "as before"
+    assert path.pass_on(2, sends=100, said=(701, 6_400))[-1]
+    assert not any(path.pass_on(1, sends=100, receives=40, said=(6_400, 6_400))), "nothing is missing"
 
 
 class Carrier:

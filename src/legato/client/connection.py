@@ -90,7 +90,11 @@ class Connection:
 
 
 class PathWatch:
-    """Tells a dead path from a silent one: on a path that lives, what is sent is acknowledged."""
+    """Tells a dead path from a silent one: on a path that lives, what is sent is acknowledged.
+
+    One that seemed dead lives again when what is said arrives over it. That something comes is not enough: a
+    sender that has lost much waits seconds before it tries again, and a new connection does not.
+    """
 
     def __init__(self, now_us: int) -> None:
         """Begin to watch a path on which something has just come."""
@@ -99,10 +103,27 @@ class PathWatch:
         self._received = -1
         self._sent = 0
         self._unanswered_us: int | None = None
+        self._stuck_at: int | None = None
 
-    def look(self, figures: TransportStatistics, now_us: int, patience_us: int = SUSPICIOUS_US) -> bool:
-        """Take a connection's figures of now; returns whether it seems dead: what is expected has not come
-        for `patience_us` and four round trips."""
+    def look(
+        self,
+        figures: TransportStatistics,
+        now_us: int,
+        patience_us: int = SUSPICIOUS_US,
+        said: tuple[int, int] = (0, 0),
+    ) -> bool:
+        """Take a connection's figures of now, and how much of what is `said` has arrived, and was said;
+        returns whether it seems dead: what is expected has not come for `patience_us` and four round
+        trips."""
+        arrived, whole = said
+        if self._is_silent(figures, now_us, patience_us):
+            if self._stuck_at is None:
+                self._stuck_at = arrived
+        elif self._stuck_at is not None and (arrived > self._stuck_at or arrived == whole):
+            self._stuck_at = None
+        return self._stuck_at is not None
+
+    def _is_silent(self, figures: TransportStatistics, now_us: int, patience_us: int) -> bool:
         if figures.bytes_received != self._received:
             self._received = figures.bytes_received
             self.heard_us = now_us

@@ -218,7 +218,8 @@ class CallerLine:
                 continue
             with contextlib.suppress(TransportError):
                 patience_us = SOON_SUSPICIOUS_US if self.session.carries else SUSPICIOUS_US
-                if self._path.look(transport.statistics(), self.clock(), patience_us):
+                said = (self.session.acked, self.session.captured)
+                if self._path.look(transport.statistics(), self.clock(), patience_us, said):
                     self._begin("reconnect", self._reconnect)
                 elif not self._leaving and (task := self._tasks.pop("reconnect", None)) is not None:
                     task.cancel()
