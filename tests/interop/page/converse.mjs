@@ -121,7 +121,7 @@ async function hold(page) {
     seen.resumed = { turns: (await turns(page)).length, notice: await page.$eval("#notice", (notice) => notice.hidden) };
     // Whatever the first connection that got through was.
     await until(page, () => document.querySelector("#fact-transport").textContent === "WebTransport");
-    seen.returned = { why: await page.$eval("#why", (why) => why.hidden), status: await text(page, "#status-text") };
+    seen.returned = await page.$eval("#why", (why) => why.hidden);
 }
 
 /** Hung up, with a button and with nothing left behind. */

@@ -151,7 +151,7 @@ def test_a_held_network_is_told_and_the_call_goes_on_after_it(seen: dict[str, An
     assert seen["held"]["notice"] in ("The network is silent", "Reconnecting")
     assert seen["resumed"]["turns"] >= len(seen["end"]["turns"])
     assert seen["resumed"]["notice"] is True
-    assert seen["returned"] == {"why": True, "status": "Listening"}, "it is on WebTransport again"
+    assert seen["returned"] is True, "it is on WebTransport again, and has nothing to explain"
 
 
 def test_a_key_mutes_and_a_click_hangs_up(seen: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the page says when something goes wrong around a call, in Chromium and Firefox, made for real."""
+"""What the page says when something goes wrong around a call, in Chromium and Firefox."""
 
 import asyncio
 import json
@@ -159,8 +159,8 @@ def test_a_touch_gives_the_sound_back(both: Both, browser: str) -> None:
     assert (interrupted["given"]["state"], interrupted["given"]["notice"]) == ("live", None)
 
 
-def test_a_microphone_may_be_pulled_out_and_plugged_in_again(both: Both) -> None:
-    unplugged = _shown(both, "firefox", "unplugged")
+def test_a_microphone_may_be_pulled_out_and_plugged_in_again(both: Both, browser: str) -> None:
+    unplugged = _shown(both, browser, "unplugged")
     assert unplugged["lost"]["state"] == "live"
     assert unplugged["lost"]["notice"] == "The microphone is gone"
     assert unplugged["lost"]["typing"] is True

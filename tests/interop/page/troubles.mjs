@@ -1,4 +1,4 @@
-// What may go wrong around a call of the page, done for real where a browser lets it; prints what the page showed of
+// What may go wrong around a call of the page, for real where a browser lets it be done; prints what the page showed of
 // each as one line of JSON. Asks for a kill of the server by another line: {"kill": true}.
 //
 //     node troubles.mjs chromium|firefox EXECUTABLE PARAMETERS_AS_JSON
@@ -20,7 +20,6 @@ const tell = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const until = (page, holds, ...given) => page.waitForFunction(holds, { timeout: PATIENCE_MS, polling: 50 }, ...given);
 const state = (page, wanted) => until(page, (wanted) => document.documentElement.dataset.state === wanted, wanted);
-const status = (page, wanted) => until(page, (wanted) => document.querySelector("#status-text").textContent === wanted, wanted);
 
 /** What a person sees of it, once the notice says that; or null for nothing. */
 async function shown(page, title) {
@@ -64,10 +63,10 @@ const MICROPHONE = ["module-remap-source", "source_name=microphone", "master=mou
 const plugIn = () => execFileSync("pactl", ["load-module", ...MICROPHONE]);
 
 /**
- * What only one of them shows here: Chromium takes what is left for the microphone that was pulled out, Firefox the
- * loudspeaker for the one that is not there; and half a minute to be sure that a server is gone.
+ * What only one of them shows here: Firefox takes the loudspeaker for the microphone that is not there, and half a minute to
+ * be sure that a server is gone.
  */
-const ONLY = { unplugged: "firefox", noMicrophone: "chromium", serverGone: "chromium" };
+const ONLY = { noMicrophone: "chromium", serverGone: "chromium" };
 
 /** With a microphone that nobody is asked about. */
 const TROUBLES = {
@@ -81,6 +80,8 @@ const TROUBLES = {
         await page.bringToFront();
         await until(page, () => document.visibilityState === "visible");
         await state(page, "live");
+        // A busy machine may have the WebSocket ready first; the call goes back.
+        await until(page, () => document.querySelector("#fact-transport").textContent === "WebTransport");
         return { away, back: await shown(page, null) };
     },
 
@@ -109,15 +110,20 @@ const TROUBLES = {
         return shown(page, "This browser is too old for calls");
     },
 
-    /** The microphone is pulled out in the middle of a call, and plugged in again. */
+    /** The microphone is pulled out in the middle of a call: said by hand, for a sound server may put another in its place. */
     async unplugged(browser) {
-        const page = await live(browser);
-        await status(page, "Listening");
-        unplug();
+        const page = await live(browser, () => {
+            const listen = MediaStreamTrack.prototype.addEventListener;
+            MediaStreamTrack.prototype.addEventListener = function (name, listener, ...rest) {
+                if (name === "ended") window.unplug = () => listener(new Event(name));
+                listen.call(this, name, listener, ...rest);
+            };
+        });
+        await until(page, () => window.unplug && ["Listening", "Answering"].includes(document.querySelector("#status-text").textContent));
+        await page.evaluate(() => window.unplug());
         const lost = await shown(page, "The microphone is gone");
-        plugIn();
         await page.click("#notice-action");
-        await status(page, "Listening");
+        await until(page, () => document.querySelector("#typing").hidden);
         return { lost, found: await shown(page, null) };
     },
 
