@@ -1,12 +1,14 @@
 """The arithmetic of `legato bench balance`, and its clients."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from legato.bench import balance
+from legato.bench import balance, balance_kernel
 from legato.bench.balance_clients import PAYLOAD, send_from
 from legato.bench.balance_delay import DelayServer, measure_delay
+from legato.bench.balance_kernel import Kernel
 from legato.fleet_keys import FleetKeys
 from legato.lb.version_probe import VersionProbe
 
@@ -18,6 +20,37 @@ def rounds(**values: list[float]) -> balance.Rounds:
 def test_rounds_are_compared_one_by_one() -> None:
     """Noise of the machine meets contenders in the same round; a ratio of medians would mix rounds."""
     assert balance._ratio(rounds(plane=[1, 30, 4], nginx=[2, 40, 16])) == 0.5
+
+
+def test_the_kernel_is_compared_with_itself_and_with_nginx() -> None:
+    means = {"plaintext": 200.0, "encrypted": 300.0, "four_pass": 400.0, "hashed": 400.0, "reply": 400.0}
+    rounds = {
+        kind: [{"nanoseconds": mean + noise, "program_nanoseconds": 90.0} for noise in (0.0, 1e6, 0.0)]
+        for kind, mean in means.items()
+    }
+    kernel = Kernel(rounds)
+    figures = {figure.name: figure for figure in kernel.figures(nginx_ns=3000.0)}
+    ratio = figures["XDP, encrypted as a multiple of plaintext"]
+    assert (ratio.value, ratio.within) == (1.5, True)
+    share = figures["XDP, encrypted as a share of nginx's"]
+    assert (share.value, share.within) == (pytest.approx(0.1), True)
+    assert figures["XDP, CPU per packet, replies"].baseline == 3000.0
+    assert "veth" in kernel.note
+
+
+def test_what_cannot_be_measured_in_the_kernel_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(_: str) -> str:
+        raise balance.BenchError("xdp_bench failed: root is needed")
+
+    there = tmp_path / "program.o"
+    there.touch()
+    for program, sentence in ((tmp_path / "missing.o", "there is no clang"), (there, "root is needed")):
+        monkeypatch.setattr(balance_kernel, "PROGRAM", program)
+        kernel = balance_kernel.measure_kernel(refuse, lambda _: "{}")
+        assert kernel.figures(1.0) == []
+        assert sentence in kernel.note
 
 
 def test_every_client_has_an_address_of_its_own() -> None:

@@ -9,6 +9,7 @@ mod error;
 mod image;
 mod interfaces;
 mod kernel;
+mod load;
 mod program;
 mod tables;
 
@@ -19,6 +20,7 @@ use std::path::Path;
 use self::attachment::Attachment;
 pub use self::error::XdpError;
 pub use self::kernel::{Mode, TestRun};
+pub use self::load::{Sender, Sink};
 pub use self::program::{Program, XdpCounts};
 use crate::View;
 
@@ -93,6 +95,11 @@ impl Xdp {
     /// Why it is not attached in a better way.
     pub fn note(&self) -> Option<&str> {
         self.attachment.note()
+    }
+
+    /// The program that is attached.
+    pub fn program(&self) -> &Program {
+        &self.program
     }
 
     /// Where it is attached.

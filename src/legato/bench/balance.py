@@ -23,6 +23,7 @@ from typing import Any
 
 from legato.bench.balance_clients import send_from
 from legato.bench.balance_delay import DelayServer, measure_delay
+from legato.bench.balance_kernel import measure_kernel
 from legato.bench.figures import Figure, Report, percentiles
 from legato.bench.processes import BenchError, Child, child, module
 from legato.fleet_keys import FleetKeys
@@ -32,7 +33,7 @@ __all__ = ["balance"]
 ROOT = Path(__file__).parents[3]
 BUILD = [
     "cargo", "build", "--release", "--locked", "--quiet", "--message-format=json",
-    "--package", "legato-forwarder", "--example", "forward_bench",
+    "--package", "legato-forwarder", "--example",
 ]  # fmt: skip
 
 LIMIT_OF_NGINX = 0.6
@@ -68,14 +69,20 @@ def balance(clients: int = STEPS[-1]) -> Report:
     """
     if shutil.which("nginx", path=PROGRAMS) is None:
         raise BenchError("nginx is not installed, and the figures are ratios to it: apt-get install nginx")
-    measured: dict[str, Rounds] = json.loads(_output([_program(), "--json", "plane", "nginx"]))
+    load = _example("forward_bench")
+    measured: dict[str, Rounds] = json.loads(_output([load, "--json", "plane", "nginx"]))
+    kernel = measure_kernel(_example, _output)
     memory = _memory([step for step in STEPS if step < clients] + [clients])
     ratios = {load: _ratio(measured[load]) for load in ("saturated", "paced")}
     delays = _delays(DELAYS)
     added = {key: delays["balanced"][key] - delays["direct"][key] for key in ("p50", "p99")}
     return Report(
         title="Balancing 120-byte packets over 3 servers",
-        figures=[*_cost(measured, ratios), *_side_effects(delays, added, memory)],
+        figures=[
+            *_cost(measured, ratios),
+            *kernel.figures(_middle(measured["saturated"]["nginx"], "nanoseconds")),
+            *_side_effects(delays, added, memory),
+        ],
         baseline_name="nginx",
         detail={
             "payload_bytes": 120,
@@ -85,6 +92,7 @@ def balance(clients: int = STEPS[-1]) -> Report:
             "quiet_enough_for_p99": _quiet(delays),
             "memory": [vars(step) for step in memory],
             "rounds": measured,
+            "xdp": {"not_measured": kernel.obstacle, "rounds": kernel.rounds},
         },
         notes=[
             "One thread each; clients, servers and forwarder share this machine, so delays are its"
@@ -92,6 +100,7 @@ def balance(clients: int = STEPS[-1]) -> Report:
             "Loads alternate between the contenders; CPU is the median of five rounds. Delays stand beside"
             " those without any balancer, not beside nginx's; where those are above a millisecond at p99, the"
             " machine is too busy to judge what is added.",
+            kernel.note,
         ],
     )
 
@@ -162,14 +171,14 @@ def _middle(rounds: list[dict[str, float]], key: str) -> float:
     return statistics.median(one[key] for one in rounds)
 
 
-def _program() -> str:
-    """The load generator, built if it is not."""
+def _example(name: str) -> str:
+    """A program of crates/forwarder, built if it is not."""
     if not (ROOT / "Cargo.toml").exists() or shutil.which("cargo") is None:
         raise BenchError("the load is built from the repository with cargo: run this in a clone of legato")
-    for line in _output(BUILD, ROOT).splitlines():
+    for line in _output([*BUILD, name], ROOT).splitlines():
         if executable := json.loads(line).get("executable"):
             return str(executable)
-    raise BenchError("cargo built no load generator")
+    raise BenchError(f"cargo built no {name}")
 
 
 def _output(command: list[str], folder: Path | None = None) -> str:

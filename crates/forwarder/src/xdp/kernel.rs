@@ -22,6 +22,7 @@ const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 const LINK_DETACH: u32 = 34;
 
+const LIVE_FRAMES: u32 = 1 << 1;
 const PROGRAM_TYPE_XDP: u32 = 6;
 const ATTACH_TYPE_XDP: u32 = 37;
 const LINK_TYPE_XDP: u32 = 6;
@@ -329,6 +330,27 @@ pub(crate) fn pinned(path: &Path) -> io::Result<OwnedFd> {
         ..Default::default()
     };
     descriptor(GET_PINNED, &mut arguments)
+}
+
+/// Makes `count` frames and does with them what the program says, as if they had come by an interface.
+pub(crate) fn run_live(
+    program: &OwnedFd,
+    frame: &[u8],
+    interface: u32,
+    count: u32,
+) -> io::Result<()> {
+    let context = [0, frame.len() as u32, 0, interface, 0, 0u32];
+    let mut arguments = TestArguments {
+        program: number(program),
+        octets_in: frame.len() as u32,
+        data_in: frame.as_ptr() as u64,
+        repeat: count,
+        context_in_size: size_of_val(&context) as u32,
+        context_in: context.as_ptr() as u64,
+        flags: LIVE_FRAMES,
+        ..Default::default()
+    };
+    call(TEST_RUN, &mut arguments).map(drop)
 }
 
 /// Runs a program on a frame without an interface, `repeat` times.
