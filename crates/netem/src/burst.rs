@@ -35,6 +35,11 @@ impl Chain {
         }
     }
 
+    /// Forget the state: time counts from somewhere else.
+    pub fn restart(&mut self) {
+        self.running = None;
+    }
+
     /// Whether the packet at `now_us` is lost; the burst has been in force since `since_us`.
     pub fn loses(&mut self, burst: &Burst, since_us: u64, now_us: u64) -> bool {
         match burst.unit {

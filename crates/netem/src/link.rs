@@ -210,9 +210,13 @@ impl<P: Clone> Link<P> {
         &self.network
     }
 
-    /// Begin the story now, or begin it again. Until then the link is calm: as it is outside of every event.
+    /// Begin the story now, or begin it again. Until then the link is calm: as it is outside of every event. Bursts in time are
+    /// part of the story: they come at the same moments of it whenever it begins.
     pub fn begin(&mut self, now_us: u64) {
         self.began_us = Some(self.advance(now_us));
+        for lane in &mut self.lanes {
+            lane.chain.restart();
+        }
     }
 
     /// Hand the link a packet of `bytes` bytes, as they are counted on the wire.
@@ -254,7 +258,12 @@ impl<P: Clone> Link<P> {
             return Verdict::Lost;
         }
         if let Some(burst) = &profile.burst {
-            if lane.chain.loses(burst, since_us, sent_us) {
+            // Before the story, and for a packet that left before it, time counts from the clock's own zero.
+            let zero_us = began_us.filter(|&began| began <= since_us).unwrap_or(0);
+            if lane
+                .chain
+                .loses(burst, since_us - zero_us, sent_us - zero_us)
+            {
                 return Verdict::LostInBurst;
             }
         }

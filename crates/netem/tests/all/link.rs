@@ -236,6 +236,25 @@ fn before_it_begins_the_story_does_not_run() {
 }
 
 #[test]
+fn bursts_come_at_the_same_moments_of_a_story_whenever_it_begins() {
+    let text = "about = \"t\"\n[both]\nburst = { good_ms = 190, bad_ms = 10 }";
+    let lost = |began: u64| {
+        let mut link = Link::new(Network::parse("test", text).unwrap(), 1);
+        // What happens before it, here for a moment, does not matter.
+        link.push(began / 2, Direction::Up, 100, 0);
+        link.begin(began);
+        (0..20_000)
+            .map(|at| link.push(began + at * MS, Direction::Up, 100, at) == Verdict::LostInBurst)
+            .collect::<Vec<_>>()
+    };
+    let first = lost(0);
+    assert!(first.iter().filter(|&&lost| lost).count() > 500);
+    for began in [7, 3_000 * MS, 40_061_327_000] {
+        assert_eq!(lost(began), first);
+    }
+}
+
+#[test]
 fn a_story_repeats_with_all_its_changes() {
     let text = "repeat_ms = 1000\n[[event]]\nat_ms = 200\nrebind = \"address\"\n[[event]]\nat_ms = 600\nroam = true\n[[event]]\nat_ms = 900\nfor_ms = 100\nboth = { blackout = true }";
     let mut link = link(text, 1);
