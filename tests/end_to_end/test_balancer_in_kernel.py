@@ -180,6 +180,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
 @pytest.mark.parametrize("world", [V4], indirect=True)
 def test_calls_outlive_the_balancer_in_the_kernel(world: World) -> None:
     flags = world.in_kernel("native")
+    handover = ("--handover", str(world.folder / "handover"))
     with ExitStack() as balancers:
         first = balancers.enter_context(world.balancing(*flags))
 
@@ -194,7 +195,7 @@ def test_calls_outlive_the_balancer_in_the_kernel(world: World) -> None:
                 assert packets["passed"] < packets["received"] / 4
                 assert packets["routes"]["connection_id"] >= CALLS
                 await without_balancer(world, first, callers, before)
-                second = balancers.enter_context(world.balancing(*flags))
+                second = balancers.enter_context(world.balancing(*flags, *handover))
                 await all_stay(callers, before)
                 for caller in callers:
                     caller.session.migrate((world.addresses.far.format(2), 0))
@@ -205,9 +206,12 @@ def test_calls_outlive_the_balancer_in_the_kernel(world: World) -> None:
                 async with calls([world.url] * 4, world.settings) as later:
                     assert len(set(await homes(later))) == 1
                 await all_stay(callers, before)
-                assert world.programs() == 3
-                second.stop()
+                third = balancers.enter_context(world.balancing(*flags, *handover))
                 assert await asyncio.to_thread(second.process.wait, PATIENCE_S) == 0
+                await all_stay(callers, before)
+                assert world.programs() == 3
+                third.stop()
+                assert await asyncio.to_thread(third.process.wait, PATIENCE_S) == 0
                 assert world.programs() == 0
                 assert not list(world.pins.iterdir())
 

@@ -18,7 +18,7 @@
 //!
 //! A [`View`] holds all that decisions depend on, never changes, and is replaced as a whole. Time is passed in.
 //!
-//! # What a program in the kernel has to mirror
+//! # What the program in the kernel mirrors
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -27,12 +27,12 @@
 //! | backends | number | address, state, end of the grace time |
 //! | addresses | address and port of a backend or balancer | backend, or "balancer" |
 //! | places ([`View::places`]) | SipHash-2-4 of the client's address and port, modulo 65537 | backend |
-//! | allowed | longest prefix | nothing |
 //! | keys | constants | hash key, two tag keys |
 //!
-//! Reading a packet takes fixed offsets and no loop, hashing 18 or 20 octets at most. There is no allocation and no
-//! division but the modulo; the Internet checksum of [`ServerId::from_ipv4`](legato_quic_lb::ServerId::from_ipv4) is three
-//! additions.
+//! All of it is one value of a map, which [`xdp`] writes anew for each view. Reading a packet takes fixed offsets and no
+//! loop, hashing 18 or 20 octets at most. There is no allocation and no division but the modulo. Where an address in a
+//! connection ID would have to be believed, the program sees that by the checksum of
+//! [`ServerId::from_ipv4`](legato_quic_lb::ServerId::from_ipv4) and leaves the packet to userspace.
 
 mod encapsulation;
 mod error;

@@ -277,7 +277,13 @@ fn obstacle() -> Option<&'static str> {
     if !has("ip") {
         return Some("there is no program `ip` (Debian: iproute2)");
     }
-    (!has("clang")).then_some("there is no clang to build the program with")
+    if !has("clang") {
+        return Some("there is no clang to build the program with");
+    }
+    match Program::load(&object()) {
+        Err(XdpError::Permission) => Some("this process may not load programs into the kernel"),
+        _ => None,
+    }
 }
 
 /// Runs one of the tests below in a network of its own.
