@@ -87,7 +87,8 @@ class Kernel:
         return (
             "XDP: CPU time of the kernel's thread that takes a packet from a cable (veth), runs the program"
             " and sends it back encapsulated, one way, always busy; packets that the other end cannot take"
-            " are dropped there. The program's own time is counted by the kernel, its clock included."
+            " are dropped there. The program's own time is counted by the kernel, its clock included. Nginx's"
+            " packets go over loopback, where the sender also pays for delivery."
         )
 
 
