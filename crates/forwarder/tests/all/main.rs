@@ -4,6 +4,8 @@ mod decisions;
 mod encapsulation;
 #[cfg(target_os = "linux")]
 mod frames;
+#[cfg(target_os = "linux")]
+mod kernel;
 mod maglev;
 #[cfg(target_os = "linux")]
 mod plane;
@@ -11,3 +13,5 @@ mod plane;
 mod traffic;
 #[cfg(target_os = "linux")]
 mod xdp;
+#[cfg(target_os = "linux")]
+mod xdp_vectors;
