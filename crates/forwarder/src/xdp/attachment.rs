@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{flock, FlockOperation};
@@ -164,7 +164,12 @@ impl Candidate {
             interfaces::number(name).ok_or_else(|| XdpError::NoInterface(name.to_owned()))?;
         let network = own_network().map_err(|error| XdpError::System("find the network", error))?;
         let folder = pins.join(format!("{name}-{network}"));
-        fs::create_dir_all(&folder).map_err(|error| match error.kind() {
+        // Whoever can open it can lock it.
+        let private = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder);
+        private.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied if rustix::process::geteuid().as_raw() != 0 => {
                 XdpError::Permission
             }
