@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.end_to_end.balanced import AGENT, Caller
 from tests.end_to_end.fleet import PATIENCE_S, ROOT, fleet
-from tests.end_to_end.test_balancer import AGENT, Caller
 
 from legato import ClientSettings, connect
 from legato.bench.processes import free_port
