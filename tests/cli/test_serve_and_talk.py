@@ -242,7 +242,8 @@ class TestTalk:
             process = talk(
                 environment, *[str(wav)] * 20, "--url", f"https://localhost:{server.port}", "--json"
             )
-            server.log("call started")
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["type"] == "connected"
             server.process.send_signal(signal.SIGINT)
             assert server.log("draining")["calls"] == 1
             assert server.end(signal.SIGINT) == 130
