@@ -1,7 +1,8 @@
 """How long a packet is under way to a server, directly and through a balancer, turn and turn about.
 
 Owns the measuring. Both ways alternate packet by packet, so that whatever else the machine does meets both
-alike. Must not know how a balancer is started.
+alike. The kernel notes when a packet reaches the server's socket: how long the server's own thread sleeps
+counts for neither. Must not know how a balancer is started.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +28,11 @@ Take = Callable[[bytes, tuple[str, int], int], None]
 LAST_S = 0.5
 """How long packets may be under way when the last one is sent."""
 
+ARRIVAL = 35
+"""SO_TIMESTAMPNS of Linux, as an option and as what then comes with a datagram: seconds and nanoseconds."""
+
+_ARRIVED = struct.Struct("@ll")
+
 
 class DelayServer:
     """A server that notes when packets arrive, at its tunnel and beside it."""
@@ -37,6 +44,7 @@ class DelayServer:
         self._keys = keys
         self._tunnel, self._plain = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for made in (self._tunnel, self._plain):
+            made.setsockopt(socket.SOL_SOCKET, ARRIVAL, 1)
             made.bind(("127.0.0.1", 0))
         self._threads = [
             threading.Thread(target=self._serve, args=each, daemon=True)
@@ -66,11 +74,11 @@ class DelayServer:
 
     def _serve(self, listening: socket.socket, take: Take) -> None:
         while True:
-            datagram, source = listening.recvfrom(2048)
-            arrived_ns = time.perf_counter_ns()
+            datagram, notes, _, source = listening.recvmsg(2048, socket.CMSG_SPACE(_ARRIVED.size))
             if not datagram:
                 return
-            take(datagram, source, arrived_ns)
+            seconds, nanoseconds = _ARRIVED.unpack(notes[0][2])
+            take(datagram, source, seconds * 1_000_000_000 + nanoseconds)
 
     def _direct(self, datagram: bytes, _: tuple[str, int], arrived_ns: int) -> None:
         self.direct_us.append(_under_way_us(datagram, arrived_ns))
@@ -92,7 +100,7 @@ def measure_delay(server: DelayServer, balancer: tuple[str, int], packets: int) 
         for number in range(2 * packets):
             time.sleep(APART_S / 2)
             target = balancer if number % 2 else server.plain
-            sender.sendto(head + time.perf_counter_ns().to_bytes(8, "big"), target)
+            sender.sendto(head + time.time_ns().to_bytes(8, "big"), target)
     time.sleep(LAST_S)
 
 
