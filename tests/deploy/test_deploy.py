@@ -45,7 +45,8 @@ def rendered(*flags: str) -> list[Document]:
     helm = shutil.which("helm")
     if helm is None:
         pytest.skip("helm is not installed: the committed rendering is checked instead")
-    command = [helm, "template", "legato", str(CHART), "--namespace", "default", *flags]
+    place = ["--namespace", "default", "--kube-version", KUBERNETES]
+    command = [helm, "template", "legato", str(CHART), *place, *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return documents(done.stdout)
