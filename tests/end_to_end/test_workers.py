@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from tests.end_to_end.balanced import AGENT, IDLE_MS, program
 from tests.end_to_end.fleet import PATIENCE_S, ROOT, FleetServer
 
 from legato import ClientSettings, RealtimeSession, connect
@@ -22,8 +23,6 @@ from legato.trust import DEVELOPMENT_CERTIFICATE
 
 WORKERS = 4
 CALLS = 12
-IDLE_MS = 120_000
-"""Longer than the test: nothing ends by being silent for too long."""
 SETTINGS = ClientSettings(
     transport="webtransport", connect_timeout_s=PATIENCE_S, max_idle_ms=IDLE_MS, resume_s=0
 )
@@ -33,29 +32,16 @@ SETTINGS = ClientSettings(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[FleetServer]:
     """Four workers on a free port, all of them ready."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("LEGATO_")}
-    flags = ["--agent", "tests.end_to_end.process_agent:build", "--port", "0", "--log-format", "json"]
-    command = [sys.executable, "-m", "legato", "serve", "--workers", str(WORKERS), *flags]
-    if os.geteuid() == 0 and shutil.which("setpriv"):
-        # What an unprivileged user may do, and no more.
-        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
-    process = subprocess.Popen(
-        command,
-        env=own | {"XDG_STATE_HOME": str(tmp_path), "LEGATO_ENGINE__MAX_IDLE_MS": str(IDLE_MS)},
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    server = FleetServer(process)
-    try:
+    # What an unprivileged user may do, and no more.
+    limited = os.geteuid() == 0 and shutil.which("setpriv")
+    network = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if limited else []
+    words = ["serve", "--workers", str(WORKERS), "--agent", AGENT, "--port", "0"]
+    # Workers end when their parent does, and the log when they do.
+    with program(tmp_path, *words, network=network) as server:
         listening = server.logged("workers listen")
         assert listening["workers"] == WORKERS
         server.url = f"https://127.0.0.1:{listening['addresses'][0].rpartition(':')[2]}"
         yield server
-    finally:
-        # Workers end when their parent does, and the log when they do.
-        server.end()
 
 
 class Caller:
