@@ -5,9 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-/// The shortest time from one round to the next under load: far below what an ear or a retransmission timer notices.
-const SPACING: Duration = Duration::from_millis(1);
-/// Packets and commands within a window from which on it applies; with fewer each is handled as it comes.
+/// What each packet and command of the last window adds to the time from one round to the next: the busier the thread,
+/// the more it pays to wake rarely.
+const SHARE: Duration = Duration::from_micros(30);
+/// The longest such time: far below what an ear or a retransmission timer notices.
+const SPACING: Duration = Duration::from_millis(3);
+/// Packets and commands within a window from which on rounds are spaced; with fewer each is handled as it comes.
 const LOAD: usize = 20;
 /// How long the load is counted before it decides about the next such time.
 const WINDOW: Duration = Duration::from_millis(10);
@@ -52,7 +55,7 @@ impl Rhythm {
         self.received = 0;
         if now.saturating_duration_since(self.window) >= WINDOW {
             self.spacing = if self.work >= LOAD {
-                SPACING
+                SPACING.min(SHARE * u32::try_from(self.work).unwrap_or(u32::MAX))
             } else {
                 Duration::ZERO
             };
@@ -91,8 +94,10 @@ mod tests {
         for (work, pause) in [
             (0, Duration::ZERO),
             (19, Duration::ZERO),
-            (20, MS),
-            (10_000, MS),
+            (20, 3 * MS / 5),
+            (50, 3 * MS / 2),
+            (100, 3 * MS),
+            (usize::MAX, 3 * MS),
         ] {
             assert_eq!(after(work, start).pause(start + WINDOW), pause, "{work}");
         }
@@ -101,19 +106,19 @@ mod tests {
     #[test]
     fn a_round_waits_for_what_is_left_of_the_time() {
         let start = Instant::now();
-        let rhythm = after(20, start);
-        assert_eq!(rhythm.pause(start + WINDOW + MS / 4), MS - MS / 4);
+        let rhythm = after(50, start);
+        assert_eq!(rhythm.pause(start + WINDOW + MS / 2), MS);
         assert_eq!(rhythm.pause(start + WINDOW + 3 * MS), Duration::ZERO);
     }
 
     #[test]
     fn a_transfer_is_not_held_up() {
         let start = Instant::now();
-        let mut rhythm = after(20, start);
+        let mut rhythm = after(100, start);
         rhythm.on_received(TRANSFER);
         assert_eq!(rhythm.pause(start + WINDOW), Duration::ZERO);
         rhythm.on_round(start + WINDOW + MS);
-        assert_eq!(rhythm.pause(start + WINDOW + MS), MS);
+        assert_eq!(rhythm.pause(start + WINDOW + MS), 3 * MS);
     }
 
     #[test]
