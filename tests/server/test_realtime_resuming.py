@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.server.test_realtime_door import (
+from tests.server.realtime_house import (
     ANSWER_S,
     OTHER_KEY,
     append,
