@@ -172,9 +172,15 @@ async def dial(
 class Held:
     """An agent that hands its call to the test and waits until told to return."""
 
+    call: asyncio.Future[Call]
+
     def __init__(self) -> None:
-        self.call: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self.await_another()
         self.release = asyncio.Event()
+
+    def await_another(self) -> None:
+        """The next call is another one."""
+        self.call = asyncio.get_running_loop().create_future()
 
     async def __call__(self, call: Call) -> None:
         self.call.set_result(call)

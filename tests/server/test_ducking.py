@@ -1,22 +1,28 @@
 """Barge-in in two phases, at the server: a flush confirms, `legato.unduck` denies, and one of them comes."""
 
-import asyncio
-from collections.abc import AsyncIterator
-
 import pytest
 from tests.server.calls import Caller, Held, dial, speech
-from tests.server.test_resuming import turns
+from tests.server.native_house import turns
 
 from legato.agents.base import Call
 from legato.core.events import Flushed
 from legato.server import ducking
+from legato.server.ducking import Ducking
 
 
 @pytest.fixture
-async def held() -> AsyncIterator[Held]:
-    agent = Held()
-    yield agent
-    agent.release.set()
+def waiting(monkeypatch: pytest.MonkeyPatch) -> list[Ducking]:
+    """Whoever waits for speech does so until the test decides; each `duck` adds who it was."""
+    monkeypatch.setattr(ducking, "DECISION_S", 3_600)
+    asked: list[Ducking] = []
+    duck = Ducking.duck
+
+    def noted(self: Ducking, generation: object, may_interrupt: bool) -> None:
+        asked.append(self)
+        duck(self, generation, may_interrupt)
+
+    monkeypatch.setattr(Ducking, "duck", noted)
+    return asked
 
 
 async def speaking(held: Held) -> tuple[Caller, Call]:
@@ -50,8 +56,7 @@ async def test_no_speech_lets_the_reply_go_on(held: Held, monkeypatch: pytest.Mo
     assert not any(isinstance(event, Flushed) for event in caller.events)
 
 
-async def test_speech_ends_it_with_what_was_heard(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ducking, "DECISION_S", 0.5)
+async def test_speech_ends_it_with_what_was_heard(held: Held, waiting: list[Ducking]) -> None:
     caller, call = await speaking(held)
     duck(caller)
     await turns()
@@ -59,32 +64,36 @@ async def test_speech_ends_it_with_what_was_heard(held: Held, monkeypatch: pytes
     call.interrupt()
     await caller.until(lambda: any(isinstance(event, Flushed) for event in caller.events))
     caller.driver.settle()
-    await asyncio.sleep(0.6)  # longer than a denial would take
+    waiting[0]._decide()
+    await turns()
     assert "legato.unduck" not in caller.types
     request = call.dialogue.begin_response("agent")
     assert request is not None
     assert [item.text for item in call.dialogue.context(request.request)] == ["One"]
 
 
-async def test_a_session_without_interruptions_says_no_at_once(held: Held) -> None:
-    caller, call = await speaking(held)
+async def test_a_session_without_interruptions_says_no_at_once(held: Held, waiting: list[Ducking]) -> None:
+    caller, _ = await speaking(held)
     vad = {"type": "server_vad", "interrupt_response": False}
     session = {"type": "realtime", "audio": {"input": {"turn_detection": vad}}}
     caller.session.send_event({"type": "session.update", "session": session}, caller.driver.clock())
     duck(caller)
     await caller.until(lambda: "legato.unduck" in caller.types)
-    assert call.id
+    assert [one._timer for one in waiting] == [None]
 
 
 @pytest.mark.parametrize("generation", [0, 7, -1, 1 << 60, "1", True, [], {}])
-async def test_what_is_no_reply_is_denied_at_once(held: Held, generation: object) -> None:
+async def test_what_is_no_reply_is_denied_at_once(
+    held: Held, generation: object, waiting: list[Ducking]
+) -> None:
     caller, _ = await speaking(held)
     duck(caller, generation)
     await caller.until(lambda: "legato.unduck" in caller.types)
+    assert [one._timer for one in waiting] == [None]
     assert caller.ended is None
 
 
-async def test_the_end_of_the_call_ends_the_wait(held: Held) -> None:
+async def test_the_end_of_the_call_ends_the_wait(held: Held, waiting: list[Ducking]) -> None:
     caller, _ = await speaking(held)
     duck(caller)
     duck(caller, 1)
@@ -92,3 +101,5 @@ async def test_the_end_of_the_call_ends_the_wait(held: Held) -> None:
     caller.driver.settle()
     await caller.until(lambda: caller.ended is not None)
     assert "legato.unduck" not in caller.types
+    await turns()
+    assert [one._timer for one in waiting] == [None, None]

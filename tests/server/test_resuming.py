@@ -2,95 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
-import msgspec
 import pytest
-from tests.server.calls import ANYONE, OF_INTEREST, PCM, SECOND, Caller, Held, Incoming, hello, speech
+from tests.server.calls import PCM, SECOND, Held, hello, speech
+from tests.server.native_house import House, turns, welcome, welcomed
 
-from legato.agents.base import Agent, Call, Speech
+from legato.agents.base import Call, Speech
 from legato.core.client_session import ClientSession
-from legato.core.events import ConnectionLost, EventReceived, ReplyEnded, Welcomed
+from legato.core.events import ConnectionLost, EventReceived, ReplyEnded
 from legato.core.wire.codes import SessionCode
-from legato.core.wire.messages import Hello, ResumeRequest, Welcome
+from legato.core.wire.messages import ResumeRequest
 from legato.server.auth import Authority
 from legato.server.auth_settings import hash_of_key
-from legato.server.native_door import NativeDoor
-from legato.server.resuming import Resuming
-from legato.server.sessions import CallTerms, LiveCalls
 from legato.server.settings import ServerSettings
 from legato.server.tickets import Tickets
-from legato.session_driver import SessionDriver, monotonic_us
+from legato.session_driver import monotonic_us
 from legato.testing.transports import Recorder as Deaf
-from legato.transports.base import Handler, Transport
-from legato.transports.memory import MemoryTransport, memory_pair
 
 KEYS = {name: f"lk_{name * 32}"[:35] for name in "ab"}
-
-
-class House:
-    """A server's native door, and those who come to it."""
-
-    def __init__(self, agent: Agent, authority: Authority = ANYONE, **options: Any) -> None:
-        self.calls = LiveCalls(CallTerms(agent))
-        most = options.pop("most_calls", None)
-        self.door = NativeDoor(self.calls, authority, Resuming(**options), most)
-        self.ends: dict[int, tuple[MemoryTransport, MemoryTransport]] = {}
-
-    def call(self, session: ClientSession) -> Caller:
-        incoming = Incoming()
-        self.door.open(incoming)
-        assert incoming.make is not None
-        caller = Caller(session)
-
-        def bind(transport: Transport) -> Handler:
-            reactions = dict.fromkeys((*OF_INTEREST, ConnectionLost), caller.react)
-            caller.driver = SessionDriver(caller.session, transport, reactions)
-            return caller.driver
-
-        self.ends[id(caller)] = memory_pair(bind, incoming.make)
-        caller.driver.settle()
-        return caller
-
-    async def dial(self, greeting: Hello | None = None) -> Caller:
-        caller = self.call(ClientSession(greeting or hello(), monotonic_us()))
-        await caller.until(lambda: "session.created" in caller.types)
-        return caller
-
-    def lose(self, caller: Caller) -> None:
-        """Cut the caller's connection without a word."""
-        for end in self.ends.pop(id(caller)):
-            end._end("transport", 0, "gone")
-
-    def redial(self, before: Caller, **changes: Any) -> Caller:
-        """Come back; `changes` are members of the hello."""
-        resume = before.session.resume_request()
-        greeting = msgspec.structs.replace(before.session.hello, **({"resume": resume} | changes))
-        after = self.call(ClientSession(greeting, monotonic_us(), continues=before.session))
-        after.playback, after.items = before.playback, before.items
-        return after
-
-
-def welcome(caller: Caller) -> Welcome:
-    return next(event.welcome for event in caller.events if isinstance(event, Welcomed))
-
-
-async def turns() -> None:
-    """Let the loop deliver what is on its way between two ends in memory."""
-    for _ in range(30):
-        await asyncio.sleep(0)
-
-
-async def welcomed(caller: Caller) -> Welcome:
-    await caller.until(lambda: any(isinstance(event, Welcomed) for event in caller.events))
-    return welcome(caller)
-
-
-@pytest.fixture
-async def held() -> AsyncIterator[Held]:
-    agent = Held()
-    yield agent
-    agent.release.set()
 
 
 async def test_a_lost_call_goes_on_with_the_same_agent(held: Held) -> None:
@@ -242,7 +171,7 @@ async def test_after_the_window_the_call_is_over_and_another_begins(held: Held) 
     async for _ in call.audio:
         pass
     held.release.set()
-    held.call = asyncio.get_running_loop().create_future()
+    held.await_another()
     await house.calls.wait_empty()
     assert house.calls.parked == 0
     assert not (await welcomed(house.redial(caller))).resumed
@@ -330,4 +259,4 @@ async def test_events_held_for_audio_survive_the_connection(held: Held) -> None:
     assert not any(
         isinstance(event, EventReceived) and event.event["type"] == "error" for event in after.events
     )
-    assert call.id
+    assert welcome(after).session_id == call.id

@@ -63,6 +63,14 @@ def test_tickets_expire() -> None:
         tickets.open(tickets.seal(TICKET), 2_001)
 
 
+def test_a_ticket_passes_for_no_state_nor_the_other_way_round() -> None:
+    tickets = Tickets([NEW])
+    with pytest.raises(TicketRefused, match="version"):
+        tickets.open_state(tickets.seal(TICKET))
+    with pytest.raises(TicketRefused, match="version"):
+        tickets.open(tickets.seal_state(b"{}"), NOW)
+
+
 @given(st.data())
 def test_no_bit_can_be_changed(data: st.DataObject) -> None:
     tickets = Tickets([NEW])
