@@ -80,7 +80,8 @@ class TestEnd:
                 await server.open.none.wait()
 
     async def test_what_a_peer_says_before_it_answers_a_close_is_dropped(self, owner: Owner) -> None:
-        async with place(accepting(owner)) as server, raw(server.port) as caller:
+        patient = MessageLimits(close_s=2 * ANSWER_S)
+        async with place(accepting(owner), patient) as server, raw(server.port) as caller:
             owner.connection.close(1000)
             owner.connection.pause()
             owner.connection.resume()
@@ -88,7 +89,7 @@ class TestEnd:
             text, fragment = (Frame(Opcode.TEXT, b"late", fin).serialize(mask=True) for fin in (True, False))
             close = Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True)
             caller.writer.write(text * 3 + fragment + close)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(ANSWER_S):
                 assert await caller.reader.read() == b""
             assert owner.messages == []
             assert len(server.made[0]._items) == 0
@@ -173,26 +174,28 @@ class TestSlowPeers:
 
 
 class TestKeepAlive:
+    def let_pass(self, owner: Owner, intervals: int) -> None:
+        """So many times `keep_alive_s` pass in which nothing arrives."""
+        for _ in range(intervals):
+            owner.connection._look()
+
     async def test_a_silent_peer_is_asked_and_stays(self, owner: Owner) -> None:
-        limits = MessageLimits(keep_alive_s=0.05)
-        async with (
-            place(accepting(owner), limits) as server,
-            raw(server.port) as caller,
-        ):
+        answered = asyncio.Event()
+        async with place(accepting(owner)) as server, raw(server.port) as caller:
+            owner.connection.on_pong = lambda _: answered.set()
             for _ in range(3):
+                self.let_pass(owner, intervals=2)
                 assert await caller.read_frame() == (Opcode.PING, b"")
                 caller.frame(Opcode.PONG, b"")
+                await asyncio.wait_for(answered.wait(), ANSWER_S)
+                answered.clear()
             assert owner.ends == []
 
     async def test_a_peer_that_does_not_answer_is_gone(self, owner: Owner) -> None:
-        limits = MessageLimits(keep_alive_s=0.05)
-        async with (
-            place(accepting(owner), limits) as server,
-            raw(server.port) as caller,
-        ):
+        async with place(accepting(owner)) as server, raw(server.port) as caller:
+            self.let_pass(owner, intervals=2)
             assert await caller.read_frame() == (Opcode.PING, b"")
-            async with asyncio.timeout(ANSWER_S):
-                await owner.ended.wait()
+            self.let_pass(owner, intervals=1)
             assert owner.ends == [("transport", 1006, "the peer is gone: it does not answer pings")]
 
     async def test_a_peer_that_left_is_noticed_while_nobody_reads(self, owner: Owner) -> None:

@@ -88,48 +88,35 @@ class TestUpgrade:
             assert await caller.closed_with() == (1011, "an internal error")
 
     async def test_the_answer_may_come_later(self, owner: Owner) -> None:
-        asked: list[IncomingWebSocket] = []
-        here = asyncio.Event()
-
-        def answer(incoming: IncomingWebSocket) -> None:
-            asked.append(incoming)
-            here.set()
-
-        async with place(answer) as server:
+        asked: asyncio.Queue[IncomingWebSocket] = asyncio.Queue()
+        async with place(asked.put_nowait) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(
                 b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Key: bGVnYXRvIG1lYXN1cmVzIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
             )
-            async with asyncio.timeout(ANSWER_S):
-                await here.wait()
+            incoming = await asyncio.wait_for(asked.get(), ANSWER_S)
             # What is said too early waits for the answer.
             server.made[0].data_received(Frame(Opcode.TEXT, b"early").serialize(mask=True))
             assert owner.messages == []
-            asked[0].accept(owner.bind)
+            incoming.accept(owner.bind)
             await owner.until(lambda: owner.messages == ["early"])
             assert (await reader.readline()).startswith(b"HTTP/1.1 101")
             writer.close()
 
     async def test_who_left_before_the_answer_is_reported_gone(self, owner: Owner) -> None:
-        asked: list[IncomingWebSocket] = []
-        here = asyncio.Event()
-
-        def answer(incoming: IncomingWebSocket) -> None:
-            asked.append(incoming)
-            here.set()
-
-        async with place(answer) as server:
+        asked: asyncio.Queue[IncomingWebSocket] = asyncio.Queue()
+        async with place(asked.put_nowait) as server:
             async with asyncio.timeout(ANSWER_S):
                 waiting = asyncio.create_task(client(server.url).__aenter__())
-                await here.wait()
+                incoming = await asked.get()
                 server.made[0]._transport.abort()
                 with contextlib.suppress(Exception):
                     await waiting
-            asked[0].accept(owner.bind)
+            incoming.accept(owner.bind)
             async with asyncio.timeout(ANSWER_S):
                 await owner.ended.wait()
             assert owner.ends[0][:2] == ("transport", 1006)
-            asked[0].reject(400)  # too late for anything
+            incoming.reject(400)  # too late for anything
             owner.connection.send_text("lost")
             assert owner.messages == []
