@@ -4,6 +4,7 @@ from itertools import count
 from typing import Any
 
 from legato.core.dialects.realtime.dialogue import Dialogue, DialogueEvent, Opening
+from legato.core.dialects.realtime.dialogue_events import ResponseWanted
 from legato.core.dialects.realtime.response import Response
 from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.wire.messages import JsonObject
@@ -97,6 +98,14 @@ class Talk:
         response.end("completed", self.now)
         self.drain()
         return item
+
+    def wanted(self, **members: Any) -> Response:
+        """The client asks for a response, which is all that the agent is asked."""
+        self.asked.clear()
+        self.send("response.create", **({"response": members} if members else {}))
+        (event,) = self.asked
+        assert isinstance(event, ResponseWanted)
+        return event.response
 
     def begin(self, **overrides: Any) -> Response:
         """The agent begins a response."""
