@@ -36,6 +36,8 @@ def test_flags_come_before_the_file(tmp_path: Path) -> None:
         ({"routing.balancers": ["nobody"]}, "routing.balancers: 'nobody'"),
         ({"routing.derived": True}, "routing.derived needs routing.allowed"),
         ({"health.timeout_seconds": 2.0}, "must not exceed health.interval_seconds"),
+        ({"health.load_url": "https://{host}:99999/"}, "health.load_url: 'https://{host}:99999/' is no URL"),
+        ({"health.load_url": "{host}:4433/readyz"}, "health.load_url: '{host}:4433/readyz' is no URL"),
         ({"discovery.dns.least_seconds": 99.0}, "must not exceed dns.most_seconds"),
         ({"discovery.file": "a"}, "unknown setting discovery.file"),
     ],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from legato.lb.settings import HealthSettings
 from legato.lb.weights import Load
 
 
+REPORT = b'{"calls": 3,"capacity": 9}'
+
+
 @pytest.mark.parametrize(
     ("status", "body", "report"),
     [
@@ -23,6 +27,7 @@ from legato.lb.weights import Load
         (200, b'{"calls": true, "capacity": 10}', None),
         (200, b'{"calls": 1e99, "capacity": 10}', None),
         (200, b"[]", None),
+        (200, b"[" * MAX_OCTETS, None),
         (200, b"ready", None),
         (404, b'{"calls": 3, "capacity": 10}', None),
         (
@@ -55,9 +60,12 @@ def test_a_file_that_holds_no_certificates_is_told(tmp_path: Path) -> None:
 
 async def test_one_server_that_answers_badly_keeps_nobody_from_being_asked() -> None:
     answers = {
-        "/good": b'HTTP/1.1 200 OK\r\ncontent-length: 26\r\n\r\n{"calls": 3,"capacity": 9}',
+        "/good": b"HTTP/1.1 200 OK\r\ncontent-length: 26\r\n\r\n" + REPORT,
         "/endless": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(MAX_OCTETS * 4),
         "/noise": b"\x00\x01",
+        "/deep": b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * MAX_OCTETS,
+        # Nobody asked for it, and unpacked it may be of any size.
+        "/packed": b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(REPORT),
     }
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -79,6 +87,8 @@ async def test_one_server_that_answers_badly_keeps_nobody_from_being_asked() -> 
         (at(4), "no url at all"),
         (at(5), f"{base}/good"),
         (at(6), None),
+        (at(7), f"{base}/deep"),
+        (at(8), f"{base}/packed"),
     ]
     running = asyncio.create_task(reports.run(lambda: asked))
     async with asyncio.timeout(20):

@@ -46,7 +46,11 @@ class LoadReports:
         places = asyncio.Semaphore(AT_ONCE)
         limits = httpx.Limits(max_connections=AT_ONCE)
         async with httpx.AsyncClient(
-            verify=self._trust, timeout=TIMEOUT_S, limits=limits, trust_env=False
+            verify=self._trust,
+            timeout=TIMEOUT_S,
+            limits=limits,
+            headers={"accept-encoding": "identity"},
+            trust_env=False,
         ) as client:
             while True:
                 asked = [(address, url) for address, own in servers() if (url := self.url(address, own))]
@@ -64,7 +68,8 @@ class LoadReports:
                 client.stream("GET", url, extensions={"sni_hostname": name} if name else {}) as response,
             ):
                 body = b""
-                async for octets in response.aiter_bytes():
+                # As it came: what is packed small may be of any size when it is unpacked.
+                async for octets in response.aiter_raw():
                     body += octets
                     if len(body) > MAX_OCTETS:
                         return
@@ -84,7 +89,7 @@ def read_report(status: int, body: bytes) -> Load | None:
     """
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or status not in (200, 503):
         return None

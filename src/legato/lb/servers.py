@@ -9,6 +9,7 @@ name the one that already had it keeps it; if neither had, the lower address doe
 """
 
 import ipaddress
+import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,7 @@ __all__ = [
     "Places",
     "Snapshot",
     "address_of",
+    "check_load_url",
     "judge",
     "order",
     "shown",
@@ -94,12 +96,25 @@ def address_of(host: str, port: int) -> Address:
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.scope_id is not None:
             raise SettingsError(f"{host}: an address with a zone means nothing on another machine")
+        if parsed.is_link_local:
+            raise SettingsError(f"{host} is only good on one link, and does not say which")
         parsed = parsed.ipv4_mapped or parsed
     if parsed.is_unspecified or parsed.is_multicast or str(parsed) == "255.255.255.255":
         raise SettingsError(f"{host} is not the address of one host")
     if not 1 <= port <= 65535:
         raise SettingsError(f"{host} has no usable port ({port})")
     return str(parsed), port
+
+
+def check_load_url(url: str) -> None:
+    """Raises `SettingsError` if nobody can be asked there; `{host}` stands for a server's address."""
+    try:
+        parts = urllib.parse.urlsplit(url.replace("{host}", "host"))
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(f"{url!r} is no URL to ask for its load, such as https://192.0.2.1:4433/readyz")
 
 
 def judge(snapshot: Snapshot, known: Mapping[bytes, Address], places: Places, names: Names) -> Judged:
@@ -132,6 +147,8 @@ def _problem(listed: Listed, places: Places) -> str | None:
     try:
         if address_of(host, port) != listed.address:
             return f"{server} is not written as {shown(address_of(host, port))}"
+        if listed.load_url is not None:
+            check_load_url(listed.load_url)
     except SettingsError as error:
         return f"{server} is left out: {error}"
     if not 0 <= listed.weight <= MAX_WEIGHT:

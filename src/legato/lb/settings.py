@@ -17,7 +17,7 @@ from legato.lb.discovery.static import parse_address
 from legato.lb.discovery_settings import DiscoverySettings, Group
 from legato.lb.fleet import FleetTerms
 from legato.lb.health import ProbeTerms
-from legato.lb.servers import Address, Network
+from legato.lb.servers import Address, Network, check_load_url
 
 __all__ = [
     "AdminSettings",
@@ -112,9 +112,14 @@ class HealthSettings(Group):
     )
 
     @model_validator(mode="after")
-    def _one_at_a_time(self) -> "HealthSettings":
+    def _usable(self) -> "HealthSettings":
         if self.timeout_seconds > self.interval_seconds:
             raise ValueError("health.timeout_seconds must not exceed health.interval_seconds")
+        if self.load_url is not None:
+            try:
+                check_load_url(self.load_url)
+            except SettingsError as error:
+                raise ValueError(f"health.load_url: {error}") from None
         return self
 
 
