@@ -6,8 +6,9 @@ import type { JsonObject, PlaybackState } from "./wire/messages.ts";
 
 /**
  * "uncertain": nothing was heard of the server for a while, and another connection is made beside this one.
- * "reconnecting": there is no connection, and another one is looked for. Nothing is lost in either: what is captured and
- * said waits, and what has arrived goes on playing. "leaving": the server will end the call soon.
+ * "reconnecting": there is no connection, or one that has been silent for 6 s, and another one is looked for. Nothing is lost
+ * in either: what is captured and said waits, and what has arrived goes on playing. "leaving": the server will end the call
+ * soon.
  */
 export type VoiceState = "connecting" | "live" | "uncertain" | "reconnecting" | "leaving" | "ended";
 

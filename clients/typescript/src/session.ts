@@ -39,6 +39,8 @@ export class VoiceSession {
   private lost: string | null = null;
   private heard: PlaybackPosition | null = null;
   private agentSpeaks = false;
+  /** The server has said that it will end the call. */
+  private leaves = false;
   private unwatch: () => void = () => {};
   private settle!: { ready(welcome: Welcome): void; failed(error: VoiceError): void; closed(ending: VoiceEvents["ended"]): void };
   private readonly onDevices = (): void => void this.devices().then((devices) => this.listeners.tell("devices", devices));
@@ -263,6 +265,7 @@ export class VoiceSession {
       case "resumed":
         return this.resumed(message);
       case "draining":
+        this.leaves = true;
         return this.move("leaving");
       case "statistics":
         this.latest = message.statistics;
@@ -276,12 +279,14 @@ export class VoiceSession {
 
   private notePath(path: PathState): void {
     if (path === "lost") this.move("reconnecting");
-    else if (this.current === "live" || this.current === "uncertain") this.move(path === "doubted" ? "uncertain" : "live");
+    else if (path === "sound") this.move(this.leaves ? "leaving" : "live");
+    else if (this.current === "live") this.move("uncertain");
   }
 
   private resumed({ welcome, continued, transport, silentMs, lostMs, lost }: Extract<CallMessage, { kind: "resumed" }>): void {
     this.welcome = welcome;
     this.lost = lost;
+    this.leaves = false;
     // An outage says nothing of a network on which WebTransport got through before.
     if (transport === "webtransport") this.noteRace(transport, false);
     this.move("live");

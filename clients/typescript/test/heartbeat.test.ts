@@ -45,9 +45,10 @@ test("doubts the path after a second and a half of nothing", () => {
   heart.busy(0);
   heart.beat(0);
   expect(heart.suspicious(1_499 * MS)).toBe(false);
-  expect(heart.suspicious(1_500 * MS)).toBe(true);
-  heart.alive(0);
+  heart.alive(1_499 * MS);
   expect(heart.suspicious(1_500 * MS)).toBe(false);
+  heart.beat(1_500 * MS);
+  expect([heart.suspicious(2_999 * MS), heart.suspicious(3_000 * MS)]).toEqual([false, true]);
 });
 
 test("doubts it sooner when there is a reason to, until an echo has come back", () => {
@@ -59,10 +60,43 @@ test("doubts it sooner when there is a reason to, until an echo has come back", 
   expect(heart.beat(500 * MS)).toBe(1);
   expect(heart.suspicious(999 * MS)).toBe(false);
   expect(heart.suspicious(1_000 * MS)).toBe(true);
-  heart.echoed(1, 1_000 * MS);
-  heart.busy(1_000 * MS);
+  heart.echoed(heart.beat(1_000 * MS)!, 1_020 * MS);
+  heart.busy(1_020 * MS);
   heart.beat(2_000 * MS);
   expect(heart.suspicious(3_400 * MS)).toBe(false);
+});
+
+test("trusts a doubted path again by what is younger than the doubt, not by what it hears", () => {
+  const heart = new Heartbeat();
+  const old = heart.beat(0)!;
+  expect(heart.suspicious(1_500 * MS, 700, 2_400)).toBe(true);
+  heart.alive(1_550 * MS);
+  heart.echoed(old, 1_560 * MS);
+  expect(heart.suspicious(1_600 * MS, 2_400, 2_480)).toBe(true);
+  heart.echoed(heart.beat(1_600 * MS)!, 1_620 * MS);
+  expect(heart.suspicious(1_700 * MS, 2_400, 2_560)).toBe(false);
+  heart.beat(17_000 * MS);
+  expect(heart.suspicious(18_500 * MS, 2_400, 4_000)).toBe(true);
+  expect(heart.suspicious(18_600 * MS, 4_001, 4_080)).toBe(false);
+});
+
+test("gives up hope when doubt lasts", () => {
+  const heart = new Heartbeat();
+  heart.beat(0);
+  heart.suspicious(1_500 * MS);
+  expect([heart.hopeless(5_999 * MS), heart.hopeless(6_000 * MS)]).toEqual([false, true]);
+  heart.moved(6_100 * MS);
+  expect(heart.hopeless(20_000 * MS)).toBe(false);
+});
+
+test("takes no answer to an earlier heartbeat for one to a hurried one", () => {
+  const heart = new Heartbeat();
+  const early = heart.beat(0)!;
+  heart.hurry();
+  heart.beat(10 * MS);
+  heart.echoed(early, 20 * MS);
+  heart.beat(510 * MS);
+  expect(heart.suspicious(1_010 * MS)).toBe(true);
 });
 
 test("knows nothing of another connection", () => {

@@ -21,6 +21,8 @@ export class Link implements Transport {
   over = false;
   /** Nothing passes here, while it may elsewhere. */
   stalled = false;
+  /** Nothing leaves here: a browser that has lost much waits before it sends again. */
+  waits = false;
   private early: ((handler: Handler) => void)[] = [];
   private readonly queue: { due: number; deed: Deed }[] = [];
   private streams = 0;
@@ -41,13 +43,13 @@ export class Link implements Transport {
   }
 
   send(stream: number, data: Uint8Array, fin: boolean): void {
-    this.carry(() => this.visit?.receive(stream, data.slice(), fin));
+    if (!this.waits) this.carry(() => this.visit?.receive(stream, data.slice(), fin));
   }
 
   stop(): void {}
 
   sendDatagram(data: Uint8Array): void {
-    if (!this.network.silent && !this.stalled) this.carry(() => this.tell((handler) => handler.datagram(Uint8Array.of(1, ...data.subarray(1)))));
+    if (!this.network.silent && !this.stalled && !this.waits) this.carry(() => this.tell((handler) => handler.datagram(Uint8Array.of(1, ...data.subarray(1)))));
   }
 
   close(code: number): void {

@@ -49,6 +49,53 @@ describe("a path that falls silent", () => {
     expect(stage.said("statistics").at(-1)!.statistics).toMatchObject({ resumes: 1, lostMs: 0 });
   });
 
+  test("is left although the server is heard again, as long as nothing gets through to it", async () => {
+    stage = await new Stage().begin();
+    await pass(1_000);
+    const { network, server, link } = stage;
+    network.silent = network.refusing = link.waits = true;
+    await pass(2_000);
+    expect(stage.paths()).toEqual(["doubted"]);
+    network.heal();
+    for (let word = 0; word < 10; word += 1) {
+      server.say({ type: "y" });
+      await pass(100);
+    }
+    expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0 }]);
+    await pass(1_000);
+    expect(stage.said("event")).toHaveLength(10);
+    expect(server.faults).toEqual([]);
+    expect(server.heard.length).toBeGreaterThan(stage.captured - 3_200);
+  });
+
+  test("is told as lost after six seconds, however long the browser keeps the connection", async () => {
+    stage = await new Stage().begin();
+    await pass(1_000);
+    stage.network.refusing = true;
+    stage.link.die(30_000);
+    await pass(2_500);
+    expect(stage.network.attempts).toBeGreaterThan(1);
+    await pass(3_000);
+    expect(stage.paths()).toEqual(["doubted"]);
+    await pass(1_000);
+    expect(stage.paths()).toEqual(["doubted", "lost"]);
+    stage.network.refusing = false;
+    await pass(5_000);
+    expect(stage.paths()).toEqual(["doubted", "lost", "sound"]);
+    expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0 }]);
+  });
+
+  test("and was told as lost may recover all the same", async () => {
+    stage = await new Stage().begin();
+    await pass(1_000);
+    stage.network.silent = stage.network.refusing = true;
+    await pass(8_000);
+    stage.network.silent = false;
+    stage.link.flow();
+    await pass(1_000);
+    expect([stage.paths(), stage.said("resumed")]).toEqual([["doubted", "lost", "sound"], []]);
+  });
+
   test("is looked at sooner when the browser says that the network has changed", async () => {
     stage = await new Stage().begin();
     await pass(1_000);
@@ -179,12 +226,27 @@ describe("a server that", () => {
 });
 
 describe("a server that takes the caller no more", () => {
-  /** Its hellos that would resume are refused, as with a token that has expired. */
-  function refuses(): void {
+  /** Its hellos that would resume are refused, as with a token that has expired; returns how it takes them again. */
+  function refuses(code = 5): () => void {
     const greet = stage.server.hear.bind(stage.server);
     stage.server.hear = (visit, event: Said) =>
-      event.type === "legato.hello" && event["resume"] ? visit.close(5) : greet(visit, event);
+      event.type === "legato.hello" && event["resume"] ? visit.close(code) : greet(visit, event);
+    return () => (stage.server.hear = greet);
   }
+
+  test.each([
+    ["because the hello came too late", 7],
+    ["for a reason that is not known here", 77],
+  ])("for now, %s, is asked again", async (_, code) => {
+    stage = await new Stage().begin();
+    const takes = refuses(code);
+    stage.link.die(0, 0);
+    await pass(2_000);
+    expect([stage.said("ended"), stage.paths()]).toEqual([[], ["lost"]]);
+    takes();
+    await pass(4_000);
+    expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0 }]);
+  });
 
   test("does not end a call whose path recovers, and is not asked again", async () => {
     stage = await new Stage().begin();

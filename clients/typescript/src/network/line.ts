@@ -4,7 +4,7 @@
 // of a session mean beyond its beginning and its end.
 //
 // Make before break: while a path is only doubted, its connection goes on until the next one is welcomed, and if it
-// recovers before the next one stands, that is given up. A lost connection is replaced for as long as the server's window
+// recovers before the next one stands, that is given up; a doubt that lasts is told as a loss. A lost connection is replaced for as long as the server's window
 // lasts. A server that says that it stops is left in the same way, at a pause of the conversation; and so is a WebSocket,
 // when WebTransport gets through again.
 //
@@ -42,8 +42,11 @@ const LEAVING_PAUSE_MS = 1_000;
 const LEAVING_US = 2_000_000;
 /** After so many attempts, WebTransport takes part in every third only: Chromium delays connections after failures. */
 const TRIES_WITH_WEBTRANSPORT = 3;
-/** Refusals after which it is worth asking again, and those that tell how the call has ended; any other is of this caller. */
-const FOR_NOW: readonly number[] = [SessionCode.GOING_AWAY, SessionCode.OVERLOADED, SessionCode.INTERNAL_ERROR, SessionCode.REPLACED];
+/** Refusals that are of this caller, and those that tell how the call has ended; after any other it is worth asking again. */
+const FOR_GOOD: readonly number[] = [
+  ...[SessionCode.PROTOCOL_VIOLATION, SessionCode.UNSUPPORTED_VERSION, SessionCode.UNSUPPORTED_FORMAT],
+  ...[SessionCode.UNAUTHORIZED, SessionCode.LIMIT_EXCEEDED],
+];
 const ENDS: readonly number[] = [SessionCode.NO_ERROR, SessionCode.AGENT_ERROR];
 
 type Welcomed = Extract<Event, { kind: "welcomed" }>;
@@ -116,8 +119,9 @@ export class Line {
       this.leaveUs = null;
       this.leaving = true;
     }
-    const doubted = this.heartbeat.suspicious(now);
-    this.move(doubted ? "doubted" : "sound");
+    const doubted = this.heartbeat.suspicious(now, driver.session.acked, driver.session.captured);
+    // Firefox takes half a minute to say of a server that is gone that it is.
+    this.move(this.heartbeat.hopeless(now) ? "lost" : doubted ? "doubted" : "sound");
     if (doubted || this.leaving) {
       this.reconnect();
     } else {
@@ -363,9 +367,10 @@ export class Line {
   private refused(refusal: SessionEnded): void {
     const { by, code, reason } = refusal;
     this.taken(false);
-    if (by !== "peer" || FOR_NOW.includes(code)) return;
+    const ends = ENDS.includes(code);
+    if (by !== "peer" || !(ends || FOR_GOOD.includes(code))) return;
     // A caller whose token has expired loses nothing by it as long as the first connection recovers.
-    if (ENDS.includes(code) || this.driver!.session.state === "parked") return this.driver!.closed(by, code, reason);
+    if (ends || this.driver!.session.state === "parked") return this.driver!.closed(by, code, reason);
     this.refusal = refusal;
     this.search?.control.abort();
   }

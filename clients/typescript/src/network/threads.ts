@@ -56,7 +56,7 @@ export type CallCommand =
   | { kind: "doubt"; moved: boolean }
   | { kind: "close" };
 
-/** What is known of the path to the server: "doubted" is silent for too long, "lost" has no connection. */
+/** What is known of the path to the server: "doubted" is silent for too long, "lost" has no connection that is known to work. */
 export type PathState = "sound" | "doubted" | "lost";
 
 /** From the network worker to the main thread. */
