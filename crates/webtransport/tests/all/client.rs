@@ -22,18 +22,10 @@ fn the_request_leaves_right_behind_the_settings() {
     assert_eq!(sent.len(), 1, "only SETTINGS: {sent:?}");
     feed(&mut client, server_uni(0), SERVER_SETTINGS);
     assert_eq!(events(&mut client), [Event::SettingsReceived]);
-    let sent = outputs(&mut client);
-    let [Output::Write {
-        stream: 0,
-        data,
-        fin: false,
-    }] = &sent[..]
-    else {
-        panic!("{sent:?}");
-    };
+    let data = written(&mut client, 0, false);
     let mut server = server();
     feed(&mut server, client_uni(0), BROWSER_SETTINGS);
-    server.receive(0, data.clone(), false);
+    server.receive(0, data, false);
     let seen = events(&mut server);
     let Some(Event::SessionRequested {
         session: 0,
@@ -87,11 +79,7 @@ fn refused() {
         headers: vec![],
     };
     assert_eq!(events(&mut client), [refused]);
-    let end = Output::Write {
-        stream: 0,
-        data: Bytes::new(),
-        fin: true,
-    };
+    let end = write(0, &[], true);
     assert_eq!(outputs(&mut client)[0], end);
     assert_eq!(client.close(0, 0, ""), Err(error::Misuse::UnknownSession));
 }

@@ -73,6 +73,21 @@ pub fn events(connection: &mut Connection) -> Vec<Event> {
     std::iter::from_fn(|| connection.poll_event()).collect()
 }
 
+/// Bytes that a connection says on a stream, and whether they are its last.
+pub fn write(stream: u64, data: &[u8], fin: bool) -> Output {
+    let data = Bytes::copy_from_slice(data);
+    Output::Write { stream, data, fin }
+}
+
+/// What a connection has to say, which is all on one stream.
+pub fn written(connection: &mut Connection, on: u64, last: bool) -> Bytes {
+    let said = outputs(connection);
+    match &said[..] {
+        [Output::Write { stream, data, fin }] if (*stream, *fin) == (on, last) => data.clone(),
+        _ => panic!("{said:?}"),
+    }
+}
+
 /// The code with which the connection was closed.
 pub fn close_code(connection: &mut Connection) -> Option<u64> {
     outputs(connection)
