@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::connection::{Connection, Role, Session};
+use crate::config::Role;
+use crate::connection::Connection;
 use crate::error::{
     Fault, H3_EXCESSIVE_LOAD, H3_FRAME_ERROR, H3_FRAME_UNEXPECTED, H3_ID_ERROR,
     H3_MISSING_SETTINGS, H3_REQUEST_REJECTED, REQUIREMENTS_NOT_MET,
@@ -10,6 +11,7 @@ use crate::error::{
 use crate::event::{Event, Output};
 use crate::record::{Piece, RecordReader, Treatment};
 use crate::routing::BIDI_SESSION;
+use crate::sessions::Session;
 use crate::settings::{self, PeerSettings};
 use crate::varint;
 

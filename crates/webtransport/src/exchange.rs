@@ -5,7 +5,8 @@
 use bytes::Bytes;
 
 use crate::capsule::{Capsule, CapsuleReader};
-use crate::connection::{Connection, Role, Session};
+use crate::config::Role;
+use crate::connection::Connection;
 use crate::control::{is_of_http2, CANCEL_PUSH, GOAWAY, MAX_PUSH_ID, UNEXPECTED};
 use crate::error::{
     Fault, H3_EXCESSIVE_LOAD, H3_FRAME_ERROR, H3_ID_ERROR, H3_MESSAGE_ERROR, H3_NO_ERROR,
@@ -15,6 +16,7 @@ use crate::event::{Event, Output, Routed};
 use crate::headers::{self, Asked, Request};
 use crate::record::{self, Piece, RecordReader, Treatment};
 use crate::routing::{Step, Stream, BIDI_SESSION};
+use crate::sessions::Session;
 use crate::settings;
 use crate::varint;
 

@@ -13,6 +13,7 @@
 //! with a bare status.
 
 mod capsule;
+mod config;
 mod connection;
 mod control;
 pub mod error;
@@ -23,10 +24,12 @@ mod held;
 mod qpack;
 mod record;
 mod routing;
+mod sessions;
 mod settings;
 mod varint;
 
-pub use connection::{Config, Connection, Role};
+pub use config::{Config, Role};
+pub use connection::Connection;
 pub use event::{Event, Output, Routed};
 pub use headers::{Field, Request};
 pub use routing::{datagram_prefix, stream_header};

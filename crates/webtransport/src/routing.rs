@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-use crate::connection::{Connection, Role, Session};
+use crate::config::Role;
+use crate::connection::Connection;
 use crate::error::{
     Fault, BUFFERED_STREAM_REJECTED, H3_CLOSED_CRITICAL_STREAM, H3_DATAGRAM_ERROR, H3_ID_ERROR,
     H3_REQUEST_INCOMPLETE, H3_STREAM_CREATION_ERROR, SESSION_GONE,
@@ -13,6 +14,7 @@ use crate::event::{Output, Routed};
 use crate::exchange::Exchange;
 use crate::qpack::{self, DecoderStream};
 use crate::record::RecordReader;
+use crate::sessions::Session;
 use crate::varint::{self, Partial};
 
 /// Types of unidirectional streams.
