@@ -341,6 +341,39 @@ describe("somebody who speaks into a reply", () => {
     expect(commands()).toEqual([{ kind: "hold", held: false }]);
   });
 
+  test("is held until the server decides on this very reply", async () => {
+    const server = await sounding();
+    speak(true);
+    server.say({ type: "legato.unduck", generation: 7 });
+    server.say({ type: "legato.flush", generation: 2, first: 2 });
+    expect(commands()).not.toContainEqual({ kind: "hold", held: false });
+    server.say({ type: "legato.unduck", generation: 1 });
+    expect(commands().at(-1)).toEqual({ kind: "hold", held: false });
+  });
+
+  test("and pauses between two words has not stopped", async () => {
+    await sounding();
+    speak(true);
+    await pass(400);
+    speak(false);
+    await pass(200);
+    speak(true);
+    await pass(1_300);
+    expect(commands()).toEqual([{ kind: "hold", held: true }]);
+    await pass(200);
+    expect(commands()).toEqual([{ kind: "hold", held: false }]);
+  });
+
+  test("does not end what the page holds by itself", async () => {
+    const server = await sounding();
+    call.command({ kind: "hold", held: true });
+    speak(true);
+    server.say({ type: "legato.unduck", generation: 1 });
+    expect(commands()).not.toContainEqual({ kind: "hold", held: false });
+    call.command({ kind: "hold", held: false });
+    expect(commands()).toEqual([{ kind: "hold", held: false }]);
+  });
+
   test("while nothing sounds, or muted, or where the server is to notice, changes nothing", async () => {
     await sounding();
     call.command({ kind: "mute", muted: true });

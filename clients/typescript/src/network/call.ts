@@ -44,6 +44,8 @@ export class Call implements LineOwner {
   private said: JsonObject[] = [];
   private output: AudioFormat[];
   private muted = false;
+  /** By the page. */
+  private ducked = false;
   private pathChanges = 0;
   private lost = 0;
   private over = false;
@@ -102,7 +104,8 @@ export class Call implements LineOwner {
         this.goOn(this.bargeIn.decided());
         return this.say({ type: "response.cancel" });
       case "hold":
-        return this.replies.hold(command.held);
+        this.ducked = command.held;
+        return this.hold();
       case "tap":
         this.replies.tapped = command.wanted;
         return;
@@ -129,13 +132,22 @@ export class Call implements LineOwner {
   /** Somebody may have begun to speak, or has stopped. */
   private notice(speaking: boolean): void {
     const { audible } = this.replies;
-    if (!this.settings.ducks || this.muted || !this.bargeIn.speech(speaking, audible !== null, this.host.now())) return;
-    this.replies.hold(true);
+    if (!this.settings.ducks || this.muted || !this.bargeIn.speech(speaking, audible, this.host.now())) return;
+    this.hold();
     this.say({ type: "legato.duck", generation: audible });
   }
 
   private goOn(free: boolean): void {
-    if (free) this.replies.hold(false);
+    if (free) this.hold();
+  }
+
+  /** The page and the detector hold each for itself. */
+  private hold(): void {
+    this.replies.hold(this.ducked || this.bargeIn.held);
+  }
+
+  private unduck(generation: unknown): void {
+    this.goOn(typeof generation === "number" ? this.bargeIn.decided(generation, generation) : this.bargeIn.decided());
   }
 
   private say(event: JsonObject): void {
@@ -260,7 +272,7 @@ export class Call implements LineOwner {
     switch (event.kind) {
       case "eventReceived":
         this.turn.take(event.event.type);
-        if (event.event.type === "legato.unduck") this.goOn(this.bargeIn.decided());
+        if (event.event.type === "legato.unduck") this.unduck(event.event["generation"]);
         return this.host.post({ kind: "event", event: event.event });
       case "draining":
         return this.host.post({ kind: "draining", inMs: event.inMs });
@@ -278,7 +290,7 @@ export class Call implements LineOwner {
         throw new RemoteProtocolError(SessionCode.UNSUPPORTED_FORMAT, "a reply in a format that was not offered");
       }
       this.replies.take(event);
-      if (event.kind === "flushed") this.goOn(this.bargeIn.decided());
+      if (event.kind === "flushed") this.goOn(this.bargeIn.decided(event.first, event.generation));
     } catch (error) {
       if (!(error instanceof RemoteProtocolError)) throw error;
       this.line.driver!.session.close(error.code, error.reason);
