@@ -197,6 +197,34 @@ describe("a call that does not come about", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test("can be given up while it is asked why", async () => {
+    let answer!: (response: Response) => void;
+    const asked: string[] = [];
+    host = { ...host, fetch: (url) => (asked.push(url), new Promise((resolve) => (answer = resolve))) };
+    const discoveryUrl = "https://voice.example/.well-known/legato";
+    await begun({ certificateHashes: [HASH], discoveryUrl, websocketUrl: null });
+    webtransport.fail("handshake failed");
+    await pass(0);
+    expect(asked).toEqual([discoveryUrl]);
+    call.command({ kind: "close" });
+    answer(new Response("{}"));
+    await pass(0);
+    expect([said("failed"), said("ended").length, posted.at(-1)!.kind]).toEqual([[], 1, "ended"]);
+  });
+
+  test("can be given up before it is known what the browser encodes", async () => {
+    let answer!: (can: boolean) => void;
+    host = { ...host, encodesOpus: () => new Promise((resolve) => (answer = resolve)) };
+    const made = vi.fn();
+    vi.stubGlobal("AudioEncoder", made);
+    await begun({ input: { codec: "opus", rate: 16_000, channels: 1 } });
+    call.command({ kind: "close" });
+    answer(true);
+    await pass(0);
+    vi.unstubAllGlobals();
+    expect(made).not.toHaveBeenCalled();
+  });
+
   test("and whose transport comes a moment later closes that too", async () => {
     call = new Call(CALL_SETTINGS, null, host);
     void call.start();

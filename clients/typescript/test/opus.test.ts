@@ -146,6 +146,16 @@ describe("a reply", () => {
     expect(played[0]![0]).toBe(0);
   });
 
+  test("has the silence of a gap once, though the decoder gave up before it came to that", () => {
+    decoder.take(0, PACKET);
+    decoder.take(1_440, PACKET);
+    FakeDecoder.last.fail();
+    decoder.take(2_400, PACKET);
+    FakeDecoder.last.give();
+    expect(lengths()).toEqual([1_920, 480, 480]);
+    expect(played[2]!.at(-1)).toBe(16_384);
+  });
+
   test("that is flushed gives nothing any more", async () => {
     decoder.take(0, PACKET);
     decoder.close();
@@ -174,6 +184,12 @@ describe("a microphone", () => {
     encoder.close();
     encoder.take(new Int16Array(400), 2_000_000);
     expect(sent).toHaveLength(3);
+  });
+
+  test("whose encoder is closed, or gives up, at a pause has nothing more to send", async () => {
+    const encoder = captureEncoder(OPUS, 32_000, () => {}, () => {});
+    FakeEncoder.last.flush = () => Promise.reject(new DOMException("closed", "AbortError"));
+    await expect(encoder.flush()).resolves.toBeUndefined();
   });
 
   test("whose encoder fails says so", () => {

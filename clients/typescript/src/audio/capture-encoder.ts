@@ -101,7 +101,8 @@ class OpusEncoder implements CaptureEncoder {
   /** The last frame is filled with silence: a packet has a fixed length. */
   async flush(): Promise<void> {
     if (this.filled > 0) this.encode();
-    if (this.encoder.state === "configured") await this.encoder.flush();
+    // One that is closed meanwhile, or gives up, has nothing more to deliver; `fail` is told of the latter.
+    if (this.encoder.state === "configured") await this.encoder.flush().catch(() => {});
   }
 
   close(): void {

@@ -104,8 +104,9 @@ class OpusDecoder implements ReplyDecoder {
     const lost = missing(this.format, this.received, offset);
     if (lost > 0) this.gaps.push({ at: this.received, samples: lost });
     if (this.decoder.state !== "configured") {
-      // It gave up, and with it went what it had not decoded: silence, in its place.
+      // It gave up, and with it went what it had not decoded: silence, in its place, and in that of the gaps before it.
       this.fill(this.received);
+      this.gaps.splice(0, this.gaps.findLastIndex(({ at }) => at < this.received) + 1);
       this.decoder = this.open();
     }
     this.received = offset + samplesIn(this.format, payload);

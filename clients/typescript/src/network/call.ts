@@ -189,6 +189,7 @@ export class Call implements LineOwner {
       const plain = output.map(({ codec, rate }) => audioFormat(codec === "opus" ? "pcm16" : codec, rate));
       this.output = plain.filter((format, at) => plain.findIndex((one) => equal(one, format)) === at);
     }
+    if (this.over) return;
     const format = encodes ? input : audioFormat("pcm16", input.rate);
     const fail = (reason: string): void => this.breakOff(`the browser's encoder failed: ${reason}`);
     this.uplink = new Uplink(format, bitrate, () => this.host.now(), () => this.line.driver?.settle(), fail);
@@ -262,6 +263,8 @@ export class Call implements LineOwner {
     const { discoveryUrl, certificateHashes, webtransportUrl, websocketUrl } = this.settings;
     const fetch: Fetch = (url, init) => this.host.fetch(url, init);
     const changed = discoveryUrl !== null && (await haveChanged(certificateHashes, discoveryUrl, fetch, DISCOVERY_MS));
+    // The page may have hung up while the server was asked.
+    if (this.over) return;
     const { host } = new URL((webtransportUrl ?? websocketUrl)!);
     const failure = failureToConnect(error, host, this.line.hashes.length > 0, changed);
     this.fail(failure.code, failure.message, true);
