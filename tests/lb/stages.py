@@ -58,6 +58,7 @@ class DnsStage(asyncio.DatagramProtocol):
         self.records: dict[tuple[str, str], list[str]] = {}
         self.ttl_s = 0
         self.broken = False
+        self.broken_kinds: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -75,7 +76,7 @@ class DnsStage(asyncio.DatagramProtocol):
         asked = question.question[0]
         key = asked.name.to_text().rstrip("."), dns.rdatatype.to_text(asked.rdtype)
         self.asked.append(key)
-        if self.broken:
+        if self.broken or key[1] in self.broken_kinds:
             answer.set_rcode(dns.rcode.SERVFAIL)
         elif found := self.records.get(key):
             answer.answer.append(dns.rrset.from_text_list(asked.name, self.ttl_s, "IN", key[1], found))
@@ -116,6 +117,7 @@ class KubernetesStage:
         self.oldest = 0
         self.refuses: int | None = None
         self.stalls = False
+        self.nonsense: bytes | None = None
         self.lists = 0
         self.watches = 0
         self.asked = asyncio.Event()
@@ -215,6 +217,8 @@ class KubernetesStage:
             await self._changed.wait()
         if self.refuses is not None:
             await reply(writer, self.refuses, {"kind": "Status", "code": self.refuses})
+        elif self.nonsense is not None and ("watch=true" in query) == self.nonsense.startswith(b'{"type"'):
+            await reply(writer, 200, self.nonsense)
         elif "watch=true" not in query:
             self.lists += 1
             listed = {"metadata": {"resourceVersion": str(self.version)}, "items": list(self.slices.values())}
@@ -278,9 +282,9 @@ def bookmark(version: int) -> dict[str, Any]:
     return {"type": "BOOKMARK", "object": {"kind": "EndpointSlice", "metadata": metadata}}
 
 
-async def reply(writer: asyncio.StreamWriter, status: int, document: dict[str, Any]) -> None:
+async def reply(writer: asyncio.StreamWriter, status: int, document: dict[str, Any] | bytes) -> None:
     """A whole answer."""
-    body = json.dumps(document).encode()
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
     head = (
         f"HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )

@@ -60,11 +60,39 @@ async def test_a_name_that_does_not_exist_is_an_empty_list(stage: DnsStage) -> N
 
 
 async def test_half_an_answer_is_none(stage: DnsStage) -> None:
-    stage.records = {(NAME, "A"): ["192.0.2.1"], (NAME, "AAAA"): ["::"]}
+    stage.records = {(NAME, "A"): ["192.0.2.1"]}
+    stage.broken_kinds = {"AAAA"}
     snapshot = await first(stage)
     assert snapshot.servers == ()
-    assert "no" in snapshot.problems[0]
-    assert NAME in snapshot.problems[0]
+    assert f"no answer for {NAME} AAAA" in snapshot.problems[0]
+
+
+async def test_a_record_that_is_no_servers_address_harms_no_other(stage: DnsStage) -> None:
+    stage.records = {(NAME, "A"): ["192.0.2.1", "0.0.0.0"], (NAME, "AAAA"): ["fe80::1"]}
+    snapshot = await first(stage)
+    assert snapshot.servers == (Listed(address=("192.0.2.1", 4434)),)
+    assert [problem.partition(": ")[0] for problem in snapshot.problems] == [
+        f"an address of {NAME} is left out"
+    ] * 2
+    stage.records = {
+        (NAME, "SRV"): ["1 1 0 one.example.", "1 1 4434 two.example."],
+        ("one.example", "A"): ["192.0.2.1"],
+        ("two.example", "A"): ["192.0.2.2"],
+    }
+    snapshot = await first(stage, records="srv")
+    assert snapshot.servers == (Listed(address=("192.0.2.2", 4434)),)
+    assert "one.example" in snapshot.problems[0]
+
+
+async def test_large_weights_of_srv_records_keep_their_proportion(stage: DnsStage) -> None:
+    stage.records = {
+        (NAME, "SRV"): ["1 60000 1 a.example.", "1 30000 1 b.example.", "1 7 1 c.example."],
+        ("a.example", "A"): ["192.0.2.1"],
+        ("b.example", "A"): ["192.0.2.2"],
+        ("c.example", "A"): ["192.0.2.3"],
+    }
+    snapshot = await first(stage, records="srv")
+    assert [server.weight for server in snapshot.servers] == [1000, 500, 1]
 
 
 async def test_questions_come_again_when_answers_expire_and_no_earlier_than_allowed(stage: DnsStage) -> None:

@@ -71,6 +71,7 @@ def test_an_endpoint_in_two_slices_is_one_server_and_takes_calls_if_one_says_so(
         ({"endpoints": [{"addresses": []}]}, "an endpoint of EndpointSlice a"),
         ({"endpoints": [{}]}, "an endpoint of EndpointSlice a"),
         ({"endpoints": [7]}, "an endpoint of EndpointSlice a"),
+        ({"endpoints": 7}, "EndpointSlice a has no list of endpoints"),
         ({"endpoints": [{"addresses": ["0.0.0.0"]}]}, "not the address of one host"),
     ],
 )
@@ -129,6 +130,38 @@ async def test_an_api_that_refuses_says_why(stage: KubernetesStage, status: int,
         assert (await until(snapshots, lists(ONE))).problems == ()
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"[" * 100_000, "no JSON"),
+        (b"[]", "no object of Kubernetes"),
+        (b'{"items": 7}', "no list of objects"),
+        (b'{"items": [7]}', "no list of objects"),
+        (b'{"type": "ADDED"}\n', "has no object"),
+    ],
+)
+async def test_an_answer_that_is_none_is_told_and_asked_for_again(
+    stage: KubernetesStage, answer: bytes, reason: str
+) -> None:
+    stage.nonsense = answer
+    async with aclosing(stage.discovery().watch()) as snapshots:
+        snapshot = await until(snapshots, lambda one: bool(one.problems))
+        assert reason in snapshot.problems[0]
+        stage.nonsense = None
+        await stage.publish([ONE])
+        assert (await until(snapshots, lists(ONE))).problems == ()
+
+
+async def test_a_slice_without_metadata_harms_no_other(stage: KubernetesStage) -> None:
+    await stage.publish([ONE])
+    async with aclosing(stage.discovery().watch()) as snapshots:
+        await until(snapshots, lists(ONE))
+        stage.version += 1
+        stage.history.append((stage.version, {"type": "MODIFIED", "object": {"metadata": 7}}))
+        stage.happen("MODIFIED", slice_of("legato-0", [ONE, TWO]))
+        await until(snapshots, lists(ONE, TWO))
+
+
 async def test_an_api_that_stalls_keeps_nobody_from_ending(stage: KubernetesStage) -> None:
     stage.stalls = True
     snapshots = stage.discovery().watch()
@@ -160,6 +193,7 @@ def kubernetes(**source: object) -> DiscoverySettings:
         ({"service": "legato"}, "namespace is needed"),
         ({"service": "legato", "namespace": "voice"}, "api_url is missing"),
         ({"service": "legato", "namespace": "voice", "api_url": "api"}, "no https:// URL"),
+        ({"service": "legato", "namespace": "voice", "api_url": "https://api:99999"}, "no https:// URL"),
     ],
 )
 def test_outside_a_cluster_it_says_what_is_missing(
@@ -182,3 +216,7 @@ async def test_inside_a_cluster_a_missing_token_is_a_problem_and_no_end(
         (problem,) = (await anext(snapshots)).problems
     assert "https://[2001:db8::1]:443/apis/discovery.k8s.io/v1/namespaces/voice/endpointslices" in problem
     assert "token_file is needed" in problem
+    (tmp_path / "token").write_text("tökén")
+    async with aclosing(build(source).watch()) as snapshots:
+        (problem,) = (await anext(snapshots)).problems
+    assert "holds no token" in problem

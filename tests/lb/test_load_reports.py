@@ -14,7 +14,6 @@ from legato.lb.servers import Address
 from legato.lb.settings import HealthSettings
 from legato.lb.weights import Load
 
-
 REPORT = b'{"calls": 3,"capacity": 9}'
 
 

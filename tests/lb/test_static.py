@@ -26,7 +26,18 @@ def test_addresses_are_read(text: str, address: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "192.0.2.1", "192.0.2.1:", ":1", "2001:db8::1:1", "[192.0.2.1]:1", "192.0.2.1:+1", "a:1", "1:²"],
+    [
+        "",
+        "192.0.2.1",
+        "192.0.2.1:",
+        ":1",
+        "2001:db8::1:1",
+        "[192.0.2.1]:1",
+        "192.0.2.1:+1",
+        "a:1",
+        "1:²",
+        "192.0.2.1:" + "9" * 5000,
+    ],
 )
 def test_what_is_no_address_is_told(text: str) -> None:
     with pytest.raises(SettingsError):
@@ -68,6 +79,7 @@ def test_an_entry_is_text_or_a_table() -> None:
         ({"address": "192.0.2.2:1", "server_ids": ["xy"]}, "not hexadecimal"),
         ("192.0.2.2:1*", "no whole number"),
         ("192.0.2.2:1*-1", "no whole number"),
+        ("192.0.2.2:1*" + "9" * 5000, "no whole number"),
     ],
 )
 def test_one_bad_entry_is_a_problem_and_no_more(entry: object, reason: str) -> None:
@@ -101,6 +113,8 @@ def test_a_bad_list_in_the_settings_is_refused_at_once() -> None:
         ("other = []", "needs an array `servers`"),
         ("servers = []\nother = 1", "and nothing else"),
         ("servers = [", "is no TOML"),
+        ("servers = " + "[" * 5000, "is no TOML"),
+        ("servers = " + "9" * 5000, "is no TOML"),
         ("#" * (MAX_OCTETS + 1), "more than"),
     ],
 )

@@ -56,6 +56,8 @@ class Slices:
             return [], [f"EndpointSlice {name} has no IP addresses but {found.get('addressType')!r}"]
         port = self._port(found.get("ports"))
         endpoints = found.get("endpoints") or []
+        if not isinstance(endpoints, list):
+            return [], [f"EndpointSlice {name} has no list of endpoints"]
         if port is None:
             wrong = f"EndpointSlice {name} has no UDP port named {self._port_name!r}"
             return [], [wrong] if endpoints else []

@@ -26,6 +26,7 @@ __all__ = [
     "Snapshot",
     "address_of",
     "check_load_url",
+    "is_web_url",
     "judge",
     "order",
     "shown",
@@ -106,14 +107,18 @@ def address_of(host: str, port: int) -> Address:
     return str(parsed), port
 
 
+def is_web_url(text: str) -> bool:
+    """Whether it is a URL of HTTP with a host, and a port that there can be."""
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def check_load_url(url: str) -> None:
     """Raises `SettingsError` if nobody can be asked there; `{host}` stands for a server's address."""
-    try:
-        parts = urllib.parse.urlsplit(url.replace("{host}", "host"))
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    if not is_web_url(url.replace("{host}", "host")):
         raise SettingsError(f"{url!r} is no URL to ask for its load, such as https://192.0.2.1:4433/readyz")
 
 

@@ -3,8 +3,8 @@
 Owns questions and how long answers count. dnspython speaks the protocol.
 
 A list is whole or it is none: if one of the questions fails, what was known before stays, with the reason.
-"No such record" is no failure but an answer. Of SRV records those of the lowest priority are used (RFC 2782),
-and their weights are the servers' weights.
+"No such record" is no failure but an answer. A record that is no server's address is left out. Of SRV records
+those of the lowest priority are used (RFC 2782), and their weights are the servers' weights.
 """
 
 import asyncio
@@ -42,6 +42,15 @@ class _Answer:
     ttl_s: float
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The addresses of a name."""
+
+    addresses: tuple[Address, ...]
+    problems: tuple[str, ...]
+    ttl_s: float
+
+
 class DnsDiscovery:
     """Asks again when answers expire."""
 
@@ -69,31 +78,31 @@ class DnsDiscovery:
     async def _ask(self) -> tuple[Snapshot, float]:
         name = self._source.name or ""
         if self._source.records == "address":
-            addresses, ttl_s = await self._addresses(name, self._source.port)
-            return _snapshot([Listed(address=address) for address in addresses]), ttl_s
+            found = await self._addresses(name, self._source.port)
+            return _snapshot([(found, 1)]), found.ttl_s
         answer = await self._query(name, "SRV")
         first = min((record.priority for record in answer.records), default=0)
         targets = [record for record in answer.records if record.priority == first]
-        found = await asyncio.gather(
+        all_found = await asyncio.gather(
             *(self._addresses(target.target.to_text(), target.port) for target in targets)
         )
-        servers = [
-            Listed(address=address, weight=min(max(1, target.weight), MAX_WEIGHT))
-            for target, (addresses, _) in zip(targets, found, strict=True)
-            for address in addresses
-        ]
-        return _snapshot(servers), min([answer.ttl_s, *(ttl_s for _, ttl_s in found)])
+        # Weights go up to 65535 there.
+        scale = max([1.0, *(target.weight / MAX_WEIGHT for target in targets)])
+        weights = [max(1, round(target.weight / scale)) for target in targets]
+        ttls_s = [answer.ttl_s, *(found.ttl_s for found in all_found)]
+        return _snapshot(list(zip(all_found, weights, strict=True))), min(ttls_s)
 
-    async def _addresses(self, name: str, port: int) -> tuple[list[Address], float]:
+    async def _addresses(self, name: str, port: int) -> _Found:
         answers = await asyncio.gather(self._query(name, "A"), self._query(name, "AAAA"))
-        found = []
+        addresses: list[Address] = []
+        problems: list[str] = []
         for answer in answers:
             for record in answer.records:
                 try:
-                    found.append(address_of(record.to_text(), port))
+                    addresses.append(address_of(record.to_text(), port))
                 except SettingsError as error:
-                    raise _UnansweredError(f"DNS gives an address that is none for {name}: {error}") from None
-        return found, min(answer.ttl_s for answer in answers)
+                    problems.append(f"an address of {name} is left out: {error}")
+        return _Found(tuple(addresses), tuple(problems), min(answer.ttl_s for answer in answers))
 
     async def _query(self, name: str, kind: str) -> _Answer:
         from dns.exception import DNSException
@@ -115,9 +124,18 @@ class DnsDiscovery:
         return _Answer(tuple(answer.rrset), float(answer.rrset.ttl))
 
 
-def _snapshot(servers: list[Listed]) -> Snapshot:
-    unique = {server.address: server for server in servers}
-    return Snapshot(servers=tuple(unique[address] for address in sorted(unique, key=order)))
+def _snapshot(weighted: list[tuple[_Found, int]]) -> Snapshot:
+    """What was found, with the weight of its servers."""
+    unique = {
+        address: Listed(address=address, weight=weight)
+        for found, weight in weighted
+        for address in found.addresses
+    }
+    problems = {problem for found, _ in weighted for problem in found.problems}
+    return Snapshot(
+        servers=tuple(unique[address] for address in sorted(unique, key=order)),
+        problems=tuple(sorted(problems)),
+    )
 
 
 def _resolver(source: DnsSource) -> "Resolver":

@@ -23,7 +23,7 @@ from legato.core.errors import SettingsError
 from legato.lb.discovery.base import Discovery, Pause, Retrying
 from legato.lb.discovery_settings import DiscoverySettings, KubernetesSource
 from legato.lb.endpoint_slices import Slices
-from legato.lb.servers import Snapshot
+from legato.lb.servers import Snapshot, is_web_url
 
 __all__ = ["KubernetesDiscovery", "build"]
 
@@ -76,7 +76,7 @@ class KubernetesDiscovery:
                             yield new
             except _ForgottenError:
                 await self._pause(self._source.retry_seconds)
-            except (_RefusedError, httpx.HTTPError, SettingsError, OSError) as error:
+            except (_RefusedError, httpx.HTTPError, httpx.InvalidURL, SettingsError, OSError) as error:
                 reason = str(error) or type(error).__name__
                 new = retrying.failed(f"the Kubernetes API at {self._url}: {reason}")
                 if new is not None:
@@ -95,7 +95,7 @@ class KubernetesDiscovery:
                         if found.get("code") == GONE:
                             raise _ForgottenError
                         raise _RefusedError(f"the watch failed: {found.get('message')}")
-                    version = str(found.get("metadata", {}).get("resourceVersion", version))
+                    version = _version(found, version)
                     if kind != "BOOKMARK":
                         slices.apply(kind, found)
                         yield slices.snapshot()
@@ -107,9 +107,12 @@ class KubernetesDiscovery:
             await _checked(response)
             body = b"".join([octets async for octets in _bounded(response, MAX_LIST_OCTETS)])
         document = _document(body)
-        for item in document.get("items") or []:
+        items = document.get("items") or []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise _RefusedError("its answer has no list of objects")
+        for item in items:
             slices.apply("ADDED", item)
-        return str(document.get("metadata", {}).get("resourceVersion", ""))
+        return _version(document, "")
 
     async def _events(
         self, client: httpx.AsyncClient, version: str
@@ -141,6 +144,8 @@ class KubernetesDiscovery:
             # Such as `kubectl proxy` on this machine: nobody to trust, and no secret is told.
             return httpx.AsyncClient(timeout=patience, headers=headers, verify=False, trust_env=False)
         token = _text(self._source.token_file, "discovery.kubernetes.token_file")
+        if not token.isascii() or not token.isprintable():
+            raise SettingsError(f"discovery.kubernetes.token_file {self._source.token_file} holds no token")
         try:
             trust = ssl.create_default_context(cafile=self._source.ca_file)
         except OSError as error:
@@ -184,20 +189,22 @@ async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
 def _document(text: bytes) -> dict[str, Any]:
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _RefusedError("its answer is no JSON") from None
-    if not isinstance(document, dict) or not isinstance(document.get("metadata", {}), dict):
+    if not isinstance(document, dict):
         raise _RefusedError("its answer is no object of Kubernetes")
     return document
 
 
+def _version(found: dict[str, Any], before: str) -> str:
+    """Where a watch goes on behind this object."""
+    metadata = found.get("metadata")
+    return str(metadata.get("resourceVersion", before)) if isinstance(metadata, dict) else before
+
+
 def _api_url(source: KubernetesSource) -> str:
     if source.api_url is not None:
-        try:
-            usable = httpx.URL(source.api_url).scheme in ("http", "https")
-        except httpx.InvalidURL:
-            usable = False
-        if not usable:
+        if not is_web_url(source.api_url):
             raise SettingsError(f"discovery.kubernetes.api_url = {source.api_url!r} is no https:// URL")
         return source.api_url
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")

@@ -76,7 +76,7 @@ class StaticDiscovery:
     def _parsed(self, text: str, retrying: Retrying) -> Snapshot | None:
         try:
             document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             return retrying.failed(f"{self._file} is no TOML: {error}")
         entries = document.get("servers")
         if not isinstance(entries, list) or document.keys() != {"servers"}:
@@ -114,7 +114,8 @@ def parse_address(text: str) -> Address:
     """`192.0.2.1:4434` or `[2001:db8::1]:4434`. Raises `SettingsError`."""
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not port.isascii() or not port.isdigit() or bracketed != (":" in host):
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5
+    if not colon or not is_number or bracketed != (":" in host):
         raise SettingsError(f"{text!r} is no address and port, such as 192.0.2.1:4434 or [2001:db8::1]:4434")
     return address_of(host.strip("[]"), int(port))
 
@@ -122,7 +123,7 @@ def parse_address(text: str) -> Address:
 def _server(entry: object) -> Listed:
     if isinstance(entry, str):
         text, star, weight = entry.partition("*")
-        if star and not weight.isdecimal():
+        if star and not (weight.isdecimal() and len(weight) <= 9):
             raise SettingsError(f"{entry!r} has no whole number as its weight")
         return Listed(address=parse_address(text), weight=int(weight) if star else 1)
     if not isinstance(entry, dict):
