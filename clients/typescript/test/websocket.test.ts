@@ -3,7 +3,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 
 import { WebSocketTransport } from "../src/transports/websocket.ts";
-import { decode } from "../src/wire/mux.ts";
+import { decode, encode } from "../src/wire/mux.ts";
 import { FakeSocket, Recorder } from "./fakes.ts";
 
 let socket: FakeSocket;
@@ -34,6 +34,17 @@ describe("a socket that opens", () => {
     other.lose();
     await expect(attempt.ready).rejects.toThrow("refused");
   });
+});
+
+test("a server that says too much before anybody listens is sent away", async () => {
+  const other = new FakeSocket();
+  const attempt = WebSocketTransport.connect(() => other);
+  other.open();
+  const unbound = await attempt.ready;
+  for (let count = 0; count < 2_000; count += 1) other.receive(encode({ type: "datagram", bytes: new Uint8Array(1_000) }));
+  expect(other.sent.map(decode)).toMatchObject([{ type: "close", code: 6 }]);
+  unbound.bind(seen);
+  expect(seen.told).toMatchObject([{ closed: 6, by: "local" }]);
 });
 
 test("large data is cut so that streams interleave", () => {

@@ -193,6 +193,17 @@ describe("the server's streams", () => {
   });
 });
 
+test("a server that says too much before anybody listens is sent away", async () => {
+  let more!: ReadableStreamDefaultController<Uint8Array>;
+  session.streams.enqueue(new ReadableStream<Uint8Array>({ start: (controller) => void (more = controller) }));
+  for (let piece = 0; piece < 20; piece += 1) more.enqueue(new Uint8Array(1 << 16));
+  await settled();
+  expect(session.closedWith).toMatchObject({ closeCode: 6 });
+  transport.bind(seen);
+  await settled();
+  expect(seen.told).toEqual([{ closed: 6, by: "local", reason: "the server says too much before the hello" }]);
+});
+
 describe("datagrams", () => {
   test("go and come", async () => {
     transport.bind(seen);

@@ -4,6 +4,7 @@
 // `Handler.streamOpened`. Nothing here waits: what cannot be sent yet is kept, in order for each stream.
 
 import type { Party } from "../core/outputs.ts";
+import { OVERHEAD_BYTES, SessionCode } from "../wire/codes.ts";
 
 export type TransportName = "webtransport" | "websocket";
 
@@ -42,11 +43,18 @@ export interface Attempt {
   abandon(): void;
 }
 
+/** What a server may say before anybody listens; a server of this protocol says nothing before the hello. */
+const EARLY_BYTES = 1 << 20;
+
 /** Tells a handler that is bound later: a server may speak before the call has chosen its transport. */
 export class Listening implements Handler {
   private handler: Handler | null = null;
-  private readonly waiting: ((handler: Handler) => void)[] = [];
+  private waiting: ((handler: Handler) => void)[] = [];
+  private waitingBytes = 0;
   private over = false;
+
+  /** `refuse` ends the session of a server that says too much before anybody listens. */
+  constructor(private readonly refuse: (code: number, reason: string) => void) {}
 
   bind(handler: Handler): void {
     this.handler = handler;
@@ -56,6 +64,7 @@ export class Listening implements Handler {
   /** Nothing is told any more. */
   silence(): void {
     this.over = true;
+    this.waiting = [];
   }
 
   streamOpened(stream: number, bidirectional: boolean): void {
@@ -63,7 +72,7 @@ export class Listening implements Handler {
   }
 
   streamData(stream: number, data: Uint8Array, fin: boolean): void {
-    this.tell((handler) => handler.streamData(stream, data, fin));
+    this.tell((handler) => handler.streamData(stream, data, fin), data.length);
   }
 
   streamReset(stream: number, code: number): void {
@@ -75,7 +84,7 @@ export class Listening implements Handler {
   }
 
   datagram(data: Uint8Array): void {
-    this.tell((handler) => handler.datagram(data));
+    this.tell((handler) => handler.datagram(data), data.length);
   }
 
   closed(by: Party, code: number, reason: string): void {
@@ -83,9 +92,14 @@ export class Listening implements Handler {
     this.over = true;
   }
 
-  private tell(what: (handler: Handler) => void): void {
+  private tell(what: (handler: Handler) => void, bytes = 0): void {
     if (this.over) return;
-    if (this.handler) what(this.handler);
-    else this.waiting.push(what);
+    if (this.handler) return what(this.handler);
+    this.waiting.push(what);
+    this.waitingBytes += OVERHEAD_BYTES + bytes;
+    if (this.waitingBytes <= EARLY_BYTES) return;
+    this.waiting = [];
+    this.waitingBytes = 0;
+    this.refuse(SessionCode.LIMIT_EXCEEDED, "the server says too much before the hello");
   }
 }

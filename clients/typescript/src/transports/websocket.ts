@@ -21,7 +21,7 @@ export type Socket = Pick<
 export class WebSocketTransport implements Transport {
   readonly name = "websocket";
   private readonly streams = new MuxStreams();
-  private readonly listening = new Listening();
+  private readonly listening = new Listening((code, reason) => this.refuse(code, reason));
   private over = false;
 
   /** Open a socket, by default a browser's own. */
@@ -101,10 +101,14 @@ export class WebSocketTransport implements Transport {
       if (message) this.deliver(message);
     } catch (error) {
       if (!(error instanceof RemoteProtocolError)) throw error;
-      this.say({ type: "close", code: error.code, reason: cut(error.reason) });
-      this.end("local", error.code, error.reason);
-      this.socket.close(1000);
+      this.refuse(error.code, error.reason);
     }
+  }
+
+  private refuse(code: number, reason: string): void {
+    this.say({ type: "close", code, reason: cut(reason) });
+    this.end("local", code, reason);
+    this.socket.close(1000);
   }
 
   private deliver(message: Message): void {

@@ -3,6 +3,7 @@
 // Owns what browsers do differently: streams that open later than asked for, errors without codes, two ways to reach
 // the datagrams' writer. Must not know what streams carry.
 
+import type { Party } from "../core/outputs.ts";
 import { StreamCode } from "../wire/codes.ts";
 import { Listening, type Attempt, type Handler, type Transport } from "./base.ts";
 
@@ -24,7 +25,10 @@ const browserSession: MakeSession = (url, options) => new WebTransport(url, opti
 export class WebTransportTransport implements Transport {
   readonly name = "webtransport";
   unsent = 0;
-  private readonly listening = new Listening();
+  private readonly listening = new Listening((closeCode, reason) => {
+    this.session.close({ closeCode, reason });
+    this.end("local", closeCode, reason);
+  });
   private readonly outgoing = new Map<number, OutgoingStream>();
   private readonly incoming = new Map<number, ReadableStreamDefaultReader<Uint8Array>>();
   private readonly datagrams: WritableStreamDefaultWriter<BufferSource>;
@@ -147,7 +151,7 @@ export class WebTransportTransport implements Transport {
     setTimeout(() => this.over || tell(), GRACE_MS);
   }
 
-  private end(by: "peer" | "transport", code: number, reason: string): void {
+  private end(by: Party, code: number, reason: string): void {
     this.over = true;
     this.listening.closed(by, code, reason);
   }
