@@ -4,4 +4,5 @@ mod common;
 mod networks;
 mod sessions;
 mod transfer;
+mod trust;
 mod weather;

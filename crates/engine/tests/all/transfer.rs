@@ -42,12 +42,7 @@ fn streams_go_both_ways_from_both_sides() {
 #[test]
 fn an_answer_comes_back_on_the_same_stream() {
     let (mut network, _, ours) = Network::connected();
-    let stream = network.client().front().open_stream(ours, true).unwrap();
-    network
-        .client()
-        .front()
-        .send(stream, "question".into(), true)
-        .unwrap();
+    let stream = network.client().say(ours, true, "question", true);
     network.run_to(|network| !network.server().log.finished.is_empty());
     let theirs = network.server().log.streams[0].0;
     network
@@ -84,11 +79,7 @@ fn single_bytes_keep_their_order() {
 #[test]
 fn a_reset_drops_what_waits_and_carries_its_code() {
     let (mut network, _, ours) = Network::connected();
-    let front = network.client().front();
-    let stream = front.open_stream(ours, false).unwrap();
-    front
-        .send(stream, pattern(10_000_000).into(), true)
-        .unwrap();
+    let stream = network.client().say(ours, false, pattern(10_000_000), true);
     network.run_for(50_000);
     network.client().front().reset(stream, 0xffff_ffff).unwrap();
     network.run_to(|network| !network.server().log.reset.is_empty());
@@ -105,9 +96,7 @@ fn a_reset_drops_what_waits_and_carries_its_code() {
 #[test]
 fn stopping_a_stream_tells_the_sender() {
     let (mut network, theirs, _) = Network::connected();
-    let front = network.server().front();
-    let stream = front.open_stream(theirs, false).unwrap();
-    front.send(stream, pattern(100).into(), false).unwrap();
+    let stream = network.server().say(theirs, false, pattern(100), false);
     network.run_to(|network| !network.client().log.streams.is_empty());
     let received = network.client().log.streams[0].0;
     network.client().front().stop(received, 3).unwrap();
@@ -138,12 +127,9 @@ fn a_paused_stream_holds_the_sender_back_and_loses_nothing() {
     };
     let (mut network, _, ours) = Network::connected_with(settings, Settings::default());
     let data = pattern(1_000_000);
-    let stream = network.client().front().open_stream(ours, false).unwrap();
-    network
+    let stream = network
         .client()
-        .front()
-        .send(stream, data[..10].to_vec().into(), false)
-        .unwrap();
+        .say(ours, false, data[..10].to_vec(), false);
     network.run_to(|network| !network.server().log.streams.is_empty());
     let received = network.server().log.streams[0].0;
     network.server().front().pause(received).unwrap();
@@ -181,15 +167,8 @@ fn a_caller_who_does_not_drain_is_not_flooded_and_loses_nothing() {
     let (mut network, _, ours) = Network::connected_with(settings, Settings::default());
     network.nodes[0].drains = false;
     let data = pattern(20_000_000);
-    let mut streams = Vec::new();
     for _ in 0..2 {
-        let stream = network.client().front().open_stream(ours, false).unwrap();
-        network
-            .client()
-            .front()
-            .send(stream, data.clone().into(), true)
-            .unwrap();
-        streams.push(stream);
+        network.client().say(ours, false, data.clone(), true);
     }
     network.run_for(10 * SECOND);
     let held: u64 = network
@@ -242,12 +221,7 @@ fn a_full_send_buffer_refuses_and_tells_when_there_is_room() {
 #[test]
 fn a_small_send_needs_no_word_about_room() {
     let (mut network, _, ours) = Network::connected();
-    let stream = network.client().front().open_stream(ours, false).unwrap();
-    network
-        .client()
-        .front()
-        .send(stream, pattern(1000).into(), true)
-        .unwrap();
+    network.client().say(ours, false, pattern(1000), true);
     network.run_for(SECOND);
     assert!(network.client().log.writable.is_empty());
 }
@@ -256,9 +230,7 @@ fn a_small_send_needs_no_word_about_room() {
 fn more_streams_than_allowed_wait_their_turn() {
     let (mut network, _, ours) = Network::connected();
     for _ in 0..500 {
-        let front = network.client().front();
-        let stream = front.open_stream(ours, false).unwrap();
-        front.send(stream, "x".into(), true).unwrap();
+        network.client().say(ours, false, "x", true);
     }
     network.run_to(|network| network.server().log.finished.len() == 500);
 }
@@ -340,12 +312,7 @@ fn a_flood_of_datagrams_is_bounded() {
 #[test]
 fn the_end_of_a_session_ends_its_streams_on_both_sides() {
     let (mut network, theirs, ours) = Network::connected();
-    let stream = network.client().front().open_stream(ours, true).unwrap();
-    network
-        .client()
-        .front()
-        .send(stream, pattern(10_000).into(), false)
-        .unwrap();
+    let stream = network.client().say(ours, true, pattern(10_000), false);
     network.run_to(|network| !network.server().log.data.is_empty());
     let received = network.server().log.streams[0].0;
     network

@@ -8,18 +8,8 @@ use legato_engine::{ClosedBy, ConnectionIdLayout, Datagram, EndpointKeys, Inline
 /// Send both ways through whatever the network does and compare every byte.
 fn survives(network: &mut Network, theirs: u64, ours: u64, length: usize) {
     let data = pattern(length);
-    let up = network.client().front().open_stream(ours, false).unwrap();
-    network
-        .client()
-        .front()
-        .send(up, data.clone().into(), true)
-        .unwrap();
-    let down = network.server().front().open_stream(theirs, false).unwrap();
-    network
-        .server()
-        .front()
-        .send(down, data.clone().into(), true)
-        .unwrap();
+    network.client().say(ours, false, data.clone(), true);
+    network.server().say(theirs, false, data.clone(), true);
     let before = (
         network.server().log.finished.len(),
         network.client().log.finished.len(),
@@ -48,8 +38,7 @@ fn a_handshake_survives_loss() {
         let (mut network, hash) = Network::pair(Settings::default(), Settings::default());
         network.weather.loss_percent = 20;
         network.run_for(seed); // moves the dice
-        let session = network.client().front().connect(target(hash)).unwrap();
-        network.run_to(|network| network.client().log.opened == [session]);
+        network.meet(hash);
     }
 }
 
@@ -133,10 +122,7 @@ fn answers_leave_from_the_address_that_was_hit() {
         &EndpointKeys::default(),
         1,
     );
-    let mut network = Network::new(vec![
-        server.unwrap(),
-        Inline::client(Settings::default(), 2).unwrap(),
-    ]);
+    let mut network = Network::of(server.unwrap());
     for hit in addresses {
         let mut target = target(hash);
         target.addresses = vec![hit];
@@ -159,18 +145,13 @@ fn above_the_threshold_addresses_must_be_proved_first() {
         ..Settings::default()
     };
     let (mut network, hash) = Network::pair(settings, Settings::default());
-    let session = network.client().front().connect(target(hash)).unwrap();
-    network.run_to(|network| network.client().log.opened == [session]);
+    network.meet(hash);
     let first = network
         .sent
         .iter()
         .find(|datagram| datagram.source == server_address())
         .unwrap();
-    assert_eq!(
-        first.data[0] & 0xf0,
-        0xf0,
-        "the first answer is a Retry packet (RFC 9000 §17.2.5)"
-    );
+    assert!(is_retry(first));
     assert!(first.data.len() < 300);
 }
 
@@ -249,35 +230,12 @@ fn a_server_that_forgot_everything_resets_with_the_shared_key() {
         length: 12,
         prefix: vec![9],
     };
-    let server = |seed| {
-        Inline::server(
-            &[server_address()],
-            &identity,
-            Settings::default(),
-            &keys(layout.clone()),
-            seed,
-        )
-        .unwrap()
-    };
-    let mut network = Network::new(vec![
-        server(1),
-        Inline::client(Settings::default(), 2).unwrap(),
-    ]);
-    let session = network.client().front().connect(target(hash)).unwrap();
-    network.run_to(|network| network.client().log.opened == [session]);
+    let server = |seed| server_of(&identity, Settings::default(), &keys(layout.clone()), seed);
+    let mut network = Network::of(server(1));
+    let session = network.meet(hash);
     network.run_for(SECOND);
-    let twin = Network::new(vec![server(3)]).nodes.pop().unwrap();
-    network.nodes[0] = twin;
-    let stream = network
-        .client()
-        .front()
-        .open_stream(session, false)
-        .unwrap();
-    network
-        .client()
-        .front()
-        .send(stream, pattern(1000).into(), true)
-        .unwrap();
+    network.replace_server(server(3));
+    network.client().say(session, false, pattern(1000), true);
     let before = network.now;
     network.run_to(|network| network.client().log.closed.contains_key(&session));
     assert!(network.now < before + SECOND, "a reset, not a timeout");
@@ -295,22 +253,9 @@ fn tickets_and_address_tokens_are_good_at_every_server_of_a_fleet() {
         retry_threshold: 0,
         ..Settings::default()
     };
-    let server = |seed| {
-        Inline::server(
-            &[server_address()],
-            &identity,
-            settings.clone(),
-            &keys(layout.clone()),
-            seed,
-        )
-        .unwrap()
-    };
-    let mut network = Network::new(vec![
-        server(1),
-        Inline::client(Settings::default(), 2).unwrap(),
-    ]);
-    let first = network.client().front().connect(target(hash)).unwrap();
-    network.run_to(|network| network.client().log.opened == [first]);
+    let server = |seed| server_of(&identity, settings.clone(), &keys(layout.clone()), seed);
+    let mut network = Network::of(server(1));
+    let first = network.meet(hash);
     network.run_for(SECOND);
     network
         .client()
@@ -323,18 +268,14 @@ fn tickets_and_address_tokens_are_good_at_every_server_of_a_fleet() {
             .sent
             .iter()
             .filter(|datagram| datagram.source == server_address());
-        let retries = from
-            .clone()
-            .filter(|datagram| datagram.data[0] & 0xf0 == 0xf0)
-            .count();
+        let retries = from.clone().filter(|datagram| is_retry(datagram)).count();
         (retries, from.map(|datagram| datagram.data.len()).sum())
     };
     let (retries, bytes) = count(&network);
     assert_eq!(retries, 1);
-    network.nodes[0] = Network::new(vec![server(3)]).nodes.pop().unwrap();
+    network.replace_server(server(3));
     network.sent.clear();
-    let second = network.client().front().connect(target(hash)).unwrap();
-    network.run_to(|network| network.client().log.opened.contains(&second));
+    network.meet(hash);
     network.run_for(SECOND);
     let (retries_again, bytes_again) = count(&network);
     assert_eq!(
@@ -354,20 +295,9 @@ fn connection_ids_follow_the_layout() {
         length: 15,
         prefix: vec![0xab, 0xcd],
     };
-    let server = Inline::server(
-        &[server_address()],
-        &identity,
-        Settings::default(),
-        &keys(layout),
-        1,
-    )
-    .unwrap();
-    let mut network = Network::new(vec![
-        server,
-        Inline::client(Settings::default(), 2).unwrap(),
-    ]);
-    let session = network.client().front().connect(target(hash)).unwrap();
-    network.run_to(|network| network.client().log.opened == [session]);
+    let server = server_of(&identity, Settings::default(), &keys(layout), 1);
+    let mut network = Network::of(server);
+    network.meet(hash);
     network.run_for(SECOND);
     let short: HashSet<&[u8]> = network
         .sent

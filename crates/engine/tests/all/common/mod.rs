@@ -1,12 +1,17 @@
 //! A virtual network between inline endpoints: latency, loss, reordering, duplication, address translation, all seeded.
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use legato_engine::{
-    fingerprint, ClosedBy, ConnectTarget, Datagram, EndpointKeys, Event, EventKind, FailureKind,
-    Identity, Inline, Settings,
+    ClosedBy, ConnectTarget, Datagram, EndpointKeys, Event, EventKind, FailureKind, Identity,
+    Inline, Settings,
 };
+
+mod identities;
+
+pub use identities::{identity, identity_valid};
 
 pub const SECOND: u64 = 1_000_000;
 
@@ -18,69 +23,14 @@ pub fn server_address() -> SocketAddr {
     address("10.0.0.1:4433")
 }
 
-/// An identity and the hash of its certificate.
-pub fn identity() -> (Identity, [u8; 32]) {
-    identity_valid(-1, 10)
-}
-
-/// An identity that is valid from and until this many days from now.
-pub fn identity_valid(first: i64, last: i64) -> (Identity, [u8; 32]) {
-    let day = |days: i64| {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
-        let days = now.as_secs() as i64 / 86_400 + days;
-        let (year, month, day) = civil(days);
-        rcgen::date_time_ymd(year, month, day)
-    };
-    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.not_before = day(first);
-    params.not_after = day(last);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let der = certificate.der().to_vec();
-    let hash = fingerprint(&der);
-    (
-        Identity {
-            certificate_chain: vec![der],
-            private_key: key.serialize_der(),
-        },
-        hash,
-    )
-}
-
-fn civil(days: i64) -> (i32, u8, u8) {
-    let mut year = 1970;
-    let mut left = days;
-    let leap = |year: i32| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    loop {
-        let length = if leap(year) { 366 } else { 365 };
-        if left < length {
-            break;
-        }
-        left -= length;
-        year += 1;
-    }
-    let months = [
-        31,
-        if leap(year) { 29 } else { 28 },
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
-    let mut month = 0;
-    while left >= months[month] {
-        left -= months[month];
-        month += 1;
-    }
-    (year, month as u8 + 1, left as u8 + 1)
+/// A server at the usual address.
+pub fn server_of(
+    identity: &Identity,
+    settings: Settings,
+    keys: &EndpointKeys,
+    seed: u64,
+) -> Inline {
+    Inline::server(&[server_address()], identity, settings, keys, seed).unwrap()
 }
 
 pub fn target(hash: [u8; 32]) -> ConnectTarget {
@@ -163,6 +113,13 @@ impl Node {
     pub fn front(&self) -> &legato_engine::Front {
         self.inline.front()
     }
+
+    /// Open a stream and send the first of it, or all; returns the stream.
+    pub fn say(&self, session: u64, two_way: bool, data: impl Into<Bytes>, fin: bool) -> u64 {
+        let stream = self.front().open_stream(session, two_way).unwrap();
+        self.front().send(stream, data.into(), fin).unwrap();
+        stream
+    }
 }
 
 /// The fate of datagrams.
@@ -233,16 +190,29 @@ impl Network {
     /// A server and a client that have not met.
     pub fn pair(server: Settings, client: Settings) -> (Self, [u8; 32]) {
         let (identity, hash) = identity();
-        let server = Inline::server(
-            &[server_address()],
-            &identity,
-            server,
-            &EndpointKeys::default(),
-            1,
-        )
-        .unwrap();
+        let server = server_of(&identity, server, &EndpointKeys::default(), 1);
         let client = Inline::client(client, 2).unwrap();
         (Self::new(vec![server, client]), hash)
+    }
+
+    /// This server and a client that have not met.
+    pub fn of(server: Inline) -> Self {
+        Self::new(vec![
+            server,
+            Inline::client(Settings::default(), 2).unwrap(),
+        ])
+    }
+
+    /// Open a session; returns what it is called at the client.
+    pub fn meet(&mut self, hash: [u8; 32]) -> u64 {
+        let session = self.client().front().connect(target(hash)).unwrap();
+        self.run_to(|network| network.client().log.opened.last() == Some(&session));
+        session
+    }
+
+    /// The server goes without a word, and this one comes in its place.
+    pub fn replace_server(&mut self, server: Inline) {
+        self.nodes[0] = Self::of(server).nodes.swap_remove(0);
     }
 
     fn chance(&mut self, below: u64) -> u64 {
@@ -363,6 +333,11 @@ impl Network {
     pub fn client(&self) -> &Node {
         &self.nodes[1]
     }
+}
+
+/// Whether a datagram is a Retry packet (RFC 9000 §17.2.5): who sends it wants the other's address proved first.
+pub fn is_retry(datagram: &Datagram) -> bool {
+    datagram.data[0] & 0xf0 == 0xf0
 }
 
 /// Bytes that tell where they belong.
