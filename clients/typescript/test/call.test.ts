@@ -297,6 +297,22 @@ describe("a reply", () => {
     expect(said("audio")).toEqual([{ kind: "audio", generation: 1, itemId: "item_1", pcm: Int16Array.of(2) }]);
   });
 
+  test("may run ahead of its playback, though not without an end", async () => {
+    const server = await live();
+    const gap = 16_000 * 30;
+    const speak = (from: number, to: number): void => {
+      for (let piece = from; piece < to; piece += 1) server.more(1, downlinkRecord(piece * gap, Uint8Array.of(1, 0)), false);
+    };
+    server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
+    speak(1, 30);
+    const report = { itemId: "item_1", contentIndex: 0, generation: 1, played: 20 * gap, buffered: 9 * gap, underruns: 0 };
+    player.receive({ kind: "reports", buffered: 9 * gap, underruns: 0, reports: [{ ...report, state: "playing" }] });
+    speak(30, 51);
+    expect(webtransport.transport.closedWith).toBeNull();
+    speak(51, 52);
+    expect(webtransport.transport.closedWith).toEqual([6, "replies run too far ahead of what is played"]);
+  });
+
   test("is held at the very sample", async () => {
     await live();
     call.command({ kind: "hold", held: true });

@@ -48,3 +48,17 @@ describe("what a client makes of a sequence", () => {
     expect(decode(socket.sent.at(-1)!)).toMatchObject({ type: "close", code });
   });
 });
+
+test("a server that never gives up what was declined is sent away", async () => {
+  const socket = new FakeSocket();
+  const attempt = WebSocketTransport.connect(() => socket);
+  socket.open();
+  const transport = await attempt.ready;
+  const seen = new Recorder();
+  transport.bind(seen);
+  for (let stream = 3; !socket.closedWith && stream < 100_000; stream += 4) {
+    socket.receive(encode({ type: "data", stream, fin: false, bytes: Uint8Array.of(5) }));
+    transport.stop(stream, 2);
+  }
+  expect(seen.told.at(-1)).toMatchObject({ closed: 6, by: "local" });
+});

@@ -5,8 +5,21 @@
 import type { PlayerReport } from "../audio/playback-buffer.ts";
 import { replyDecoder, type ReplyDecoder } from "../audio/reply-decoder.ts";
 import type { Event } from "../core/outputs.ts";
+import { RemoteProtocolError } from "../errors.ts";
+import { SessionCode } from "../wire/codes.ts";
 import type { PlaybackState, ReplyHeader } from "../wire/messages.ts";
 import type { CallMessage, PlayerCommand, PlayerMessage } from "./threads.ts";
+
+/** How much may wait for the loudspeaker: more than any lead that a page can ask for. */
+const WAITING_MAX_S = 900;
+
+/** A reply of which the player is expected to tell. */
+interface Expected {
+  readonly itemId: string;
+  readonly rate: number;
+  /** Position of the record that came last. */
+  reached: number;
+}
 
 type Post = (message: CallMessage, transfer?: Transferable[]) => void;
 
@@ -18,8 +31,10 @@ export class Replies {
   /** Whether decoded audio is passed to the main thread as well. */
   tapped = false;
   private readonly live = new Map<number, ReplyDecoder>();
-  /** The items that the player is expected to report, by generation. */
-  private readonly items = new Map<number, string>();
+  /** By generation. */
+  private readonly expected = new Map<number, Expected>();
+  /** Samples that came since the player told how many wait. */
+  private since = 0;
 
   /** Without a `player`, replies are decoded for whoever taps them, and nothing is reported. */
   constructor(
@@ -31,20 +46,21 @@ export class Replies {
     player.onmessage = ({ data }: MessageEvent<PlayerMessage>) => {
       this.buffered = data.buffered;
       this.underruns = data.underruns;
+      this.since = 0;
       // What was under way when another call began is no report on that one's replies.
-      const reports = data.reports.filter(({ generation, itemId }) => this.items.get(generation) === itemId);
+      const reports = data.reports.filter(({ generation, itemId }) => this.expected.get(generation)?.itemId === itemId);
       for (const { generation, state } of reports) this.note(generation, state);
       report(reports);
     };
   }
 
-  /** Take what a session says about replies. */
+  /** Take what a session says about replies; throws RemoteProtocolError for more than can be held. */
   take(event: Event): void {
     switch (event.kind) {
       case "replyStarted":
         return this.begin(event.header);
       case "replyAudio":
-        return this.live.get(event.generation)?.take(event.offset, event.payload);
+        return this.hear(event.generation, event.offset, event.payload);
       case "replyEnded":
         return this.live.get(event.generation)?.end();
       case "flushed":
@@ -73,7 +89,8 @@ export class Replies {
   /** Another call begins: nothing of this one is played any more. */
   restart(): void {
     this.interrupt();
-    this.items.clear();
+    this.expected.clear();
+    this.since = 0;
     this.audible = null;
     this.tell({ kind: "restart" });
   }
@@ -82,7 +99,7 @@ export class Replies {
     if (state === "playing") this.audible = generation;
     else if (state !== "paused" && this.audible === generation) this.audible = null;
     if (state === "done") this.live.delete(generation);
-    if (state === "done" || state === "stopped") this.items.delete(generation);
+    if (state === "done" || state === "stopped") this.expected.delete(generation);
   }
 
   private begin({ generation, item_id: itemId, response_id: responseId, content_index, format }: ReplyHeader): void {
@@ -94,9 +111,22 @@ export class Replies {
       },
     };
     this.live.set(generation, replyDecoder(format, sink));
-    this.items.set(generation, itemId);
+    if (this.player) this.expected.set(generation, { itemId, rate: format.rate, reached: 0 });
     this.tell({ kind: "begin", generation, itemId, contentIndex: content_index });
     this.post({ kind: "replyStarted", generation, itemId, responseId });
+  }
+
+  private hear(generation: number, offset: number, payload: Uint8Array): void {
+    const decoder = this.live.get(generation);
+    const expected = this.expected.get(generation);
+    if (decoder && expected) {
+      this.since += offset - expected.reached;
+      expected.reached = offset;
+      if (this.buffered + this.since > WAITING_MAX_S * expected.rate) {
+        throw new RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "replies run too far ahead of what is played");
+      }
+    }
+    decoder?.take(offset, payload);
   }
 
   private deliver(generation: number, itemId: string, pcm: Int16Array): void {

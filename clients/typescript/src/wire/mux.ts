@@ -21,6 +21,8 @@ export type StreamMessage = Extract<Message, { stream: number }>;
 const FIN = 1;
 const CODE_MAX = 2 ** 32 - 1;
 const CONTROL_STREAM = 0;
+/** Streams of a server that are open, or were declined and not given up yet: several times what it may have open. */
+const RECEIVING_MAX = 1_024;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A message as bytes. */
@@ -128,6 +130,9 @@ export class MuxStreams {
 
   /** Whether `stream` is the next one of the server, which then exists. */
   private admit(stream: number): boolean {
+    if (this.receiving.size >= RECEIVING_MAX) {
+      throw new RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too many streams are open");
+    }
     if (stream === this.nextDownlink) this.nextDownlink += 4;
     else if (stream === this.nextForeign) this.nextForeign += 4;
     else return false;
