@@ -94,7 +94,36 @@ async def test_who_gives_nothing_or_cannot_be_reached_is_told(tmp_path: Path) ->
     with pytest.raises(TransportError, match="does not hand over"):
         await take_over(path)
     waiting.close()
-    with pytest.raises(TransportError, match="cannot take over"):
+    with pytest.raises(TransportError, match="cannot take over .*: AF_UNIX path too long"):
         await take_over(tmp_path / ("x" * 200))
+    with pytest.raises(TransportError, match="cannot wait .*: AF_UNIX path too long"):
+        await Handover.listen(tmp_path / ("x" * 200), list, lambda: None)
     with pytest.raises(TransportError, match="cannot wait for a successor"):
         await Handover.listen(tmp_path / "no folder" / "handover", list, lambda: None)
+
+
+async def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.keys"
+    path.write_text("not to be had again")
+    for attempt in (Handover.listen(path, list, lambda: None), take_over(path)):
+        with pytest.raises(TransportError, match="it is no socket"):
+            await attempt
+    assert path.read_text() == "not to be had again"
+    assert list(tmp_path.iterdir()) == [path]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(TransportError, match="it is no socket"):
+        await Handover.listen(folder, list, lambda: None)
+
+
+async def test_one_that_ends_meanwhile_hands_nothing_over(tmp_path: Path) -> None:
+    path = tmp_path / "handover"
+
+    def closed() -> list[int]:
+        raise TransportError("the forwarder is closed")
+
+    waiting = await Handover.listen(path, closed, lambda: None)
+    for _ in range(2):
+        with pytest.raises(TransportError, match="does not hand over: it sent no sockets"):
+            await take_over(path)
+    waiting.close()

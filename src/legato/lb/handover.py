@@ -59,7 +59,9 @@ async def take_over(path: Path | None) -> Predecessor | None:
     """
     if path is None:
         return None
+    _check(path)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(PATIENCE_S)
     try:
         connection.connect(str(path))
     except (FileNotFoundError, ConnectionRefusedError):
@@ -67,8 +69,8 @@ async def take_over(path: Path | None) -> Predecessor | None:
         return None
     except OSError as error:
         connection.close()
-        raise TransportError(f"cannot take over from the balancer at {path}: {error.strerror}") from None
-    connection.settimeout(PATIENCE_S)
+        reason = error.strerror or error
+        raise TransportError(f"cannot take over from the balancer at {path}: {reason}") from None
     try:
         descriptors = await asyncio.to_thread(_receive, connection)
     except OSError as error:
@@ -76,6 +78,14 @@ async def take_over(path: Path | None) -> Predecessor | None:
         raise TransportError(f"the balancer at {path} does not hand over: {error}") from None
     connection.setblocking(False)
     return Predecessor(connection, descriptors)
+
+
+def _check(path: Path) -> None:
+    """Leave alone what somebody needs: whoever listens here takes the place of what has the name."""
+    # A name that is too long is no socket either, and is told by whoever uses it.
+    with contextlib.suppress(OSError):
+        if path.exists() and not path.is_socket():
+            raise TransportError(f"cannot hand over at {path}: it is no socket, choose another --handover")
 
 
 def _receive(connection: socket.socket) -> list[int]:
@@ -107,6 +117,7 @@ class Handover:
         cls, path: Path, descriptors: Callable[[], list[int]], over: Callable[[], None]
     ) -> "Handover":
         """Give a successor the `descriptors`; call `over` when it forwards. Raises `TransportError`."""
+        _check(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         beside = path.with_name(f"{path.name}.{os.getpid()}")
         try:
@@ -119,7 +130,10 @@ class Handover:
             beside.rename(path)
         except OSError as error:
             listening.close()
-            raise TransportError(f"cannot wait for a successor at {path}: {error.strerror}") from None
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            reason = error.strerror or error
+            raise TransportError(f"cannot wait for a successor at {path}: {reason}") from None
         listening.setblocking(False)
         made = cls(listening, path)
         made._task = asyncio.create_task(made._serve(descriptors, over), name="handover")
@@ -143,7 +157,8 @@ class Handover:
             connection.setblocking(False)
             ready = b""
             try:
-                with contextlib.suppress(OSError, TimeoutError):
+                # A process that is ending has no sockets any more (`TransportError`).
+                with contextlib.suppress(OSError, TimeoutError, TransportError):
                     async with asyncio.timeout(PATIENCE_S):
                         _send(connection, descriptors())
                         ready = await loop.sock_recv(connection, 16)
