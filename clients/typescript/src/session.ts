@@ -317,6 +317,8 @@ export class VoiceSession {
 
   /** `fatal`: the call does not come about, or does not go on. */
   private fail(error: VoiceError, fatal = false): void {
+    // What a call has begun may fail because of its end.
+    if (this.current === "ended") return;
     if (fatal) this.settle.failed(error);
     this.listeners.tell("error", error);
   }

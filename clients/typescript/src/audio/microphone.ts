@@ -1,7 +1,7 @@
 // The microphone's end on the main thread: permission, device, and the worklet that captures.
 //
-// Owns the track and the context, which resamples to the rate of the call. Must not know codecs or the network: samples
-// reach the worker by a port of their own.
+// Owns the context, which resamples to the rate of the call, and the tracks that it has opened itself. Must not know codecs
+// or the network: samples reach the worker by a port of their own.
 
 import { VoiceError } from "../errors.ts";
 import type { CaptureCommand } from "../network/threads.ts";
@@ -27,6 +27,8 @@ export class Microphone {
   private readonly letGo: () => void;
   private node: AudioWorkletNode | null = null;
   private source: AudioNode | null = null;
+  /** What `use` has opened and nothing has replaced. */
+  private opened: MediaStream | null = null;
   private over = false;
 
   /** To be made inside a click. */
@@ -65,14 +67,15 @@ export class Microphone {
       track!.addEventListener(name, () => this.stream === stream && this.events.muted(name === "mute"));
     }
     this.play(stream);
+    this.opened = stream;
     return stream;
   }
 
-  /** Capture from a stream of the page's own making. */
+  /** Capture from a stream of the page's own making, which stays the page's. */
   play(stream: MediaStream): void {
     const source = this.context.createMediaStreamSource(stream);
     this.source?.disconnect();
-    if (this.stream && this.stream !== stream) stop(this.stream);
+    if (this.stream !== stream) this.letDeviceGo();
     this.stream = stream;
     this.source = source;
     if (this.node) source.connect(this.node);
@@ -82,10 +85,15 @@ export class Microphone {
     this.over = true;
     this.letGo();
     this.source?.disconnect();
-    if (this.stream) stop(this.stream);
+    this.letDeviceGo();
     this.tell({ kind: "end" });
     this.node?.disconnect();
     if (this.context.state !== "closed") await this.context.close();
+  }
+
+  private letDeviceGo(): void {
+    if (this.opened) stop(this.opened);
+    this.opened = null;
   }
 
   private tell(command: CaptureCommand, transfer: Transferable[] = []): void {
