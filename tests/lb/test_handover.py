@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.lb.tunnels import WAIT_S, balancing, calling, listed, scene, settings, short_packet
 
 from legato.core.errors import TransportError
+from legato.lb.balancer import Balancer
 from legato.lb.handover import Handover, take_over
 
 
@@ -46,6 +48,31 @@ async def test_no_packet_is_lost_when_a_balancer_is_replaced(tmp_path: Path) -> 
         assert heard == set(sent)
         assert new.forwarder.counters().received > 0
         assert not path.exists()
+
+
+async def test_one_that_knows_no_server_takes_nothing_over(tmp_path: Path) -> None:
+    """Such as while the source of servers is away: the other one knows them."""
+    path = tmp_path / "handover"
+    async with scene(tmp_path, servers=1) as (keys, servers), contextlib.AsyncExitStack() as stack:
+        old = await stack.enter_async_context(balancing(settings(tmp_path, discovery=listed(servers))))
+        over = asyncio.Event()
+        waiting = await Handover.listen(path, old.forwarder.descriptors, over.set)
+        predecessor = await take_over(path)
+        assert predecessor is not None
+        away = {"static": {"file": tmp_path / "not there", "poll_seconds": 0.01}}
+        new = Balancer(settings(tmp_path, discovery=away))
+        with pytest.raises(
+            TransportError, match=r"the balancer before goes on, .*no server: .*cannot be read"
+        ):
+            await new.start(predecessor.descriptors)
+        await new.close()
+        for descriptor in predecessor.descriptors:
+            os.close(descriptor)
+        predecessor._connection.close()
+        client = await stack.enter_async_context(calling(old.addresses[0]))
+        assert await client.ask(short_packet(keys, servers[0].name)) == servers[0].name
+        assert not over.is_set()
+        waiting.close()
 
 
 async def test_nobody_to_take_over_from_is_a_first_start(tmp_path: Path) -> None:
@@ -94,9 +121,9 @@ async def test_who_gives_nothing_or_cannot_be_reached_is_told(tmp_path: Path) ->
     with pytest.raises(TransportError, match="does not hand over"):
         await take_over(path)
     waiting.close()
-    with pytest.raises(TransportError, match="cannot take over .*: AF_UNIX path too long"):
+    with pytest.raises(TransportError, match=r"cannot take over .*: AF_UNIX path too long"):
         await take_over(tmp_path / ("x" * 200))
-    with pytest.raises(TransportError, match="cannot wait .*: AF_UNIX path too long"):
+    with pytest.raises(TransportError, match=r"cannot wait .*: AF_UNIX path too long"):
         await Handover.listen(tmp_path / ("x" * 200), list, lambda: None)
     with pytest.raises(TransportError, match="cannot wait for a successor"):
         await Handover.listen(tmp_path / "no folder" / "handover", list, lambda: None)
@@ -109,7 +136,7 @@ async def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
         with pytest.raises(TransportError, match="it is no socket"):
             await attempt
     assert path.read_text() == "not to be had again"
-    assert list(tmp_path.iterdir()) == [path]
+    assert os.listdir(tmp_path) == ["fleet.keys"]
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(TransportError, match="it is no socket"):

@@ -3,6 +3,7 @@
 What needs the kernel runs in a network of its own, as root; elsewhere it is skipped with the reason.
 """
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,11 +14,14 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.networks import Network, bpf_files, join, networks, obstacle
+from tests.lb.stages import FileStage
+from tests.lb.tunnels import WAIT_S, scene, settings
 
 from legato import _native
 from legato.core.errors import SettingsError, TransportError
 from legato.fleet_keys import FleetKeys
 from legato.lb import plane as planes
+from legato.lb.balancer import Balancer
 from legato.lb.plane import PROGRAM, choose_plane, is_left
 from legato.lb.settings import BalancerSettings, load_balancer_settings
 from legato.lb.view import make_view
@@ -60,9 +64,13 @@ class Place:
         assert isinstance(plane, planes.Plane)
         return plane
 
-    def programs(self) -> int:
+    def shown(self) -> str:
+        """What the system says of the interfaces, the number of each program included."""
         words = [*self.network.command, "ip", "link"]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.count("prog/xdp")
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    def programs(self) -> int:
+        return self.shown().count("prog/xdp")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +119,40 @@ def test_a_plane_is_taken_over_or_taken_away(place: Place) -> None:
         plane = place.choose(wanted(place.pins, "userspace"))
         assert (plane.name, plane.why, place.programs()) == ("userspace", "it was asked for", 0)
         assert not is_left(place.pins)
+
+
+def test_who_knows_no_server_leaves_the_kernel_to_one_that_did(place: Place, tmp_path: Path) -> None:
+    """A balancer was killed, and the source of servers is away when the next one starts."""
+    stage = FileStage(tmp_path)
+
+    async def scenario() -> None:
+        async with scene(tmp_path, servers=1) as (_, servers):
+            balancer = Balancer(
+                settings(
+                    tmp_path,
+                    listen=(f"{AT}:0",),
+                    discovery={"static": {"file": stage.file, "poll_seconds": 0.01}},
+                    plane="xdp",
+                    xdp={"pins": place.pins},
+                )
+            )
+            try:
+                await balancer.start()
+                before = place.shown()
+                await balancer.take_plane()
+                assert (balancer.plane.name, place.shown()) == ("userspace", before)
+                assert "until a server answers" in balancer.plane.why
+                await stage.publish([servers[0].address])
+                async with asyncio.timeout(WAIT_S):
+                    await balancer.until(lambda: balancer.plane.name == "xdp")
+                assert (place.programs(), place.shown() != before) == (1, True)
+            finally:
+                await balancer.close()
+
+    _, killed = place.choosing(wanted(place.pins))
+    killed.close(leave_kernel=True)
+    place.network.run_async(scenario)
+    assert place.programs() == 0
 
 
 def test_what_belongs_to_others_is_left_alone(place: Place) -> None:

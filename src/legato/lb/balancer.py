@@ -69,6 +69,7 @@ class Balancer:
         self._sockets = ProbeSockets(self.keys.encapsulation, self._probe_answered)
         self._forwarder: _native.Forwarder | None = None
         self._in_force = -1
+        self._kernel_waits = False
         self._wake = asyncio.Event()
         self._turned = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,7 +94,8 @@ class Balancer:
     async def start(self, descriptors: list[int] | None = None) -> None:
         """Learn the servers and forward, with the sockets of another balancer if they are given.
 
-        Raises `SettingsError` or `TransportError` with one sentence for the operator.
+        Who knows no server takes nothing from one that may know some. Raises `SettingsError` or
+        `TransportError` with one sentence for the operator.
         """
         await self._sockets.open(self.settings.addresses)
         self._task(self._discover(), "discovery")
@@ -104,6 +106,9 @@ class Balancer:
                 if descriptors is not None:
                     # The other one forwards until then; from then on new calls may come to either.
                     await self.until(lambda: State.READY in self.states.values())
+        if descriptors is not None and not self.fleet.members:
+            reason = self.problems[0] if self.problems else "the source of servers does not answer"
+            raise TransportError(f"the balancer before goes on, as this one knows no server: {reason}")
         self._forwarder = self._forwarding(self._view(), descriptors)
         self._wake.set()
         self._task(self._reports.run(self._load_urls), "load reports")
@@ -117,13 +122,27 @@ class Balancer:
         )
 
     async def take_plane(self) -> None:
-        """Choose what forwards. Raises `TransportError` if the settings demand what cannot be had."""
+        """Choose what forwards. Raises `TransportError` if the settings demand what cannot be had.
+
+        What a killed balancer left in the kernel is not replaced by one that knows no server: it goes on
+        until the source of servers is there again.
+        """
         if is_left(self.settings.xdp.pins):
             # Until servers have answered this one, the kernel goes on by what a killed one knew.
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_WAIT_S):
                     await self.until(lambda: State.READY in self.states.values())
-        self.plane = choose_plane(self.forwarder, self._view(), self.settings)
+            self._kernel_waits = not self.fleet.members
+        if self._kernel_waits:
+            self._on_plane(only_userspace("what is in the kernel is left alone until a server answers"))
+        else:
+            self._choose_plane()
+
+    def _choose_plane(self) -> None:
+        self._on_plane(choose_plane(self.forwarder, self._view(), self.settings))
+
+    def _on_plane(self, plane: Plane) -> None:
+        self.plane = plane
         log.info(
             "plane",
             name=self.plane.name,
@@ -226,6 +245,9 @@ class Balancer:
             for address, packet in self._probes.due(now):
                 self._sockets.send(address, packet)
             self._hand_on()
+            if self._kernel_waits and any(state is not State.JOINING for state in self.states.values()):
+                self._kernel_waits = False
+                self._choose_plane()
             self._turned.set()
             times = [
                 at for at in (self._probes.next_deadline(), self.fleet.next_deadline()) if at is not None
