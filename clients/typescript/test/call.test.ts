@@ -179,6 +179,15 @@ describe("a call that does not come about", () => {
     expect(said("failed")).toMatchObject([{ code: "certificate" }]);
   });
 
+  test("says that a pinned certificate may have expired, when the server publishes no other", async () => {
+    const document = { certificate_hashes: [{ algorithm: "sha-256", value: btoa(String.fromCharCode(...HASH)) }] };
+    host = { ...host, fetch: async () => new Response(JSON.stringify(document)) };
+    await begun({ certificateHashes: [HASH], discoveryUrl: "https://voice.example/.well-known/legato", websocketUrl: null });
+    webtransport.fail("Opening handshake failed.");
+    await pass(0);
+    expect(said("failed")).toMatchObject([{ code: "unreachable", message: expect.stringContaining("or has expired") as string }]);
+  });
+
   test("is refused with the server's words", async () => {
     await begun();
     webtransport.succeed();

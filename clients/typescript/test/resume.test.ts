@@ -300,6 +300,27 @@ describe("another server", () => {
     expect(stage.played().get(1)).toMatchObject({ samples: samples(0, 800), complete: true });
   });
 
+  test.each([
+    ["is found by the hash of its certificate, because that of the first one has expired", [], true],
+    ["is not taken for one that the page has named by its hash", [new Uint8Array(32).fill(1)], false],
+  ])("%s", async (_, certificateHashes, found) => {
+    let shown = 1;
+    const published = (): object => ({ algorithm: "sha-256", value: btoa(String.fromCharCode(...new Uint8Array(32).fill(shown))) });
+    const refused = { ready: Promise.reject(new Error("Opening handshake failed.")), abandon() {} };
+    refused.ready.catch(() => {});
+    const settings = { discoveryUrl: "https://voice.example/.well-known/legato", websocketUrl: null, certificateHashes };
+    stage = new Stage(settings, {
+      webtransport: (_url, [hash]) => (hash?.[0] === shown ? stage.network.attempt("webtransport") : refused),
+      fetch: async () => new Response(JSON.stringify({ certificate_hashes: [published()] })),
+    });
+    await stage.begin();
+    await pass(1_000);
+    shown = 2;
+    stage.link.die(0, 0);
+    await pass(2_000);
+    expect(stage.said("resumed")).toHaveLength(found ? 1 : 0);
+  });
+
   test("is gone to at a pause, when this one says that it stops", async () => {
     stage = await new Stage().begin();
     const { server } = stage;

@@ -3,7 +3,9 @@
 import { vi } from "vitest";
 
 import { Call } from "../src/network/call.ts";
+import type { CallHost } from "../src/network/host.ts";
 import type { CallMessage, CallSettings, PlayerCommand } from "../src/network/threads.ts";
+import type { Attempt } from "../src/transports/base.ts";
 import { CALL_SETTINGS, callHost } from "./calls.ts";
 import { FakePort } from "./fakes.ts";
 import { LossyNetwork, type Link } from "./lossy-network.ts";
@@ -25,11 +27,10 @@ export class Stage {
   captured = 0;
   private speaker: ReturnType<typeof setInterval> | null = null;
 
-  constructor(settings: Partial<CallSettings> = {}) {
-    const host = callHost(this.posted, {
-      webtransport: () => this.network.attempt("webtransport"),
-      websocket: () => this.network.attempt("websocket"),
-    });
+  constructor(settings: Partial<CallSettings> = {}, more: Partial<CallHost> = {}) {
+    const webtransport = (): Attempt => this.network.attempt("webtransport");
+    const websocket = (): Attempt => this.network.attempt("websocket");
+    const host = { ...callHost(this.posted, { webtransport, websocket }), ...more };
     this.call = new Call({ ...CALL_SETTINGS, groupMs: 1_000, ...settings }, this.player as unknown as MessagePort, host);
   }
 

@@ -72,7 +72,7 @@ export class Call implements LineOwner {
   async start(): Promise<void> {
     this.timer = setInterval(() => this.tick(), TICK_MS);
     try {
-      await Promise.all([this.chooseFormats(), this.findHashes()]);
+      await Promise.all([this.chooseFormats(), this.lookUp()]);
     } catch (error) {
       return this.failedToConnect(error);
     }
@@ -197,17 +197,17 @@ export class Call implements LineOwner {
     for (const act of this.waiting.splice(0)) act(this.uplink);
   }
 
-  private async findHashes(): Promise<void> {
-    const { discoveryUrl, hardStopMs } = this.settings;
-    if (!discoveryUrl || this.line.hashes.length) return;
+  // What the line asks for, and tells
+
+  async lookUp(): Promise<void> {
+    const { discoveryUrl, certificateHashes, hardStopMs } = this.settings;
+    if (!discoveryUrl || certificateHashes.length) return;
     try {
       this.line.hashes = await discoverHashes(discoveryUrl, (at, init) => this.host.fetch(at, init), hardStopMs);
     } catch {
       // A certificate of an authority needs no hash, and any other one shows in the race.
     }
   }
-
-  // What the line asks for, and tells
 
   hello(): Hello {
     const { profile, leadMs, client, plays, ducks, resumeMs } = this.settings;

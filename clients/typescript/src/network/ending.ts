@@ -60,7 +60,7 @@ export function failureToConnect(error: unknown, host: string, pinned: boolean, 
   const causes = [
     "nothing listens there",
     blocked ? "a firewall lets neither UDP nor the WebSocket through" : "a proxy or firewall is in the way",
-    pinned ? "its certificate is not the expected one (development certificates change every few days)" : "its certificate is not trusted",
+    pinned ? "its certificate is not the expected one, or has expired (development certificates change every few days)" : "its certificate is not trusted",
   ];
   return { code: "unreachable", message: `${host} cannot be reached: ${causes.join(", or ")}. (${said})` };
 }

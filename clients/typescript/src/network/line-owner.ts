@@ -34,4 +34,6 @@ export interface LineOwner {
   /** Everything else that sessions report. */
   react(event: Event): void;
   failedToConnect(error: unknown): void;
+  /** Ask anew how the server shows that it is the one: another may stand in its place. */
+  lookUp(): Promise<void>;
 }

@@ -276,6 +276,7 @@ export class Line {
     let [patience, rest] = [FIRST_TRY_MS, this.leaving ? LEAVING_PAUSE_MS : PAUSE_MS];
     while (!search.control.signal.aborted && !(await this.try(patience, search.control.signal))) {
       patience = Math.min(patience * 1.5, LONGEST_TRY_MS);
+      void this.owner.lookUp();
       await search.pause(rest);
       rest = Math.min(rest * 1.5, LONGEST_PAUSE_MS);
     }
