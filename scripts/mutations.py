@@ -21,6 +21,7 @@ TESTS = (
     "test_on_time.py",
     "test_resumed_calls.py",
     "test_carried_calls.py",
+    "test_moved_calls.py",
     "dialects/realtime/test_spoken_text.py",
 )
 LIMIT_S = 600

@@ -28,6 +28,8 @@ PCM = AudioFormat("pcm16", 16_000)
 OPUS = AudioFormat("opus", 16_000)
 PACKET = b"\x08\x01\x02"
 """20 ms of Opus: 320 samples."""
+EVERYTHING = 1 << 30
+"""More bytes than are ever under way."""
 
 
 def pcm(start: int, samples: int) -> bytes:
@@ -117,6 +119,23 @@ class End:
                 session.closed("peer", *value, now)
 
 
+def joined(client: ClientSession, server: ServerSession) -> tuple[End, End]:
+    """The two ends of a connection."""
+    near, far = End(client, 1_000_000), End(server, 5_000_000)
+    near.other, far.other = far, near
+    return near, far
+
+
+def let_all_arrive(ends: Callable[[], Iterable[End]], now: int, collect: Callable[[], None]) -> None:
+    """Deliver what these ends have said, whole, and what is said to that, until nothing moves."""
+    collect()
+    while moving := [(end, one) for end in ends() for one in end.ready()]:
+        for end, one in moving:
+            if one in end.ready():
+                end.deliver(one, EVERYTHING, now)
+                collect()
+
+
 class Link:
     """A client and a server, and the time both go by."""
 
@@ -129,10 +148,16 @@ class Link:
         self.now = 0
         self.client = ClientSession(hello or a_hello(), 0, settings)
         self.server = ServerSession(0, limits)
-        self.near = End(self.client, 1_000_000)
-        self.far = End(self.server, 5_000_000)
-        self.near.other, self.far.other = self.far, self.near
+        self.near, self.far = joined(self.client, self.server)
         self.collect()
+
+    @classmethod
+    def between(cls, client: ClientSession, server: ServerSession, now: int) -> "Link":
+        """Sessions that are there already, over another connection."""
+        link = cls()
+        link.now, link.client, link.server = now, client, server
+        link.near, link.far = joined(client, server)
+        return link
 
     def collect(self) -> None:
         self.near.collect()
@@ -140,12 +165,7 @@ class Link:
 
     def settle(self) -> None:
         """Deliver everything, whole and in order of the streams, until nothing moves."""
-        self.collect()
-        while moving := [(end, one) for end in (self.near, self.far) for one in end.ready()]:
-            for end, one in moving:
-                if one in end.ready():
-                    end.deliver(one, 1 << 30, self.now)
-                    self.collect()
+        let_all_arrive(lambda: (self.near, self.far), self.now, self.collect)
 
     def wait(self, microseconds: int) -> None:
         """Let time pass for both sides, then settle."""
