@@ -36,6 +36,8 @@
 
 mod encapsulation;
 mod error;
+#[cfg(target_os = "linux")]
+mod interfaces;
 mod invariant;
 mod judge;
 mod key;

@@ -32,7 +32,7 @@ pub use self::count::{Totals, Traffic};
 use self::socket::Socket;
 use self::worker::Worker;
 use crate::xdp::XdpCounts;
-use crate::{Backend, PlaneError, View};
+use crate::{interfaces, Backend, PlaneError, View};
 
 /// A view in force, with the meters of its backends in their order.
 struct Live {
@@ -146,6 +146,7 @@ impl Plane {
         if sockets.is_empty() {
             return Err(PlaneError::NoListener);
         }
+        let view = view_at(&view, sockets.iter().map(Socket::local));
         let system = |error: io::Error| PlaneError::System(error);
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let shared = Arc::new(Shared {
@@ -204,7 +205,7 @@ impl Plane {
 
     /// Decides by this view from the next batch on.
     pub fn set_view(&self, view: impl Into<Arc<View>>) {
-        let view = view.into();
+        let view = view_at(&view.into(), self.addresses().into_iter());
         let mut live = self.shared.lock();
         let known = |address| {
             let at = live.view.by_address.get(&address);
@@ -272,4 +273,12 @@ impl Drop for Plane {
     fn drop(&mut self) {
         self.join();
     }
+}
+
+/// The view of a balancer that listens there.
+fn view_at(view: &View, listeners: impl Iterator<Item = SocketAddr>) -> Arc<View> {
+    let listeners: Vec<SocketAddr> = listeners.collect();
+    // Without the list, those that are spelled out are known.
+    let assigned = interfaces::addresses().unwrap_or_default();
+    Arc::new(view.standing_at(&interfaces::expand(&listeners, &assigned)))
 }

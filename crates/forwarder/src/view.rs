@@ -95,7 +95,7 @@ impl ViewSettings {
 }
 
 /// An immutable snapshot that decides about packets; see [`View::judge`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct View {
     pub(crate) settings: ViewSettings,
     pub(crate) by_id: FxHashMap<ServerId, u16>,
@@ -140,6 +140,15 @@ impl View {
             by_address,
             balancers,
         })
+    }
+
+    /// The same for a balancer that is reached at these addresses: what comes from one of them, or is for one of them,
+    /// loops or pretends to.
+    #[must_use]
+    pub fn standing_at(&self, addresses: &[SocketAddr]) -> Self {
+        let mut view = self.clone();
+        view.balancers.extend(addresses);
+        view
     }
 
     /// The servers, in the order in which decisions count them.

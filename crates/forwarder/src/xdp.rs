@@ -7,7 +7,6 @@
 mod attachment;
 mod error;
 mod image;
-mod interfaces;
 mod kernel;
 mod load;
 mod program;
@@ -22,7 +21,7 @@ pub use self::error::XdpError;
 pub use self::kernel::{Mode, TestRun};
 pub use self::load::{Sender, Sink};
 pub use self::program::{Program, XdpCounts};
-use crate::View;
+use crate::{interfaces, View};
 
 /// Where and how the program is attached.
 #[derive(Debug, Clone, Copy)]
@@ -129,9 +128,14 @@ fn set_view(
     view: &View,
     listeners: &[SocketAddr],
     names: &[String],
-    interfaces: &[u32],
+    numbers: &[u32],
 ) -> Result<(), XdpError> {
-    let listeners = attachment::expand(listeners, names);
-    let listeners = listeners.map_err(|error| XdpError::System("list addresses", error))?;
-    program.set_view(view, &listeners, interfaces)
+    let all = interfaces::addresses();
+    let all = all.map_err(|error| XdpError::System("list addresses", error))?;
+    let view = view.standing_at(&interfaces::expand(listeners, &all));
+    let here: Vec<_> = all
+        .into_iter()
+        .filter(|assigned| names.contains(&assigned.interface))
+        .collect();
+    program.set_view(&view, &interfaces::expand(listeners, &here), numbers)
 }

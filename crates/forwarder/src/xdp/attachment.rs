@@ -10,7 +10,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{flock, FlockOperation};
 
 use super::error::XdpError;
-use super::interfaces;
 use super::kernel::{self, Mode};
+use crate::interfaces;
 
 /// One interface with the program.
 struct Link {
@@ -95,28 +95,6 @@ pub(crate) fn choose(named: &[String], listeners: &[SocketAddr]) -> Result<Vec<S
         }
     }
     Ok(chosen)
-}
-
-/// The addresses that packets hit: for "all addresses" those of these interfaces.
-pub(crate) fn expand(listeners: &[SocketAddr], names: &[String]) -> io::Result<Vec<SocketAddr>> {
-    let mut expanded = Vec::new();
-    let all = interfaces::addresses()?;
-    for listener in listeners {
-        if !listener.ip().is_unspecified() {
-            expanded.push(*listener);
-            continue;
-        }
-        let theirs = all
-            .iter()
-            .filter(|assigned| names.contains(&assigned.interface));
-        let theirs = theirs.filter(|assigned| assigned.address.is_ipv4() == listener.is_ipv4());
-        let theirs = theirs.filter(|assigned| match assigned.address {
-            IpAddr::V4(_) => true,
-            IpAddr::V6(address) => !address.is_unicast_link_local(),
-        });
-        expanded.extend(theirs.map(|assigned| SocketAddr::new(assigned.address, listener.port())));
-    }
-    Ok(expanded)
 }
 
 /// Detaches what dead processes have left on these interfaces; no names means all in this network. Gives their names.

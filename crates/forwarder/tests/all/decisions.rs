@@ -263,6 +263,27 @@ fn nothing_goes_round_in_a_circle() {
 }
 
 #[test]
+fn a_balancer_at_several_addresses_is_one_balancer() {
+    let other = address("198.51.100.9:443");
+    let view = view(&[State::Ready]).standing_at(&[at(), other]);
+    let packet = short(&encrypted(0), &name(1));
+    assert_eq!(
+        judged(&view, &packet, other),
+        Verdict::Drop(Reason::Loop),
+        "pretended"
+    );
+    let reply = sealed(Direction::Reply, other);
+    assert_eq!(
+        judged(&view, &reply, server(1)),
+        Verdict::Drop(Reason::ReplyClient)
+    );
+    assert!(matches!(
+        judged(&view, &packet, client()),
+        Verdict::Forward(_)
+    ));
+}
+
+#[test]
 fn only_servers_reply_and_only_with_the_key() {
     let view = view(&[State::Draining, State::Dead { since: 0 }]);
     let reply = sealed(Direction::Reply, client());

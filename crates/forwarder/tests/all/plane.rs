@@ -312,6 +312,24 @@ fn what_is_forged_reaches_nobody() {
 }
 
 #[test]
+fn nothing_goes_from_one_address_of_a_balancer_to_another() {
+    let server = Server::new(1, "127.0.0.1:0");
+    let plane = listening(&["127.0.0.1:0", "127.0.0.2:0"], 1, &[&server]);
+    let [one, other] = plane.addresses()[..] else {
+        panic!("two addresses");
+    };
+    server.answer(&server.packet(b"round"), other, one);
+    plane.set_view(view(&[&server]));
+    server.answer(&server.packet(b"round"), other, one);
+    let client = client_of(one, "127.0.0.1:0");
+    server.round_trip(&client);
+    server.round_trip(&client);
+    let totals = plane.statistics().totals;
+    assert_eq!(totals.dropped(Reason::ReplyClient), 2);
+    assert_eq!(totals.all_dropped(), 2);
+}
+
+#[test]
 fn packets_of_every_kind_are_forwarded_or_counted() {
     let server = Server::new(1, "127.0.0.1:0");
     let plane = listening(&["127.0.0.1:0"], 1, &[&server]);

@@ -6,7 +6,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::zeroed;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Socket, Type};
@@ -58,6 +58,24 @@ pub(crate) fn addresses() -> io::Result<Vec<Assigned>> {
     Ok(found)
 }
 
+/// The addresses that packets hit: for a listener at all addresses, those that are assigned.
+pub(crate) fn expand(listeners: &[SocketAddr], assigned: &[Assigned]) -> Vec<SocketAddr> {
+    let mut expanded = Vec::new();
+    for listener in listeners {
+        if !listener.ip().is_unspecified() {
+            expanded.push(*listener);
+            continue;
+        }
+        let addresses = assigned.iter().map(|assigned| assigned.address);
+        let addresses = addresses.filter(|address| match address {
+            IpAddr::V4(_) => listener.is_ipv4(),
+            IpAddr::V6(address) => listener.is_ipv6() && !address.is_unicast_link_local(),
+        });
+        expanded.extend(addresses.map(|address| SocketAddr::new(address, listener.port())));
+    }
+    expanded
+}
+
 /// The number of an interface; nothing if there is none of this name.
 pub(crate) fn number(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
@@ -105,6 +123,27 @@ pub(crate) fn forwards(name: &str, version: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_addresses_are_those_of_the_same_version_that_others_can_name() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let assigned =
+            ["192.0.2.1", "2001:db8::1", "fe80::1", "198.51.100.1"].map(|text| Assigned {
+                interface: "one".to_owned(),
+                address: text.parse().unwrap(),
+            });
+        let expanded = expand(
+            &["203.0.113.1:1", "0.0.0.0:2", "[::]:3"].map(address),
+            &assigned,
+        );
+        let wanted = [
+            "203.0.113.1:1",
+            "192.0.2.1:2",
+            "198.51.100.1:2",
+            "[2001:db8::1]:3",
+        ];
+        assert_eq!(expanded, wanted.map(address));
+    }
 
     #[test]
     fn the_loopback_interface_is_known() {
