@@ -17,22 +17,15 @@
 // One that `continues` another takes over with its welcome; until then the owner keeps to the old one, connected or not.
 
 import { LocalProtocolError, RemoteProtocolError } from "../errors.ts";
-import {
-  DATAGRAM_MAX_BYTES,
-  DatagramType,
-  OVERHEAD_BYTES,
-  REASON_MAX_BYTES,
-  RecordType,
-  SessionCode,
-  StreamType,
-} from "../wire/codes.ts";
+import { cut } from "../wire/close-reason.ts";
+import { DATAGRAM_MAX_BYTES, DatagramType, RecordType, SessionCode, StreamType } from "../wire/codes.ts";
 import { equal } from "../wire/formats.ts";
 import * as messages from "../wire/messages.ts";
 import { assembled, ControlReader, controlRecord } from "../wire/records.ts";
 import * as varint from "../wire/varint.ts";
-import { CarriedCall } from "./carried-call.ts";
 import { Downlink } from "./downlink.ts";
-import { EventLog } from "./event-log.ts";
+import { Early } from "./early.ts";
+import { LastingCall } from "./lasting-call.ts";
 import type { Event, Output, Party } from "./outputs.ts";
 import { UPLINK_SETTINGS, UplinkSender, type Piece, type UplinkSettings, type UplinkStreams } from "./uplink-sender.ts";
 
@@ -66,15 +59,10 @@ export class ClientSession implements UplinkStreams {
   private readonly control: ControlReader;
   private controlLimit: number;
   /** What arrived on the server's streams before the welcome. */
-  private early: (() => void)[] = [];
-  private earlyBytes = 0;
+  private readonly early: Early;
   private readonly downlink: Downlink;
   private readonly start: number;
-  private uplink: UplinkSender;
-  private log = new EventLog();
-  private carriedCall = new CarriedCall();
-  /** Counted events that come again although they were taken. */
-  private known = 0;
+  private readonly call: LastingCall;
   private welcome: messages.Welcome | null = null;
   private connected = true;
   private loss: Extract<Event, { kind: "connectionLost" }> | null = null;
@@ -87,6 +75,7 @@ export class ClientSession implements UplinkStreams {
     private readonly options: ClientSessionOptions = {},
   ) {
     this.limits = options.limits ?? CLIENT_LIMITS;
+    this.early = new Early(this.limits.window_bytes);
     this.nextDeadline = now + this.limits.hello_ms * 1_000;
     this.controlLimit = this.limits.control_record_bytes;
     this.control = new ControlReader(this.controlLimit, (type, payload) => {
@@ -101,8 +90,9 @@ export class ClientSession implements UplinkStreams {
     this.controlKey = this.openStream(true);
     this.say(messages.encodeMessage(hello));
     const settings = options.uplink ?? UPLINK_SETTINGS;
-    this.uplink = new UplinkSender(hello.input, settings, this.start, this, options.carried);
-    this.uplink.pump();
+    const uplink = new UplinkSender(hello.input, settings, this.start, this, options.carried);
+    this.call = new LastingCall(uplink, this.downlink, (event) => this.untold.push(event));
+    uplink.pump();
   }
 
   get state(): SessionState {
@@ -191,7 +181,7 @@ export class ClientSession implements UplinkStreams {
     this.connected = false;
     this.undone = [];
     this.downlink.clear();
-    this.uplink.detach();
+    this.call.uplink.detach();
   }
 
   /** Time has passed; harmless if nothing is due. */
@@ -206,19 +196,19 @@ export class ClientSession implements UplinkStreams {
 
   /** Send captured audio, whole samples or one packet; returns the position behind it. Nothing is lost. */
   sendAudio(payload: Uint8Array, capturedUs: number): number {
-    return this.ended ? this.uplink.captured : this.uplink.push(payload, capturedUs);
+    return this.ended ? this.call.uplink.captured : this.call.uplink.push(payload, capturedUs);
   }
 
   /** Nothing follows for a while: let the server have and acknowledge everything now. */
   endUtterance(): void {
-    if (!this.ended) this.uplink.endGroup();
+    if (!this.ended) this.call.uplink.endGroup();
   }
 
   /** Say an event of the dialect, which arrives whatever becomes of this connection. */
   sendEvent(event: messages.JsonObject): void {
     const payload = messages.encodeEvent(event, this.controlLimit);
     if (this.ended) return;
-    this.log.say(payload);
+    this.call.log.say(payload);
     this.say(payload);
   }
 
@@ -254,22 +244,22 @@ export class ClientSession implements UplinkStreams {
 
   /** Position behind the last captured sample. */
   get captured(): number {
-    return this.uplink.captured;
+    return this.call.uplink.captured;
   }
 
   /** Position up to which the server has handed audio to the agent. */
   get acked(): number {
-    return this.uplink.acked;
+    return this.call.uplink.acked;
   }
 
   /** The captured audio that is still held, for a session that takes over. */
   get carried(): Piece[] {
-    return this.uplink.pieces;
+    return this.call.uplink.pieces;
   }
 
   /** Whether another server could continue this call. */
   get carries(): boolean {
-    return this.carriedCall.usable;
+    return this.call.carries;
   }
 
   /** Whether a session could continue this call. */
@@ -280,9 +270,7 @@ export class ClientSession implements UplinkStreams {
   /** What the hello of a session that continues this call says; null if the server allows none. */
   resumeRequest(): messages.ResumeRequest | null {
     if (!this.resumable) return null;
-    const ticket = this.welcome!.resume_ticket!;
-    const checkpoint = this.carriedCall.show(this.log);
-    return { ticket, uplink_offset: this.uplink.oldest, downlink: this.downlink.positions(), events: this.log.taken, checkpoint };
+    return this.call.request(this.welcome!.resume_ticket!);
   }
 
   // What the uplink sender needs
@@ -316,20 +304,18 @@ export class ClientSession implements UplinkStreams {
 
   private takeMessage(message: messages.ServerMessage, size: number): void {
     if (message.type === "legato.audio_ack") {
-      this.uplink.acknowledge(message.offset);
+      this.call.uplink.acknowledge(message.offset);
     } else if (message.type === "legato.event_ack") {
-      this.log.acknowledge(message.count);
+      this.call.log.acknowledge(message.count);
     } else if (message.type === "legato.checkpoint") {
-      this.carriedCall.take(message, this.uplink, this.log);
+      this.call.remember(message);
     } else if (message.type === "legato.going_away") {
       this.current = "draining";
       this.untold.push({ kind: "draining", inMs: message.in_ms });
-    } else if (this.known > 0) {
-      this.known -= 1;
-    } else {
+    } else if (!this.call.again()) {
       if (message.type === "legato.flush") this.downlink.flush(message.first, message.generation);
       else this.untold.push({ kind: "eventReceived", event: message as unknown as messages.JsonObject });
-      if (this.log.take(size) && this.log.keeps) this.acknowledgeEvents();
+      if (this.call.log.take(size) && this.call.log.keeps) this.acknowledgeEvents();
     }
   }
 
@@ -347,74 +333,38 @@ export class ClientSession implements UplinkStreams {
     this.controlLimit = welcome.limits.control_record_bytes;
     const { continues: old } = this.options;
     if (old?.ended) return this.endLocally(SessionCode.NO_ERROR, "the call has ended meanwhile");
-    if (welcome.resume_ticket === null) this.log.keepNothing();
+    if (welcome.resume_ticket === null) this.call.log.keepNothing();
     else this.windowUs = Math.min(this.options.resumeUs ?? 0, welcome.resume_ttl_ms * 1_000);
     if (old) {
       this.continueCall(old, welcome);
     } else {
       this.untold.push({ kind: "welcomed", welcome, lost: 0 });
-      this.uplink.setLimits(welcome.limits);
-      this.uplink.startFrom(welcome.uplink_offset);
+      this.call.uplink.setLimits(welcome.limits);
+      this.call.uplink.startFrom(welcome.uplink_offset);
     }
-    this.uplink.keepFor(welcome.resume_ttl_ms);
-    for (const take of this.early.splice(0)) if (!this.ended) take();
+    this.call.uplink.keepFor(welcome.resume_ttl_ms);
+    for (const take of this.early.release()) if (!this.ended) take();
   }
 
-  /** Take over from the session before: the ring and, if the server goes on, all that is unfinished. */
   private continueCall(old: ClientSession, welcome: messages.Welcome): void {
-    const { uplink } = old;
-    const offset = welcome.uplink_offset;
-    const goesOn = welcome.resumed && !welcome.rebuilt;
-    if (offset < (goesOn ? uplink.acked : 0) || offset > uplink.captured) {
-      throw violation(`welcome wants audio from ${offset}, which is not to be had`);
-    }
-    let unsaid: Uint8Array[] = [];
-    let reports: messages.Playback[] = [];
-    if (welcome.resumed) {
-      unsaid = old.log.after(welcome.events);
-      const { keeps } = this.log;
-      this.log = old.log;
-      if (!keeps) this.log.keepNothing();
-      // The old connection may have brought more since the hello was said.
-      this.known = this.log.taken - this.hello.resume!.events;
-      this.carriedCall = old.carriedCall;
-      reports = this.downlink.continueFrom(old.downlink);
-      if (welcome.rebuilt) this.forgetSince(this.hello.resume!);
-    } else if (old.downlink.generation) {
-      this.untold.push({ kind: "flushed", first: 1, generation: old.downlink.generation });
-    }
-    const lost = Math.max(0, uplink.oldest - (welcome.resumed ? offset : uplink.acked));
-    this.uplink = uplink;
+    const { events, reports, lost } = this.call.continueFrom(old.call, welcome, this.hello.resume ?? null);
     this.untold.push({ kind: "welcomed", welcome, lost });
     old.handOver();
     if (welcome.resumed) this.acknowledgeEvents();
-    for (const payload of unsaid) this.say(payload);
+    for (const payload of events) this.say(payload);
     for (const report of reports) this.say(messages.encodeMessage(report));
-    uplink.setLimits(welcome.limits);
-    uplink.attach(this, offset);
-  }
-
-  /** Drop what the server that is gone has said and begun since the hello: this one knows nothing of it. */
-  private forgetSince(request: messages.ResumeRequest): void {
-    this.known = 0;
-    this.log.taken = request.events;
-    const generations = request.downlink.map(({ generation }) => generation);
-    const last = generations.length ? Math.max(...generations) : this.downlink.flushed;
-    if (this.downlink.generation > last) this.downlink.flush(last + 1, this.downlink.generation);
+    this.call.uplink.setLimits(welcome.limits);
+    this.call.uplink.attach(this, welcome.uplink_offset);
   }
 
   private acknowledgeEvents(): void {
-    this.say(messages.encodeMessage({ type: "legato.event_ack", count: this.log.tell() }));
+    this.say(messages.encodeMessage({ type: "legato.event_ack", count: this.call.log.tell() }));
   }
 
   /** What the server's streams bring is looked at behind the welcome. */
   private whenWelcome(bytes: number, take: () => void): void {
     if (this.current !== "connecting") return take();
-    this.early.push(take);
-    this.earlyBytes += OVERHEAD_BYTES + bytes;
-    if (this.earlyBytes > this.limits.window_bytes) {
-      throw new RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio before the welcome");
-    }
+    this.early.keep(bytes, take);
   }
 
   // What inputs and operations share
@@ -460,15 +410,8 @@ export class ClientSession implements UplinkStreams {
     this.nextDeadline = null;
     this.untold.push({ kind: "sessionEnded", by, code, reason });
     this.downlink.clear();
-    this.early = [];
+    this.early.release();
   }
-}
-
-/** `reason` within the bytes that a close may carry. */
-export function cut(reason: string): string {
-  const bytes = new TextEncoder().encode(reason);
-  if (bytes.length <= REASON_MAX_BYTES) return reason;
-  return new TextDecoder().decode(bytes.subarray(0, REASON_MAX_BYTES)).replace(/\uFFFD+$/, "");
 }
 
 function violation(reason: string): RemoteProtocolError {

@@ -3,8 +3,8 @@
 // Owns the socket. What only TCP can do to us stays: a loss delays everything behind it, and a page cannot make a
 // browser stop reading a WebSocket, so that what the server sends is bounded by `lead_ms` alone.
 
-import { cut } from "../core/client-session.ts";
 import { RemoteProtocolError } from "../errors.ts";
+import { cut } from "../wire/close-reason.ts";
 import { DATA_MESSAGE_MAX_BYTES, SessionCode, WEBSOCKET_PROTOCOL } from "../wire/codes.ts";
 import { decode, encode, MuxStreams, type Message, type StreamMessage } from "../wire/mux.ts";
 import { Listening, type Attempt, type Handler, type Transport } from "./base.ts";
