@@ -4,10 +4,10 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { Call } from "../src/network/call.ts";
 import type { CallHost } from "../src/network/host.ts";
-import type { CallMessage, CallSettings, PlayerCommand, PlayerMessage } from "../src/network/threads.ts";
+import type { CallMessage, CallSettings, PlayerCommand } from "../src/network/threads.ts";
 import { downlinkRecord } from "../src/wire/records.ts";
-import { CALL_SETTINGS, callHost, PCM } from "./calls.ts";
-import { FakeAttempt, FakePort, FakeServer } from "./fakes.ts";
+import { CALL_SETTINGS, callHost, PCM, publishing } from "./calls.ts";
+import { FakeAttempt, FakePlayer, FakePort, FakeServer } from "./fakes.ts";
 
 const HASH = new Uint8Array(32).fill(7);
 
@@ -16,7 +16,7 @@ let webtransport: FakeAttempt;
 let websocket: FakeAttempt;
 let offered: (readonly Uint8Array[])[];
 let host: CallHost;
-let player: FakePort;
+let player: FakePlayer;
 let call: Call;
 
 beforeEach(() => {
@@ -29,7 +29,7 @@ beforeEach(() => {
     webtransport: (_, hashes) => (offered.push(hashes), webtransport),
     websocket: () => websocket,
   });
-  player = new FakePort();
+  player = new FakePlayer();
 });
 
 afterEach(() => {
@@ -147,8 +147,7 @@ describe("a call begins", () => {
   });
 
   test("with the hashes that the server publishes", async () => {
-    const document = { certificate_hashes: [{ algorithm: "sha-256", value: btoa(String.fromCharCode(...HASH)) }] };
-    host = { ...host, fetch: async () => new Response(JSON.stringify(document)) };
+    host = { ...host, fetch: publishing(HASH) };
     await begun({ discoveryUrl: "https://voice.example/.well-known/legato" });
     expect(offered).toEqual([[HASH]]);
   });
@@ -172,7 +171,7 @@ describe("a call that does not come about", () => {
   });
 
   test("says that a pinned certificate has changed, when the server publishes another", async () => {
-    host = { ...host, fetch: async () => new Response(JSON.stringify({ certificate_hashes: [] })) };
+    host = { ...host, fetch: publishing() };
     await begun({ certificateHashes: [HASH], discoveryUrl: "https://voice.example/.well-known/legato", websocketUrl: null });
     webtransport.fail("handshake failed");
     await pass(0);
@@ -180,8 +179,7 @@ describe("a call that does not come about", () => {
   });
 
   test("says that a pinned certificate may have expired, when the server publishes no other", async () => {
-    const document = { certificate_hashes: [{ algorithm: "sha-256", value: btoa(String.fromCharCode(...HASH)) }] };
-    host = { ...host, fetch: async () => new Response(JSON.stringify(document)) };
+    host = { ...host, fetch: publishing(HASH) };
     await begun({ certificateHashes: [HASH], discoveryUrl: "https://voice.example/.well-known/legato", websocketUrl: null });
     webtransport.fail("Opening handshake failed.");
     await pass(0);
@@ -261,9 +259,7 @@ describe("a reply", () => {
       { kind: "complete", generation: 1 },
     ]);
     server.heard();
-    const report = { itemId: "item_1", contentIndex: 0, generation: 1, played: 5, buffered: 0, underruns: 1 };
-    const message: PlayerMessage = { kind: "reports", buffered: 0, underruns: 1, reports: [{ ...report, state: "done" }] };
-    player.receive(message);
+    player.tell({ played: 5, underruns: 1, state: "done" });
     expect(server.heard()).toEqual([
       {
         ...{ type: "legato.playback", item_id: "item_1", content_index: 0, generation: 1 },
@@ -314,8 +310,7 @@ describe("a reply", () => {
     };
     server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
     speak(1, 30);
-    const report = { itemId: "item_1", contentIndex: 0, generation: 1, played: 20 * gap, buffered: 9 * gap, underruns: 0 };
-    player.receive({ kind: "reports", buffered: 9 * gap, underruns: 0, reports: [{ ...report, state: "playing" }] });
+    player.tell({ played: 20 * gap, buffered: 9 * gap, state: "playing" });
     speak(30, 51);
     expect(webtransport.transport.closedWith).toBeNull();
     speak(51, 52);
@@ -347,8 +342,7 @@ describe("somebody who speaks into a reply", () => {
     const server = await live({ ducks: true });
     call.command({ kind: "capture", port: port as unknown as MessagePort });
     server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
-    const report = { itemId: "item_1", contentIndex: 0, generation: 1, played: 0, buffered: 1, underruns: 0 };
-    player.receive({ kind: "reports", buffered: 1, underruns: 0, reports: [{ ...report, state: "playing" }] });
+    player.tell({ played: 0, buffered: 1, state: "playing" });
     commands();
     server.heard();
     return server;

@@ -26,6 +26,14 @@ export const CALL_SETTINGS: CallSettings = {
   ducks: false,
 };
 
+/** A server that publishes these hashes of its certificates. */
+export const publishing =
+  (...hashes: Uint8Array[]): CallHost["fetch"] =>
+  async () => {
+    const certificate_hashes = hashes.map((hash) => ({ algorithm: "sha-256", value: btoa(String.fromCharCode(...hash)) }));
+    return new Response(JSON.stringify({ certificate_hashes }));
+  };
+
 /** A host in virtual time, with every codec, that notes what is posted. */
 export function callHost(posted: CallMessage[], transports: Pick<CallHost, "webtransport" | "websocket">): CallHost {
   return {

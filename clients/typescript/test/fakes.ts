@@ -1,7 +1,9 @@
 // Stand-ins for what only a browser has. They keep the contracts of transports/base.ts.
 
+import type { PlayerReport } from "../src/audio/playback-buffer.ts";
+import type { PlayerMessage } from "../src/network/threads.ts";
 import type { Attempt, Handler, Transport } from "../src/transports/base.ts";
-import type { Socket } from "../src/transports/websocket.ts";
+import { WebSocketTransport, type Socket } from "../src/transports/websocket.ts";
 import { AudioReader, ControlReader, controlRecord } from "../src/wire/records.ts";
 import * as varint from "../src/wire/varint.ts";
 import { hex } from "./vectors.ts";
@@ -38,6 +40,14 @@ export class FakeSocket implements Socket {
   lose(code = 1006): void {
     this.onclose?.call(this as never, { code } as CloseEvent);
   }
+}
+
+/** A transport over a socket that is open. */
+export async function overSocket(): Promise<{ socket: FakeSocket; transport: WebSocketTransport }> {
+  const socket = new FakeSocket();
+  const attempt = WebSocketTransport.connect(() => socket);
+  socket.open();
+  return { socket, transport: await attempt.ready };
 }
 
 /** Notes what a transport tells, in the notation of the vectors. */
@@ -145,6 +155,22 @@ export class FakePort {
 
   receive(data: unknown): void {
     this.onmessage?.({ data });
+  }
+}
+
+/** The playback worklet, of which the test is the loudspeaker. */
+export class FakePlayer extends FakePort {
+  /** Tell how much waits. */
+  waits(buffered: number): void {
+    this.receive({ kind: "reports", buffered, underruns: 0, reports: [] });
+  }
+
+  /** Tell how it goes with the reply of a generation. */
+  tell(figures: Pick<PlayerReport, "played" | "state"> & Partial<PlayerReport>): void {
+    const generation = figures.generation ?? 1;
+    const report = { contentIndex: 0, buffered: 0, underruns: 0, ...figures, generation, itemId: `item_${generation}` };
+    const { buffered, underruns } = report;
+    this.receive({ kind: "reports", buffered, underruns, reports: [report] } satisfies PlayerMessage);
   }
 }
 

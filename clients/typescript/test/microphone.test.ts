@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { Microphone } from "../src/audio/microphone.ts";
+import { FakePage } from "./page.ts";
 
 class FakeTrack extends EventTarget {
   readonly kind = "audio";
@@ -46,7 +47,7 @@ let mic: Microphone;
 /** Lets the person answer. */
 let answer: (() => void) | null;
 
-const page = (): MediaStream & FakeStream => new FakeStream() as never;
+const pageStream = (): MediaStream & FakeStream => new FakeStream() as never;
 
 beforeEach(() => {
   opened = [];
@@ -57,12 +58,8 @@ beforeEach(() => {
     opened.push(new FakeStream());
     return opened.at(-1)!;
   };
-  const window = new EventTarget();
+  new FakePage({ mediaDevices: { getUserMedia } });
   vi.stubGlobal("AudioContext", FakeContext);
-  vi.stubGlobal("addEventListener", window.addEventListener.bind(window));
-  vi.stubGlobal("removeEventListener", window.removeEventListener.bind(window));
-  vi.stubGlobal("document", new EventTarget());
-  vi.stubGlobal("navigator", { mediaDevices: { getUserMedia } });
   mic = new Microphone(16_000, { lost: () => (lost += 1), muted() {}, blocked() {} });
 });
 
@@ -84,7 +81,7 @@ describe("a device", () => {
 
   test("is let go for a stream of the page's", async () => {
     await mic.use({});
-    mic.play(page());
+    mic.play(pageStream());
     expect(stopped()).toEqual([true]);
   });
 
@@ -108,7 +105,7 @@ describe("a device", () => {
 });
 
 test("a stream of the page's goes on behind the call, and when another one takes its place", async () => {
-  const [first, second] = [page(), page()];
+  const [first, second] = [pageStream(), pageStream()];
   mic.play(first);
   mic.play(second);
   await mic.use({});

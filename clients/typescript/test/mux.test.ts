@@ -3,9 +3,8 @@
 import { describe, expect, test } from "vitest";
 
 import { RemoteProtocolError } from "../src/errors.ts";
-import { WebSocketTransport } from "../src/transports/websocket.ts";
 import { decode, encode } from "../src/wire/mux.ts";
-import { FakeSocket, Recorder } from "./fakes.ts";
+import { overSocket, Recorder } from "./fakes.ts";
 import { bytes, cases, hex, sequences } from "./vectors.ts";
 
 describe("one message", () => {
@@ -23,10 +22,7 @@ describe("one message", () => {
 
 describe("what a client makes of a sequence", () => {
   test.each(sequences("websocket.json").filter((one) => one.role === "client"))("$name", async (one) => {
-    const socket = new FakeSocket();
-    const attempt = WebSocketTransport.connect(() => socket);
-    socket.open();
-    const transport = await attempt.ready;
+    const { socket, transport } = await overSocket();
     const seen = new Recorder();
     transport.bind(seen);
     for (const stream of one.opened ?? [0]) expect(transport.openStream(stream === 0)).toBe(stream);
@@ -50,10 +46,7 @@ describe("what a client makes of a sequence", () => {
 });
 
 test("a server that never gives up what was declined is sent away", async () => {
-  const socket = new FakeSocket();
-  const attempt = WebSocketTransport.connect(() => socket);
-  socket.open();
-  const transport = await attempt.ready;
+  const { socket, transport } = await overSocket();
   const seen = new Recorder();
   transport.bind(seen);
   for (let stream = 3; !socket.closedWith && stream < 100_000; stream += 4) {

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import type { Said } from "./lossy-network.ts";
-import { CALL_SETTINGS } from "./calls.ts";
+import { CALL_SETTINGS, publishing } from "./calls.ts";
 import { pass, sampleAt, samples, Stage } from "./stage.ts";
 
 let stage: Stage;
@@ -211,8 +211,7 @@ describe("a server that", () => {
     expect(stage.said("resumed")).toMatchObject([{ continued: false, lostMs: 0, welcome: { session_id: "call_2" } }]);
     expect(stage.said("interrupted")).toEqual([{ kind: "interrupted", first: 1, last: 1 }]);
     expect(stage.player.sent.at(-1)).toEqual({ kind: "restart" });
-    const late = { itemId: "item_1", contentIndex: 0, generation: 1, played: 5, buffered: 0, underruns: 0, state: "stopped" };
-    stage.player.receive({ kind: "reports", buffered: 0, underruns: 0, reports: [late] });
+    stage.player.tell({ played: 5, state: "stopped" });
     expect(stage.said("playback")).toEqual([]);
   });
 
@@ -305,13 +304,12 @@ describe("another server", () => {
     ["is not taken for one that the page has named by its hash", [new Uint8Array(32).fill(1)], false],
   ])("%s", async (_, certificateHashes, found) => {
     let shown = 1;
-    const published = (): object => ({ algorithm: "sha-256", value: btoa(String.fromCharCode(...new Uint8Array(32).fill(shown))) });
     const refused = { ready: Promise.reject(new Error("Opening handshake failed.")), abandon() {} };
     refused.ready.catch(() => {});
     const settings = { discoveryUrl: "https://voice.example/.well-known/legato", websocketUrl: null, certificateHashes };
     stage = new Stage(settings, {
       webtransport: (_url, [hash]) => (hash?.[0] === shown ? stage.network.attempt("webtransport") : refused),
-      fetch: async () => new Response(JSON.stringify({ certificate_hashes: [published()] })),
+      fetch: (...asked) => publishing(new Uint8Array(32).fill(shown))(...asked),
     });
     await stage.begin();
     await pass(1_000);

@@ -7,6 +7,7 @@ import type { CallCommand, CallMessage } from "../src/network/threads.ts";
 import { RaceMemory } from "../src/race-memory.ts";
 import { VoiceSession } from "../src/session.ts";
 import { CALL_SETTINGS } from "./calls.ts";
+import { FakePage } from "./page.ts";
 
 class FakeWorker extends EventTarget {
   static last: FakeWorker;
@@ -35,7 +36,7 @@ class FakeWorker extends EventTarget {
 
 const ENDED: CallMessage = { kind: "ended", by: "local", code: 0, reason: "hung up", unsentMs: 0 };
 
-let window: EventTarget;
+let page: FakePage;
 let call: VoiceSession;
 let worker: FakeWorker;
 let states: string[];
@@ -53,12 +54,8 @@ function called(token: () => Promise<string> = async () => "secret"): void {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  window = new EventTarget();
+  page = new FakePage();
   vi.stubGlobal("Worker", FakeWorker);
-  vi.stubGlobal("addEventListener", window.addEventListener.bind(window));
-  vi.stubGlobal("removeEventListener", window.removeEventListener.bind(window));
-  vi.stubGlobal("document", Object.assign(new EventTarget(), { visibilityState: "visible" }));
-  vi.stubGlobal("navigator", {});
 });
 
 afterEach(() => {
@@ -101,7 +98,7 @@ describe("a call that has ended", () => {
     worker.post({ kind: "failed", code: "unreachable", message: "too late", fatal: true });
     worker.onerror!(Object.assign(new Event("error"), { message: "too late" }) as ErrorEvent);
     worker.post(ENDED);
-    window.dispatchEvent(new Event("online"));
+    page.window.dispatchEvent(new Event("online"));
     await vi.advanceTimersByTimeAsync(0);
     expect([errors, states, ended.mock.calls.length]).toEqual([[], ["ended"], 1]);
     expect([worker.terminated, worker.sent.map(({ kind }) => kind)]).toEqual([true, ["start", "token"]]);

@@ -7,7 +7,7 @@ import type { CallHost } from "../src/network/host.ts";
 import type { CallMessage, CallSettings, PlayerCommand } from "../src/network/threads.ts";
 import type { Attempt } from "../src/transports/base.ts";
 import { CALL_SETTINGS, callHost } from "./calls.ts";
-import { FakePort } from "./fakes.ts";
+import { FakePlayer } from "./fakes.ts";
 import { LossyNetwork, type Link } from "./lossy-network.ts";
 
 const PIECE = 1_600;
@@ -22,7 +22,7 @@ export class Stage {
   readonly network = new LossyNetwork();
   readonly server = this.network.server;
   readonly posted: CallMessage[] = [];
-  readonly player = new FakePort();
+  readonly player = new FakePlayer();
   readonly call: Call;
   captured = 0;
   private speaker: ReturnType<typeof setInterval> | null = null;

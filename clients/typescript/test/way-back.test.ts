@@ -84,11 +84,11 @@ describe("a call on a WebSocket", () => {
     blocked = false;
     stage.server.say({ type: "input_audio_buffer.speech_started" });
     await pass(10_000);
-    stage.player.receive({ kind: "reports", buffered: 1_000, underruns: 0, reports: [] });
+    stage.player.waits(1_000);
     stage.server.say({ type: "input_audio_buffer.speech_stopped" });
     await pass(10_000);
     expect(tried).toEqual([]);
-    stage.player.receive({ kind: "reports", buffered: 0, underruns: 0, reports: [] });
+    stage.player.waits(0);
     await pass(1_000);
     expect(stage.said("resumed")).toHaveLength(2);
   });
@@ -96,7 +96,7 @@ describe("a call on a WebSocket", () => {
   test("that is never quiet goes back half a minute later", async () => {
     await fallen();
     blocked = false;
-    stage.player.receive({ kind: "reports", buffered: 1_000, underruns: 0, reports: [] });
+    stage.player.waits(1_000);
     await pass(32_000);
     expect(stage.said("resumed")).toHaveLength(1);
     await pass(4_000);

@@ -4,17 +4,14 @@ import { beforeEach, describe, expect, test } from "vitest";
 
 import { WebSocketTransport } from "../src/transports/websocket.ts";
 import { decode, encode } from "../src/wire/mux.ts";
-import { FakeSocket, Recorder } from "./fakes.ts";
+import { FakeSocket, overSocket, Recorder } from "./fakes.ts";
 
 let socket: FakeSocket;
 let seen: Recorder;
 let transport: WebSocketTransport;
 
 beforeEach(async () => {
-  socket = new FakeSocket();
-  const attempt = WebSocketTransport.connect(() => socket);
-  socket.open();
-  transport = await attempt.ready;
+  ({ socket, transport } = await overSocket());
   seen = new Recorder();
   transport.bind(seen);
 });
@@ -37,10 +34,7 @@ describe("a socket that opens", () => {
 });
 
 test("a server that says too much before anybody listens is sent away", async () => {
-  const other = new FakeSocket();
-  const attempt = WebSocketTransport.connect(() => other);
-  other.open();
-  const unbound = await attempt.ready;
+  const { socket: other, transport: unbound } = await overSocket();
   for (let count = 0; count < 2_000; count += 1) other.receive(encode({ type: "datagram", bytes: new Uint8Array(1_000) }));
   expect(other.sent.map(decode)).toMatchObject([{ type: "close", code: 6 }]);
   unbound.bind(seen);
