@@ -225,8 +225,9 @@ class Page implements CallView {
   private words(state: string): string {
     if (!this.call) return "Ready";
     if (state === "connecting") return "Connecting…";
+    if ((state === "uncertain" || state === "reconnecting") && this.network.held) return "Network paused";
     if (state === "reconnecting") return "Reconnecting…";
-    if (state === "uncertain") return this.network.held ? "Network paused" : "The network is silent";
+    if (state === "uncertain") return "The network is silent";
     if (this.call.speaking === "agent") return "Answering";
     if (this.call.muted) return "Muted";
     if (this.call.speaking === "person") return "Hearing you";
