@@ -1,10 +1,21 @@
-"""What holds for every test."""
+"""What holds for every test.
 
+Properties are tried with the same examples each time, so that a run says something about the change before
+it; `HYPOTHESIS_PROFILE=slow` searches much longer, and elsewhere each time.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", PATIENT, max_examples=60, derandomize=True)
+settings.register_profile("slow", PATIENT, max_examples=3_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 @pytest.fixture(autouse=True)

@@ -199,7 +199,11 @@ class TestBadInput:
                 assert await second.recv() == "still here"
             assert broken.ends == [("local", 1011, "an internal error")]
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
     @given(st.lists(st.binary(max_size=300), max_size=6))
     async def test_random_bytes_end_in_order(self, pieces: list[bytes]) -> None:
         owner = Owner()
