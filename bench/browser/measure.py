@@ -222,10 +222,15 @@ def _report(browser: str, seen: dict[str, Any], echoed: UdpPath) -> Report:
         Figure(name="uplink gap in a stall of 1 s", value=_gap(stall, echoed), unit="ms", limit=100),
         Figure(name="underruns in that stall", value=stall.get("underruns", never), unit="", limit=0),
         Figure(
-            name="local flush to silence, slowest of 10",
+            name="speech noticed in a reply to silence, slowest of 10",
             value=max(flush.get("delays") or [never]),
             unit="ms",
             limit=20,
+        ),
+        Figure(
+            name="command of the page to silence, slowest of 10",
+            value=max(flush.get("commanded") or [never]),
+            unit="ms",
         ),
         Figure(
             name="echo left in the microphone",

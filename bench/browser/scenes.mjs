@@ -36,15 +36,28 @@ async function story({ assistant, options }) {
     return call;
 }
 
-/** A voice without a person. */
-function hum(call) {
+/** A voice without a person: it hums while the mouth is open. */
+function mouthOf(call) {
     const context = new AudioContext();
     const voice = context.createOscillator();
+    const lips = context.createGain();
     const room = context.createMediaStreamDestination();
-    voice.connect(room);
+    voice.connect(lips).connect(room);
     voice.start();
+    lips.gain.value = 0;
     call.sendStream(room.stream);
-    return context;
+    return { context, open: () => (lips.gain.value = 1), close: () => (lips.gain.value = 0) };
+}
+
+/** What `look` finds, as soon as it finds something. */
+async function until(look, what) {
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+        const found = look();
+        if (found) return found;
+        if (performance.now() > deadline) throw new Error(`no ${what} in time`);
+        await pause(5);
+    }
 }
 
 /** How many of the samples heard are those of the file, in its order: a slip of the device costs what it skips. */
@@ -92,7 +105,8 @@ const SCENES = {
     async stall(given) {
         const speaking = connect(given.echoed, { ...given.options, input: PCM, output: PCM, speaker: false });
         await speaking.ready;
-        const context = hum(speaking);
+        const mouth = mouthOf(speaking);
+        mouth.open();
         const listening = await story(given);
         await pause(1_500);
         const before = listening.playback.underruns;
@@ -102,38 +116,54 @@ const SCENES = {
         const to = Date.now();
         await pause(500);
         const underruns = listening.playback.underruns - before;
-        await Promise.all([speaking.close(), listening.close(), context.close()]);
+        await Promise.all([speaking.close(), listening.close(), mouth.context.close()]);
         return { from, to, underruns };
     },
 
-    /** From the command to the first silent sample, as it leaves the audio graph. */
+    /**
+     * To the first silent sample, as it leaves the audio graph: from the detector's word, when somebody seems to speak into
+     * a reply, and from a command of the page.
+     */
     async flush(given) {
-        const call = await story(given);
+        const call = await story({ ...given, options: { ...given.options, bargeIn: "local" } });
+        const mouth = mouthOf(call);
         const { context } = call.output;
         await context.audioWorklet.addModule("/tap.js");
         const tap = new AudioWorkletNode(context, "tap");
         call.output.connect(tap).connect(context.destination);
-        let sounding = false;
-        const silences = [];
-        tap.port.onmessage = ({ data }) => {
-            sounding = !data.silent;
-            if (data.silent) silences.push(data.at);
+        const passing = [];
+        tap.port.onmessage = ({ data }) => passing.push(data);
+        const heard = [];
+        call.on("ducked", ({ at }) => heard.push(at));
+
+        const sounds = () => until(() => passing.at(-1)?.silent === false, "sound");
+        /** Notes how long after `at` it fell silent, unless a pause of the story was there first. */
+        const note = async (delays, at) => {
+            if (passing.findLast((one) => one.at < at)?.silent) return;
+            const silent = await until(() => passing.find((one) => one.silent && one.at >= at), "silence");
+            delays.push(silent.at - at);
         };
         const delays = [];
-        for (let round = 0; round < 40 && delays.length < 10; round += 1) {
-            await pause(150);
-            if (!sounding) continue;
-            const last = delays.length === 9;
-            const began = Date.now();
-            if (last) call.interrupt();
-            else call.duck();
-            await pause(250);
-            const silentAt = silences.find((at) => at >= began);
-            if (silentAt !== undefined && !sounding) delays.push(silentAt - began);
-            if (!last) call.duck(false);
+        const commanded = [];
+        for (let round = 0; round < 20 && delays.length < 10; round += 1) {
+            await sounds();
+            const before = heard.length;
+            mouth.open();
+            await note(delays, await until(() => heard[before], "detection"));
+            mouth.close();
+            // The server hears no speech in a hum, and lets the reply go on.
+            await pause(600);
         }
-        await call.close();
-        return { delays };
+        for (let round = 0; round < 20 && commanded.length < 10; round += 1) {
+            await sounds();
+            call.duck();
+            await note(commanded, Date.now());
+            await pause(50);
+            call.duck(false);
+            await pause(50);
+        }
+        await Promise.all([call.close(), mouth.context.close()]);
+        return { delays, commanded };
     },
 
     /** Five seconds in which no packet gets through, in the middle of what is said. */

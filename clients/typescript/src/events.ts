@@ -58,6 +58,11 @@ export interface VoiceEvents {
   speaking: { who: "person" | "agent"; active: boolean };
   reply: { generation: number; itemId: string; responseId: string };
   playback: PlaybackPosition;
+  /**
+   * With `bargeIn: "local"`: a reply went quiet, because somebody may have begun to speak. "interrupted" follows, or it goes
+   * on. `at`: when that was heard, in milliseconds since 1970.
+   */
+  ducked: { at: number };
   /** Replies of these generations were silenced. */
   interrupted: { first: number; last: number };
   /** Decoded audio of a reply as it arrives, ahead of playback; only passed on while somebody listens. */

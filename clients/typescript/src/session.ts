@@ -33,6 +33,7 @@ export class VoiceSession {
   private readonly worker: Worker;
   private readonly speaker: Speaker | null = null;
   private mic: Microphone | null = null;
+  private muted = false;
   private current: VoiceState = "connecting";
   private welcome: Welcome | null = null;
   private latest: NetworkStatistics = NO_STATISTICS;
@@ -112,6 +113,7 @@ export class VoiceSession {
   async microphone(options: MicrophoneOptions = {}): Promise<MediaStream> {
     const mic = this.capture();
     const stream = await mic.use(options);
+    this.attend();
     this.listeners.tell("microphone", { active: true, muted: false, label: labelOf(stream) });
     return stream;
   }
@@ -119,6 +121,7 @@ export class VoiceSession {
   /** Send the sound of a stream of the page's own instead of a microphone's. */
   sendStream(stream: MediaStream): void {
     this.capture().play(stream);
+    this.attend();
   }
 
   /** Send samples of the page's own making, at the rate of `input`. */
@@ -130,7 +133,9 @@ export class VoiceSession {
 
   /** Send nothing of what is captured until it is called with false. */
   mute(muted = true): void {
+    this.muted = muted;
     this.command({ kind: "mute", muted });
+    this.attend();
   }
 
   /** Silence the reply here at once, and have the server stop it. */
@@ -224,6 +229,11 @@ export class VoiceSession {
     return this.mic;
   }
 
+  /** Let the loudspeaker hear who speaks, if it is to go quiet by itself. */
+  private attend(): void {
+    if (this.settings.ducks && this.current !== "ended") this.speaker?.listen(this.muted ? null : this.input);
+  }
+
   private async giveToken(token: Token): Promise<void> {
     try {
       this.command({ kind: "token", token: typeof token === "function" ? await token() : token });
@@ -254,6 +264,8 @@ export class VoiceSession {
         return this.listeners.tell("reply", { ...message });
       case "playback":
         return this.notePlayback(message.report);
+      case "ducked":
+        return this.listeners.tell("ducked", { at: message.at });
       case "interrupted":
         return this.listeners.tell("interrupted", { first: message.first, last: message.last });
       case "audio": {

@@ -335,12 +335,11 @@ describe("a reply", () => {
 });
 
 describe("somebody who speaks into a reply", () => {
-  const port = new FakePort();
-  const speak = (speaking: boolean): void => port.receive({ speaking });
+  const HEARD_AT = 1_790_000_000_000;
+  const speak = (speaking: boolean): void => player.receive({ kind: "speech", speaking, at: HEARD_AT });
 
   async function sounding(): Promise<FakeServer> {
     const server = await live({ ducks: true });
-    call.command({ kind: "capture", port: port as unknown as MessagePort });
     server.reply(1, downlinkRecord(0, Uint8Array.of(1, 0)));
     player.tell({ played: 0, buffered: 1, state: "playing" });
     commands();
@@ -348,11 +347,12 @@ describe("somebody who speaks into a reply", () => {
     return server;
   }
 
-  test("ducks it at once, and the server is told", async () => {
+  test("ducks it at once, and the server and the page are told", async () => {
     const server = await sounding();
     speak(true);
     expect(commands()).toEqual([{ kind: "hold", held: true }]);
     expect(server.heard()).toEqual([{ type: "legato.duck", generation: 1 }]);
+    expect(said("ducked")).toEqual([{ kind: "ducked", at: HEARD_AT }]);
   });
 
   test("silences it when the server agrees", async () => {
@@ -421,15 +421,15 @@ describe("somebody who speaks into a reply", () => {
     expect(commands()).toEqual([{ kind: "hold", held: false }]);
   });
 
-  test("while nothing sounds, or muted, or where the server is to notice, changes nothing", async () => {
-    await sounding();
-    call.command({ kind: "mute", muted: true });
+  test.each([
+    ["muted", async () => (await sounding(), call.command({ kind: "mute", muted: true }))],
+    ["while nothing sounds", () => live({ ducks: true })],
+  ])("%s: what the player held by itself goes on", async (_, begin) => {
+    await begin();
+    commands();
     speak(true);
-    expect(commands()).toEqual([]);
-    await live();
-    call.command({ kind: "capture", port: port as unknown as MessagePort });
-    speak(true);
-    expect(commands()).toEqual([]);
+    expect(commands()).toEqual([{ kind: "hold", held: false }]);
+    expect(said("ducked")).toEqual([]);
   });
 });
 

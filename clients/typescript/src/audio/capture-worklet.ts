@@ -1,10 +1,9 @@
 // Runs in the audio thread: gathers captured samples into pieces of 20 ms for the network worker.
 //
-// Owns the change from floats to 16 bits, and tells when somebody may have begun to speak. Must not know codecs, sessions or whether anybody listens.
+// Owns the change from floats to 16 bits. Must not know codecs, sessions or whether anybody listens.
 
 import type { CapturedPiece, CaptureCommand } from "../network/threads.ts";
 import { toInt16 } from "./decimator.ts";
-import { SpeechDetector } from "./speech-detector.ts";
 import { worklet } from "./worklet-globals.ts";
 
 export const CAPTURE_PROCESSOR = "legato-capture";
@@ -16,7 +15,6 @@ class CaptureProcessor extends worklet.AudioWorkletProcessor {
   private filled = 0;
   private network: MessagePort | null = null;
   private over = false;
-  private readonly detector = new SpeechDetector(worklet.sampleRate);
 
   constructor() {
     super();
@@ -33,16 +31,12 @@ class CaptureProcessor extends worklet.AudioWorkletProcessor {
       this.filled += 1;
       if (this.filled === this.piece) this.hand();
     }
-    if (channel && this.detector.take(channel)) this.tell({ speaking: this.detector.speaking });
     return !this.over;
   }
 
-  private tell(message: CapturedPiece, transfer: Transferable[] = []): void {
-    this.network?.postMessage(message, transfer);
-  }
-
   private hand(): void {
-    this.tell({ pcm: this.pcm }, [this.pcm.buffer]);
+    const piece: CapturedPiece = { pcm: this.pcm };
+    this.network?.postMessage(piece, [this.pcm.buffer]);
     this.pcm = new Int16Array(this.piece);
     this.filled = 0;
   }

@@ -72,6 +72,11 @@ export class PlaybackBuffer {
     return this.queue.reduce((sum, part) => sum + part.received - part.rendered, 0);
   }
 
+  /** Whether something is being played at this moment. */
+  get sounding(): boolean {
+    return !this.held && this.current?.state === "playing";
+  }
+
   /** Expect a part; ignored when its generation was flushed already. */
   begin(generation: number, itemId: string, contentIndex: number): void {
     if (generation <= this.flushed) return;
@@ -124,8 +129,8 @@ export class PlaybackBuffer {
     this.held = held;
     if (held) this.fall();
     else this.rising = this.fade;
-    const [current] = this.queue;
-    if (!current?.rendered || current.state === "done") return;
+    const { current } = this;
+    if (!current) return;
     current.state = held ? "paused" : "playing";
     this.changed.add(current);
   }
@@ -161,6 +166,12 @@ export class PlaybackBuffer {
     const due = [...this.changed].map(asReport);
     this.changed.clear();
     return due;
+  }
+
+  /** What is being played, or is held. */
+  private get current(): Part | null {
+    const [first] = this.queue;
+    return first?.rendered && first.state !== "done" ? first : null;
   }
 
   private render(part: Part, output: Float32Array, at: number): number {

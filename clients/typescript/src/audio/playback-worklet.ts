@@ -2,10 +2,14 @@
 //
 // Owns nothing but the joining of a port, a PlaybackBuffer at the rate of the replies, and the device with its own. The
 // main thread only says how late the loudspeaker is; a page that is busy for a second is not heard.
+//
+// What the microphone gives may be connected to it: then it goes quiet in the very block in which somebody seems to speak.
+// By way of the network worker that would be a block of the device later, which is 20 ms and more in Firefox.
 
 import type { PlaybackOptions, PlayerCommand, PlayerMessage, SpeakerCommand } from "../network/threads.ts";
 import { PlaybackBuffer, type PlayerReport } from "./playback-buffer.ts";
 import { Resampler } from "./resampler.ts";
+import { SpeechDetector } from "./speech-detector.ts";
 import { worklet } from "./worklet-globals.ts";
 
 export const PLAYBACK_PROCESSOR = "legato-playback";
@@ -13,6 +17,7 @@ export const PLAYBACK_PROCESSOR = "legato-playback";
 class PlaybackProcessor extends worklet.AudioWorkletProcessor {
   private readonly player: PlaybackBuffer;
   private readonly resampler: Resampler;
+  private readonly detector = new SpeechDetector(worklet.sampleRate);
   private readonly source = (block: Float32Array): void => this.player.pull(block);
   private network: MessagePort | null = null;
   private latency = 0;
@@ -29,17 +34,29 @@ class PlaybackProcessor extends worklet.AudioWorkletProcessor {
     };
   }
 
-  process(_inputs: Float32Array[][], [output]: Float32Array[][]): boolean {
+  process([input]: Float32Array[][], [output]: Float32Array[][]): boolean {
     const channel = output?.[0];
+    // What is disconnected, or altogether silent, may give no samples at all; who spoke there has stopped.
+    const microphone = input?.[0] ?? (this.detector.speaking ? channel?.fill(0) : null);
+    if (microphone && this.detector.take(microphone)) this.notice(this.detector.speaking);
     if (channel) this.resampler.fill(channel, this.source);
     const reports = this.player.reports(this.latency + this.resampler.delay);
-    if (reports.length) this.tell(reports);
+    if (reports.length) this.report(reports);
     return !this.over;
   }
 
-  private tell(reports: PlayerReport[]): void {
+  /** Go quiet at once; whether it stays so is the network worker's to say. */
+  private notice(speaking: boolean): void {
+    if (speaking && this.player.sounding) this.player.hold(true);
+    this.tell({ kind: "speech", speaking, at: Date.now() });
+  }
+
+  private report(reports: PlayerReport[]): void {
     const { buffered, underruns } = this.player;
-    const message: PlayerMessage = { kind: "reports", reports, buffered, underruns };
+    this.tell({ kind: "reports", reports, buffered, underruns });
+  }
+
+  private tell(message: PlayerMessage): void {
     this.network?.postMessage(message);
   }
 

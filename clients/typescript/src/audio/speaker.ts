@@ -24,6 +24,7 @@ export class Speaker {
   private readonly letGo: () => void;
   private readonly gauge: LatencyGauge;
   private node: AudioWorkletNode | null = null;
+  private source: AudioNode | null = null;
   private timer: ReturnType<typeof setInterval> | null = null;
 
   /** To be made inside a click, for replies at `rate`. `blocked` is told when the browser does not let it sound. */
@@ -44,9 +45,11 @@ export class Speaker {
     await addModule(this.context, "playback", threads);
     if (this.context.state === "closed") return;
     const processorOptions: PlaybackOptions = { rate: this.rate, startMs };
-    const options = { numberOfInputs: 0, outputChannelCount: [1], processorOptions };
+    const shape = { channelCount: 1, channelCountMode: "explicit", channelInterpretation: "speakers" } as const;
+    const options = { ...shape, numberOfInputs: 1, outputChannelCount: [1], processorOptions };
     this.node = new AudioWorkletNode(this.context, PLAYBACK_PROCESSOR, options);
     this.node.connect(this.output);
+    this.source?.connect(this.node);
     this.tell({ kind: "network", port: this.channel.port2 }, [this.channel.port2]);
     this.tellLatency();
     this.timer = setInterval(() => this.tellLatency(), LATENCY_MS);
@@ -55,6 +58,13 @@ export class Speaker {
   /** Seconds from the worklet to the ear. */
   get latency(): number {
     return this.gauge.seconds;
+  }
+
+  /** Go quiet when somebody seems to speak in `stream`; null: listen to nobody. */
+  listen(stream: MediaStream | null): void {
+    this.source?.disconnect();
+    this.source = stream && this.context.createMediaStreamSource(stream);
+    if (this.node) this.source?.connect(this.node);
   }
 
   /** Play on another device. */
@@ -70,6 +80,7 @@ export class Speaker {
     this.letGo();
     if (this.timer !== null) clearInterval(this.timer);
     this.tell({ kind: "end" });
+    this.source?.disconnect();
     this.node?.disconnect();
     if (this.context.state !== "closed") await this.context.close();
   }

@@ -65,7 +65,8 @@ export class Call implements LineOwner {
         resolve();
       };
     });
-    this.replies = new Replies(player, host.post.bind(host), (reports) => this.report(reports));
+    const listener = { report: this.report.bind(this), speech: this.notice.bind(this) };
+    this.replies = new Replies(player, host.post.bind(host), listener);
   }
 
   /** Connect; whatever comes of it is posted. */
@@ -85,8 +86,7 @@ export class Call implements LineOwner {
       case "token":
         return this.giveToken(command.token);
       case "capture":
-        command.port.onmessage = ({ data }: MessageEvent<CapturedPiece>) =>
-          "pcm" in data ? this.capture(data.pcm) : this.notice(data.speaking);
+        command.port.onmessage = ({ data }: MessageEvent<CapturedPiece>) => this.capture(data.pcm);
         return;
       case "audio":
         return this.capture(command.pcm);
@@ -130,11 +130,14 @@ export class Call implements LineOwner {
   }
 
   /** Somebody may have begun to speak, or has stopped. */
-  private notice(speaking: boolean): void {
+  private notice(speaking: boolean, at: number): void {
     const { audible } = this.replies;
-    if (!this.settings.ducks || this.muted || !this.bargeIn.speech(speaking, audible, this.host.now())) return;
-    this.hold();
+    const ducks = !this.muted && this.bargeIn.speech(speaking, audible, this.host.now());
+    // The player holds by itself what sounds; where that was wrong it goes on.
+    if (ducks || (speaking && !this.bargeIn.held)) this.hold();
+    if (!ducks) return;
     this.say({ type: "legato.duck", generation: audible });
+    this.host.post({ kind: "ducked", at });
   }
 
   private goOn(free: boolean): void {

@@ -21,6 +21,13 @@ interface Expected {
   reached: number;
 }
 
+/** What the player tells. */
+export interface PlayerListener {
+  report(reports: PlayerReport[]): void;
+  /** Somebody may have begun to speak into what sounds, or has stopped; `at` in milliseconds since 1970. */
+  speech(speaking: boolean, at: number): void;
+}
+
 type Post = (message: CallMessage, transfer?: Transferable[]) => void;
 
 export class Replies {
@@ -40,17 +47,18 @@ export class Replies {
   constructor(
     private readonly player: MessagePort | null,
     private readonly post: Post,
-    report: (reports: PlayerReport[]) => void,
+    listener: PlayerListener,
   ) {
     if (!player) return;
     player.onmessage = ({ data }: MessageEvent<PlayerMessage>) => {
+      if (data.kind === "speech") return listener.speech(data.speaking, data.at);
       this.buffered = data.buffered;
       this.underruns = data.underruns;
       this.since = 0;
       // What was under way when another call began is no report on that one's replies.
       const reports = data.reports.filter(({ generation, itemId }) => this.expected.get(generation)?.itemId === itemId);
       for (const { generation, state } of reports) this.note(generation, state);
-      report(reports);
+      listener.report(reports);
     };
   }
 

@@ -5,6 +5,8 @@
 //                        main ──CallCommand───┘    └──────PlayerMessage───────┘
 //                        main ◄──CallMessage──── network worker
 //
+// Where the page listens for interruptions itself, the microphone's sound reaches the playback worklet, too.
+//
 // The main thread only paints: nothing that is heard waits for it. Must hold types only.
 
 import type { PlayerReport } from "../audio/playback-buffer.ts";
@@ -67,6 +69,7 @@ export type CallMessage =
   | { kind: "replyStarted"; generation: number; itemId: string; responseId: string }
   | { kind: "playback"; report: PlayerReport }
   | { kind: "interrupted"; first: number; last: number }
+  | { kind: "ducked"; at: number }
   | { kind: "audio"; generation: number; itemId: string; pcm: Int16Array }
   | { kind: "path"; path: PathState }
   | { kind: "resumed"; welcome: Welcome; continued: boolean; silentMs: number; lostMs: number; transport: TransportName; lost: string | null }
@@ -112,7 +115,10 @@ export type PlayerCommand =
   | { kind: "restart" };
 
 /** From the playback worklet to the network worker. */
-export type PlayerMessage = { kind: "reports"; reports: PlayerReport[]; buffered: number; underruns: number };
+export type PlayerMessage =
+  | { kind: "reports"; reports: PlayerReport[]; buffered: number; underruns: number }
+  /** Somebody may have begun to speak, for which what sounds was held, or has stopped. `at`: milliseconds since 1970. */
+  | { kind: "speech"; speaking: boolean; at: number };
 
 /** What the playback worklet has to know from the start: the rate of the replies, and how much of one must be there. */
 export interface PlaybackOptions {
@@ -129,5 +135,5 @@ export type SpeakerCommand =
 /** From the main thread to the capture worklet. */
 export type CaptureCommand = { kind: "network"; port: MessagePort } | { kind: "end" };
 
-/** From the capture worklet to the network worker: 20 ms, or that somebody may have begun to speak, or has stopped. */
-export type CapturedPiece = { pcm: Int16Array } | { speaking: boolean };
+/** From the capture worklet to the network worker: 20 ms. */
+export type CapturedPiece = { pcm: Int16Array };
