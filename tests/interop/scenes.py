@@ -148,6 +148,11 @@ class Stage:
     def port(self) -> int:
         return self.endpoint.addresses[0][1]
 
+    @property
+    def url(self) -> str:
+        host, port = self.endpoint.addresses[0]
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
     def of(self, path: str) -> SessionRecord:
         """The only session that was asked for under this path."""
         (record,) = [record for record in self.sessions if record.path == path]
@@ -173,9 +178,9 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage() -> AsyncIterator[Stage]:
-    """Run the server on free ports of the loopback addresses."""
-    running = Stage(make_development_identity(datetime.now(UTC)))
+async def stage(identity: ServerIdentity | None = None) -> AsyncIterator[Stage]:
+    """Run the server on free ports of the loopback addresses, by default with a certificate of today."""
+    running = Stage(identity or make_development_identity(datetime.now(UTC)))
     try:
         yield running
     finally:

@@ -74,6 +74,12 @@ const CALLS = {
         return call.ready.catch(failure);
     },
 
+    /** The hash is the server's, and the time of its certificate is over. */
+    async expiredCertificate({ expired, options }) {
+        const call = connect(expired.url, { ...options, certificateHashes: [expired.certificateHash] });
+        return call.ready.then(() => ({ code: "ready" }), failure);
+    },
+
     /** The microphone is pulled out, and another one plugged in. */
     async unplugged({ url, options }) {
         const call = connect(url, { ...options, input: PCM, output: PCM });

@@ -4,13 +4,17 @@ import asyncio
 import base64
 import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.interop.browser_client.playing import build, played
 from tests.interop.driving import EXECUTABLES
+from tests.interop.scenes import stage
 from tests.interop.serve_process import ServeProcess, serve_process
+
+from legato.server.certificates import make_development_identity
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(150)]
 
@@ -55,7 +59,8 @@ async def _seen(browser: str, folder: Path) -> Seen:
 
 
 async def _seen_beside(silent_port: int, browser: str, folder: Path) -> Seen:
-    async with serve_process(folder / "state") as server:
+    long_ago = make_development_identity(datetime.now(UTC) - timedelta(days=30))
+    async with serve_process(folder / "state") as server, stage(long_ago) as expired:
         description = await server.description()
         parameters = {
             "url": description["webtransport_url"],
@@ -63,6 +68,7 @@ async def _seen_beside(silent_port: int, browser: str, folder: Path) -> Seen:
             "nowhere": f"https://127.0.0.1:{_closed_port()}",
             "token": server.key(),
             "certificateHash": description["certificate_hashes"][0]["value"],
+            "expired": {"url": expired.url, "certificateHash": long_ago.hash_base64},
             "audio": ENCODED,
         }
         page = await played(browser, parameters, folder, ["calls", "calls&strict", "failing"])
@@ -222,6 +228,12 @@ def test_a_pinned_certificate_that_has_changed(seen: Seen) -> None:
     refused = seen.call("changedCertificate")
     assert refused["code"] == "certificate"
     assert "Reload the page" in refused["message"]
+
+
+def test_a_pinned_certificate_that_has_expired(seen: Seen) -> None:
+    refused = seen.call("expiredCertificate")
+    assert refused["code"] == "unreachable"
+    assert "or has expired" in refused["message"]
 
 
 def test_a_microphone_that_is_pulled_out_leaves_the_call_alone(seen: Seen) -> None:
