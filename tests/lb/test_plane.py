@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,41 @@ def test_what_belongs_to_others_is_left_alone(place: Place) -> None:
         assert place.programs() == 1
     finally:
         first.close()
+
+
+@contextmanager
+def a_short_lived_cable(place: Place) -> Iterator[str]:
+    """Another interface, which somebody removes; its address."""
+    place.network.ip("link add brief type veth peer name brief-end")
+    for words in ("addr add 10.81.0.1/24 dev brief", "link set brief up", "link set brief-end up"):
+        place.network.ip(words)
+    place.network.set("ipv4/conf/brief/forwarding", "1")
+    yield "10.81.0.1"
+
+
+def test_what_was_left_on_an_interface_that_is_gone_is_removed(place: Place) -> None:
+    with a_short_lived_cable(place) as host:
+        _, killed = place.choosing(wanted(place.pins), host)
+        killed.close(leave_kernel=True)
+        place.network.ip("link del brief")
+    assert is_left(place.pins)
+    place.choose(wanted(place.pins))
+    assert not is_left(place.pins)
+    assert list(place.pins.iterdir()) == []
+
+
+def test_that_an_interface_is_gone_is_told_with_the_next_view(place: Place) -> None:
+    with a_short_lived_cable(place) as host:
+        _, forwarder = place.choosing(wanted(place.pins), host)
+        forwarder.set_view(a_view())
+        place.network.ip("link del brief")
+    try:
+        with pytest.raises(TransportError, match="the program is no longer at brief"):
+            forwarder.set_view(a_view())
+        forwarder.set_view(a_view())
+    finally:
+        forwarder.close()
+    assert not is_left(place.pins)
 
 
 def refusals(place: Place) -> list[tuple[str, Callable[[], object]]]:

@@ -53,6 +53,7 @@ impl Xdp {
         view: &View,
     ) -> Result<Self, XdpError> {
         let names = attachment::choose(settings.interfaces, listeners)?;
+        attachment::forget_the_gone(settings.pins);
         let mut program = Program::load(settings.object)?;
         let candidates = attachment::claim(&names, settings.pins)?;
         let interfaces: Vec<u32> = candidates
@@ -69,8 +70,12 @@ impl Xdp {
         })
     }
 
-    /// Decides by this view from the next packet on. If it is refused, the one before stays.
+    /// Decides by this view from the next packet on. If it is refused, the one before stays. It is refused, too, if the
+    /// program is no longer everywhere where it was attached.
     pub fn set_view(&mut self, view: &View) -> Result<(), XdpError> {
+        if let Some(interface) = self.attachment.lost() {
+            return Err(XdpError::Detached(interface.to_owned()));
+        }
         let names = self.attachment.interfaces();
         set_view(
             &mut self.program,
@@ -115,6 +120,7 @@ impl Xdp {
 /// Detaches the programs of balancers that were killed at these addresses, for a balancer without one: they would decide by
 /// a view that nobody replaces. Gives the names of the interfaces.
 pub fn clear(interfaces: &[String], listeners: &[SocketAddr], pins: &Path) -> Vec<String> {
+    attachment::forget_the_gone(pins);
     match attachment::holders(interfaces, listeners) {
         Ok(names) => attachment::clear(&names, pins),
         // It listens everywhere.

@@ -2,7 +2,7 @@
 /*
  * What the process hands to the program: a view as one value of a map, and the counters that come back.
  *
- * Owns the layout. src/xdp/image.rs writes it and src/xdp/counters.rs reads it; both hold to these sizes.
+ * Owns the layout. src/xdp/image.rs writes the view and src/xdp/program.rs reads the counters; both hold to these sizes.
  */
 #ifndef LEGATO_LAYOUT_H
 #define LEGATO_LAYOUT_H

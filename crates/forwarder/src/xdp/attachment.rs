@@ -24,6 +24,7 @@ use crate::interfaces;
 /// One interface with the program.
 struct Link {
     interface: String,
+    number: u32,
     link: OwnedFd,
     /// Its name in the BPF file system.
     path: PathBuf,
@@ -122,6 +123,48 @@ pub(crate) fn clear(names: &[String], pins: &Path) -> Vec<String> {
     cleared
 }
 
+/// Removes the names of links whose interface is gone, in whatever network it was: they keep programs and maps in memory
+/// that no packet meets any more.
+pub(crate) fn forget_the_gone(pins: &Path) {
+    let Ok(folders) = fs::read_dir(pins) else {
+        return;
+    };
+    for folder in folders.flatten().map(|folder| folder.path()) {
+        // Somebody alive sees to the others.
+        let Ok(Some(_lock)) = lock(&folder) else {
+            continue;
+        };
+        for name in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let link = kernel::pinned(&name.path());
+            if link.is_ok_and(|link| matches!(kernel::interface_of(&link), Ok(Some(0)))) {
+                let _ = fs::remove_file(name.path());
+            }
+        }
+        // It stays if anything is in it.
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// Locks a directory; nothing if somebody else has, or has removed it a moment ago.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let lock = match File::open(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            // Whoever ends removes it with the lock in hand, and this may be what was removed.
+            let is_there = fs::metadata(folder).is_ok_and(|there| {
+                lock.metadata()
+                    .is_ok_and(|here| (here.dev(), here.ino()) == (there.dev(), there.ino()))
+            });
+            Ok(is_there.then_some(lock))
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Interfaces of different networks may have the same name and number; this tells the networks apart.
 fn own_network() -> io::Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
@@ -153,16 +196,15 @@ impl Candidate {
             }
             _ => no_pins(error),
         })?;
-        let lock = File::open(&folder).map_err(no_pins)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self {
+        match lock(&folder) {
+            Ok(Some(lock)) => Ok(Self {
                 name: name.to_owned(),
                 number,
                 folder,
                 lock,
             }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(XdpError::OtherBalancer(name.to_owned())),
-            Err(error) => Err(no_pins(error.into())),
+            Ok(None) => Err(XdpError::OtherBalancer(name.to_owned())),
+            Err(error) => Err(no_pins(error)),
         }
     }
 
@@ -216,6 +258,7 @@ impl Candidate {
         }
         Ok(Link {
             interface: self.name,
+            number: self.number,
             link,
             path,
             lock: self.lock,
@@ -305,6 +348,15 @@ impl Attachment {
             .collect()
     }
 
+    /// An interface that the program is no longer at.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        let is_lost = |link: &&Link| !matches!(kernel::interface_of(&link.link), Ok(Some(number)) if number == link.number);
+        self.links
+            .iter()
+            .find(is_lost)
+            .map(|link| link.interface.as_str())
+    }
+
     /// Ends, while the program goes on for whoever takes over.
     pub(crate) fn leave(mut self) {
         self.links.clear();
@@ -320,17 +372,24 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        for candidate in self.links.drain(..).filter_map(Link::detach) {
-            let _ = fs::remove_dir(candidate.folder);
+        for link in self.links.drain(..) {
+            link.take_off();
+            if let Some(folder) = link.path.parent() {
+                let _ = fs::remove_dir(folder);
+            }
         }
     }
 }
 
 impl Link {
-    fn detach(self) -> Option<Candidate> {
+    fn take_off(&self) {
         // A link whose interface is gone is detached already.
         let _ = kernel::detach(&self.link);
         let _ = fs::remove_file(&self.path);
+    }
+
+    fn detach(self) -> Option<Candidate> {
+        self.take_off();
         let folder = self.path.parent()?.to_owned();
         let number = interfaces::number(&self.interface)?;
         Some(Candidate {
@@ -339,5 +398,28 @@ impl Link {
             folder,
             lock: self.lock,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_lock_has_the_directory() {
+        let pins = std::env::temp_dir().join(format!("legato-pins-{}", std::process::id()));
+        let claim_and_leave = || {
+            for _ in 0..2000 {
+                if let Ok(candidate) = Candidate::claim("lo", &pins) {
+                    assert!(candidate.folder.exists());
+                    fs::remove_dir(&candidate.folder).unwrap();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(claim_and_leave);
+            claim_and_leave();
+        });
+        fs::remove_dir(pins).unwrap();
     }
 }

@@ -31,6 +31,8 @@ pub enum XdpError {
     NotForwarding(String, u8),
     /// Another program is attached there.
     Occupied(String),
+    /// The program is no longer there.
+    Detached(String),
     /// Another balancer is at work there.
     OtherBalancer(String),
     /// The directory is not in a BPF file system.
@@ -78,6 +80,10 @@ impl fmt::Display for XdpError {
             Self::Occupied(name) => write!(
                 out,
                 "another program is attached to {name}: take it off first, such as with `ip link set {name} xdp off`"
+            ),
+            Self::Detached(name) => write!(
+                out,
+                "the program is no longer at {name}: the interface was removed, or somebody took the program off; start the balancer again when it is back"
             ),
             Self::OtherBalancer(name) => write!(out, "another balancer forwards on {name} by XDP"),
             Self::Pins(path, error) => write!(
