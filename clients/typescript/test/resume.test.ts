@@ -85,6 +85,14 @@ describe("a path that falls silent", () => {
     expect(stage.said("resumed")).toMatchObject([{ continued: true, lostMs: 0 }]);
   });
 
+  test("is not told as lost where no other connection is looked for", async () => {
+    stage = await new Stage({ resumeMs: 0 }).begin();
+    await pass(1_000);
+    stage.link.die(20_000);
+    await pass(15_000);
+    expect([stage.paths(), stage.network.attempts]).toEqual([["doubted"], 1]);
+  });
+
   test("and was told as lost may recover all the same", async () => {
     stage = await new Stage().begin();
     await pass(1_000);
@@ -184,6 +192,28 @@ describe("a connection that ends", () => {
 });
 
 describe("a server that", () => {
+  test("waited for the hello in vain, because the page had no token yet, is called once more", async () => {
+    stage = new Stage();
+    const greet = stage.server.hear.bind(stage.server);
+    let refusals = 0;
+    stage.server.hear = (visit, event: Said) => (refusals++ ? greet(visit, event) : visit.close(7));
+    await stage.begin();
+    await pass(1_000);
+    expect(stage.said("connected").map(({ transport }) => transport)).toEqual(["webtransport", "webtransport"]);
+    expect([stage.said("welcome").length, stage.said("failed")]).toEqual([1, []]);
+    stage.quiet();
+    await pass(500);
+    expect(stage.server.heard).toHaveLength(stage.captured);
+  });
+
+  test("never waits for a hello is not called for ever", async () => {
+    stage = new Stage();
+    stage.server.hear = (visit) => visit.close(7);
+    await stage.begin();
+    await pass(3_000);
+    expect([stage.network.attempts, stage.said("ended").length]).toEqual([2, 1]);
+  });
+
   test("has ended the call meanwhile says how", async () => {
     stage = await new Stage().begin();
     stage.server.ended = 10;

@@ -10,8 +10,8 @@
 //
 //     connecting ──welcome──► sound ◄──recovered · welcome──► doubted
 //         ▲   │                 ▲                                │
-//         └───┘ without         └──welcome── lost ◄──closed──────┘          (any) ──over──► closed
-//           WebTransport, once: the first packets of UDP may pass where others do not
+//         └───┘ once without    └──welcome── lost ◄──closed──────┘          (any) ──over──► closed
+//           WebTransport: the first packets of UDP may pass where others do not; and once when the hello came too late
 
 import { ClientSession, CLIENT_LIMITS } from "../core/client-session.ts";
 import type { Event } from "../core/outputs.ts";
@@ -65,6 +65,8 @@ export class Line {
   private attempt: SessionDriver | null = null;
   private taken: (welcomed: boolean) => void = () => {};
   private webtransportLost: string | null = null;
+  /** The server was kept waiting for the hello, until the page had its token, and did not wait so long. */
+  private kept = false;
   private search: Search | null = null;
   private tries = 0;
   /** Whether the server may have taken up the call on a connection that has not been welcomed. */
@@ -96,9 +98,13 @@ export class Line {
 
   /** Whether WebTransport is tried again, for a call that goes without. */
   get retriesWebTransport(): boolean {
-    const { driver, refusal } = this;
-    const without = driver?.transport.name === "websocket" && this.settings.webtransportUrl !== null;
-    return without && !refusal && this.leaveUs === null && driver.session.resumable;
+    const without = this.driver?.transport.name === "websocket" && this.settings.webtransportUrl !== null;
+    return without && this.leaveUs === null && this.replaceable;
+  }
+
+  /** Whether another connection could take the place of the one at work. */
+  private get replaceable(): boolean {
+    return !this.refusal && this.driver !== null && this.driver.session.resumable;
   }
 
   /** Make the first connection; `prepared` is what has to be known before the hello. */
@@ -121,7 +127,8 @@ export class Line {
     }
     const doubted = this.heartbeat.suspicious(now, driver.session.acked, driver.session.captured);
     // Firefox takes half a minute to say of a server that is gone that it is.
-    this.move(this.heartbeat.hopeless(now) ? "lost" : doubted ? "doubted" : "sound");
+    const lost = this.heartbeat.hopeless(now) && this.replaceable;
+    this.move(lost ? "lost" : doubted ? "doubted" : "sound");
     if (doubted || this.leaving) {
       this.reconnect();
     } else {
@@ -217,17 +224,25 @@ export class Line {
   }
 
   private sessionEnded(event: SessionEnded): void {
-    const { transport, session } = this.driver!;
-    const unheard = event.by === "transport" || (event.by === "local" && event.code === SessionCode.HELLO_TIMEOUT);
-    if (!this.welcome && unheard && transport.name === "webtransport" && this.settings.websocketUrl) {
+    const overUdp = this.driver!.transport.name === "webtransport";
+    const silence = event.code === SessionCode.HELLO_TIMEOUT;
+    const unheard = event.by === "transport" || (event.by === "local" && silence);
+    if (!this.welcome && unheard && overUdp && this.settings.websocketUrl) {
       this.webtransportLost = event.reason;
-      const { carried } = session;
-      this.driver = null;
-      this.owner.attach(null);
-      this.dial(false, carried, Promise.resolve()).catch((error: unknown) => this.owner.failedToConnect(error));
-      return;
+      this.redial(false);
+    } else if (!this.welcome && event.by === "peer" && silence && !this.kept) {
+      this.kept = true;
+      this.redial(overUdp);
+    } else {
+      this.owner.react(event);
     }
-    this.owner.react(event);
+  }
+
+  private redial(withWebTransport: boolean): void {
+    const { carried } = this.driver!.session;
+    this.driver = null;
+    this.owner.attach(null);
+    this.dial(withWebTransport, carried, Promise.resolve()).catch((error: unknown) => this.owner.failedToConnect(error));
   }
 
   // Every other connection
@@ -249,7 +264,7 @@ export class Line {
   private reconnect(): void {
     // That there is a connection comes before that it is a better one.
     if (this.search?.better && !this.attempt) this.search.control.abort();
-    if (this.search || this.over || this.refusal || !this.driver?.session.resumable) return;
+    if (this.search || this.over || !this.replaceable) return;
     this.look(false, (search) => this.tryUntilTaken(search));
   }
 
