@@ -5,20 +5,29 @@ import contextlib
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from tests.end_to_end.conftest import StartServer
+from tests.end_to_end.stories import (
+    Story,
+    drained,
+    interrupted_exactly,
+    last_words_arrive,
+    says_and_leaves,
+    speak,
+    until,
+    url,
+)
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from legato import AudioFormat, AudioFrame, Call, ClientSettings, ConnectError, Server, Speech, connect
 from legato.client.devices import VirtualSpeaker
-from legato.client.events import PlaybackChanged, ReplyArrived, Resumed, ServerEvent, ServerLeaving
-from legato.client.session import RealtimeSession
+from legato.client.events import ReplyArrived, Resumed
 from legato.core.errors import LocalProtocolError
 from legato.core.wire import mux
 from legato.core.wire.codes import SessionCode
@@ -27,10 +36,6 @@ from legato.core.wire.mux import Close, Data
 PCM16K = AudioFormat("pcm16", 16_000)
 AUTO = ClientSettings(input=PCM16K, output=(PCM16K,))
 SOCKET = replace(AUTO, transport="websocket")
-
-
-def url(server: Server) -> str:
-    return f"https://127.0.0.1:{server.port}"
 
 
 async def echo(call: Call) -> None:
@@ -94,29 +99,21 @@ async def without_udp(
         await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("127.0.0.1", 0))
-        port = silent.getsockname()[1]
+        while True:
+            forwarder = await asyncio.start_server(caller, "127.0.0.1", 0)
+            port = forwarder.sockets[0].getsockname()[1]
+            try:
+                silent.bind(("127.0.0.1", port))
+                break
+            except OSError:  # the number is taken on UDP
+                forwarder.close()
         if refused:
             silent.close()
-        forwarder = await asyncio.start_server(caller, "127.0.0.1", port)
         knife = asyncio.create_task(cutting())
         yield f"https://127.0.0.1:{port}"
         knife.cancel()
         forwarder.close()
         await forwarder.wait_closed()
-
-
-def speak(session: RealtimeSession, pcm: bytes) -> None:
-    for start in range(0, len(pcm), 640):
-        session.send_audio(pcm[start : start + 640])
-
-
-async def until(session: RealtimeSession, wanted: Callable[[object], bool]) -> None:
-    async with asyncio.timeout(60):
-        async for event in session.events:
-            if wanted(event):
-                return
-    raise AssertionError("the call ended before that")
 
 
 async def test_an_echo_is_exact_to_the_bit(start_server: StartServer) -> None:
@@ -200,41 +197,14 @@ async def test_where_udp_gets_through_webtransport_carries_the_call(start_server
 
 
 async def test_interrupting_is_exact_on_both_sides(start_server: StartServer) -> None:
-    heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    async def talkative(call: Call) -> None:
-        async def speech() -> AsyncIterator[Speech]:
-            yield Speech(bytes(32_000 * 30), 16_000, "A long story.")
-
-        utterance = call.say(speech())
-        await utterance.finished
-        heard.set_result(utterance.heard_ms)
-        await asyncio.Event().wait()
-
-    async with connect(url(await start_server(talkative)), SOCKET) as session:
-        stopped = None
-        async for event in session.events:
-            if isinstance(event, PlaybackChanged):
-                if event.state == "stopped":
-                    stopped = event
-                    break
-                if event.played >= 3200:
-                    session.interrupt()
-        assert stopped is not None
-        assert session.playback.buffered == 0
-        assert await asyncio.wait_for(heard, 60) == stopped.played * 1000 // 16_000
+    story = Story(30, PCM16K.rate)
+    async with connect(url(await start_server(story)), SOCKET) as session:
+        await interrupted_exactly(session, story)
 
 
 async def test_the_last_words_of_an_agent_arrive_before_the_end(start_server: StartServer) -> None:
-    async def brief(call: Call) -> None:
-        for number in range(50):
-            call.send({"type": "conversation.item.added", "number": number, "text": "x" * 10_000})
-
-    async with connect(url(await start_server(brief)), SOCKET) as session:
-        said = [event.event async for event in session.events if isinstance(event, ServerEvent)]
-        numbers = [event["number"] for event in said if event["type"] == "conversation.item.added"]
-        assert numbers == list(range(50))
-        assert (await session.wait_closed()).code == 0
+    async with connect(url(await start_server(says_and_leaves)), SOCKET) as session:
+        await last_words_arrive(session)
 
 
 class TestRefusals:
@@ -262,21 +232,7 @@ class TestRefusals:
                     pass
 
     async def test_a_server_that_stops(self, start_server: StartServer) -> None:
-        leave = asyncio.Event()
-
-        async def patient(_: Call) -> None:
-            await leave.wait()
-
-        server = await start_server(patient)
-        async with connect(url(server), SOCKET) as session:
-            draining = asyncio.create_task(server.drain(5))
-            await until(session, lambda event: isinstance(event, ServerLeaving))
-            with pytest.raises(ConnectError, match="answered 503"):
-                async with connect(url(server), SOCKET):
-                    pass
-            leave.set()
-            await asyncio.wait_for(draining, 60)
-            assert (await session.wait_closed()).code == 0
+        await drained(start_server, SOCKET)
 
     async def test_nobody_there(self) -> None:
         with pytest.raises(ConnectError, match="the connection was refused"):
