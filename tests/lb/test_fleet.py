@@ -1,10 +1,12 @@
 """The life of servers in virtual time."""
 
+from dataclasses import replace
+
 import pytest
 from tests.lb.fleets import SECOND, TERMS, at, fleet_of, listing, name, named, one, states, weights
 
 from legato.lb.fleet import Change, Fleet
-from legato.lb.servers import Snapshot
+from legato.lb.servers import MAX_SERVERS, Listed, Snapshot
 from legato.lb.states import State
 from legato.lb.weights import STEPS, Load
 
@@ -173,6 +175,31 @@ def test_a_server_that_drains_when_it_is_first_listed_gets_no_call() -> None:
     fleet.answered(at(1), 1, 0)
     assert states(fleet)[1] is DRAINING
     assert all(change.after is not READY for change in fleet.changes())
+
+
+def test_a_server_that_is_wanted_again_still_has_to_answer_as_often_as_asked_for() -> None:
+    fleet = Fleet(replace(TERMS, rise=3), named)
+    fleet.listed(listing(one(1, draining=True), 2), 0)
+    fleet.answered(at(1), 1, 0)
+    fleet.listed(listing(1, 2), SECOND)
+    assert states(fleet)[1] is JOINING
+    for _ in range(2):
+        fleet.answered(at(1), 1, SECOND)
+    assert states(fleet)[1] is READY
+
+
+def test_servers_that_left_make_room_for_those_that_came() -> None:
+    fleet = Fleet(TERMS, lambda address: (address[0].encode()[:15],))
+    many = [Listed(address=(f"10.0.{number >> 8}.{number & 255}", 4434)) for number in range(MAX_SERVERS + 5)]
+    fleet.listed(Snapshot(servers=tuple(many[:10])), 0)
+    fleet.listed(Snapshot(servers=tuple(many[5:20])), 1)
+    fleet.listed(Snapshot(servers=tuple(many[10:])), 2)
+    assert len(fleet.members) == MAX_SERVERS
+    kept = [server.address in fleet.members for server in many[:10]]
+    assert kept == [False] * 5 + [True] * 5, "who left first goes first"
+    gone = [change.reason for change in fleet.changes() if change.after is State.GONE]
+    assert len(gone) == 5
+    assert "no room" in gone[0]
 
 
 def test_free_places_shift_new_calls_but_not_all_the_time() -> None:

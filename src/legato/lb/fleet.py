@@ -10,7 +10,18 @@ what happened, and `next_deadline` when `on_time` is due.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from legato.lb.servers import Address, Listed, Names, Network, Places, Snapshot, judge, order, shown
+from legato.lb.servers import (
+    MAX_SERVERS,
+    Address,
+    Listed,
+    Names,
+    Network,
+    Places,
+    Snapshot,
+    judge,
+    order,
+    shown,
+)
 from legato.lb.states import Signal, State, moved
 from legato.lb.weights import Load, shares
 
@@ -158,6 +169,7 @@ class Fleet:
                 member.unlisted_us = now_us
                 self._judge_wish(address, now_us)
         self._drop_taken_names(judged.servers, now_us)
+        self._make_room(now_us)
         self._weigh(now_us)
 
     def answered(self, address: Address, rtt_us: int, now_us: int) -> None:
@@ -252,6 +264,13 @@ class Fleet:
             if not member.is_listed and taken.intersection(member.listed.server_ids):
                 self._forget(address, f"another server has its name ({shown(address)} is not listed)", now_us)
 
+    def _make_room(self, now_us: int) -> None:
+        """Forget those who left first, while there are more than a balancer takes."""
+        left = [address for address, member in self._members.items() if not member.is_listed]
+        left.sort(key=lambda address: (self._members[address].unlisted_us, order(address)))
+        for address in left[: max(0, len(self._members) - MAX_SERVERS)]:
+            self._forget(address, "it is not listed any more, and there is no room for it", now_us)
+
     def _forget(self, address: Address, reason: str, now_us: int) -> None:
         member = self._members.pop(address)
         self._note(address, member.state, State.GONE, reason)
@@ -295,7 +314,7 @@ class Fleet:
             return
         self._note(address, member.state, after, reason)
         member.state, member.since_us = after, now_us
-        if signal is Signal.WANTED and member.answered:
+        if signal is Signal.WANTED and member.answered >= self.terms.rise:
             # It was answering all the time and need not prove it again.
             self._signal(address, Signal.ANSWERS, reason, now_us)
 
