@@ -49,7 +49,23 @@ def test_a_mistake_is_one_sentence(flags: dict[str, Any], reason: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("[", "not valid TOML"), (None, "cannot read")])
+def test_a_flag_within_what_is_no_group_in_the_file_is_no_accident(tmp_path: Path) -> None:
+    file = tmp_path / "balancer.toml"
+    file.write_text('discovery = "dns"')
+    assert load_balancer_settings({"discovery.source": "dns"}, file).discovery.source == "dns"
+    with pytest.raises(SettingsError, match="discovery = 'dns' cannot be used"):
+        load_balancer_settings({}, file)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[", "not valid TOML"),
+        ("a = " + "[" * 5000, "not valid TOML"),
+        ("a = " + "9" * 5000, "not valid TOML"),
+        (None, "cannot read"),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, text: str | None, reason: str) -> None:
     file = tmp_path / "balancer.toml"
     if text is not None:

@@ -10,8 +10,8 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from legato._settings import Log
 from legato.server.logging import HIDDEN, configure_logging
-from legato.server.settings import Log
 from legato.transports import websocket_client, websocket_upgrade
 from legato.trust import new_api_key
 

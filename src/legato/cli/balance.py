@@ -68,7 +68,6 @@ def balance(  # noqa: PLR0913 - one parameter per flag
         return 0
     from legato.lb.settings import load_balancer_settings
     from legato.server.logging import configure_logging
-    from legato.server.settings import Log
 
     flags = {
         "listen": listen or None,
@@ -89,7 +88,7 @@ def balance(  # noqa: PLR0913 - one parameter per flag
         "log.format": log_format,
     }
     settings = load_balancer_settings(flags, config)
-    configure_logging(Log(level=settings.log.level, format=settings.log.format))
+    configure_logging(settings.log)
     return run(_balance(settings))
 
 

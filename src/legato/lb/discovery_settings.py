@@ -6,20 +6,16 @@ Must not know how a source reads them.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-__all__ = ["DiscoverySettings", "DnsSource", "Group", "KubernetesSource", "StaticSource"]
+from legato._settings import Group
+
+__all__ = ["DiscoverySettings", "DnsSource", "KubernetesSource", "StaticSource"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 TUNNEL_PORT = 4434
 """Where servers take encapsulated packets, unless a source says otherwise."""
-
-
-class Group(BaseModel):
-    """Settings of one subject: frozen, and unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class StaticSource(Group):

@@ -5,16 +5,16 @@ mistake is one `SettingsError` with one sentence.
 """
 
 import ipaddress
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from legato._settings import Group, Log, merged, nested, read_toml
 from legato.core.errors import SettingsError
 from legato.lb.discovery.static import parse_address
-from legato.lb.discovery_settings import DiscoverySettings, Group
+from legato.lb.discovery_settings import DiscoverySettings
 from legato.lb.fleet import FleetTerms
 from legato.lb.health import ProbeTerms
 from legato.lb.servers import Address, Network, check_load_url
@@ -147,17 +147,6 @@ class XdpSettings(Group):
     )
 
 
-class LogSettings(Group):
-    """What is written to standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severity written."
-    )
-    format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="`console` for people, `json` for machines; `auto` looks at the terminal."
-    )
-
-
 class BalancerSettings(Group):
     """Every setting of `legato balance`. Constructing it reads nothing."""
 
@@ -188,7 +177,7 @@ class BalancerSettings(Group):
     health: HealthSettings = HealthSettings()
     xdp: XdpSettings = XdpSettings()
     admin: AdminSettings = AdminSettings()
-    log: LogSettings = LogSettings()
+    log: Log = Log()
 
     @model_validator(mode="after")
     def _addresses(self) -> "BalancerSettings":
@@ -243,16 +232,9 @@ def load_balancer_settings(flags: Mapping[str, Any], config: Path | None = None)
 
     Raises `SettingsError`.
     """
-    merged = _toml(config) if config is not None else {}
-    for key, value in flags.items():
-        if value is not None:
-            *groups, last = key.split(".")
-            place = merged
-            for group in groups:
-                place = place.setdefault(group, {})
-            place[last] = value
+    file = read_toml(config) if config is not None else {}
     try:
-        return BalancerSettings.model_validate(merged)
+        return BalancerSettings.model_validate(merged(file, nested(flags)))
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from None
 
@@ -265,12 +247,3 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     return f"{key} = {first['input']!r} cannot be used: {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"the settings file {path} is not valid TOML: {error}") from None

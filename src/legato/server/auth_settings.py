@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Iterable
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from legato._settings import Group
 from legato.core.dialects.realtime.vocabulary import CLIENT_EVENTS
 
 __all__ = ["ApiKey", "AuthSettings", "LimitsOfKey", "hash_of_key", "unknown_event"]
@@ -37,11 +38,7 @@ def unknown_event(names: Iterable[str]) -> str | None:
     return None
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class LimitsOfKey(_Model):
+class LimitsOfKey(Group):
     """What the callers of one key may cost; none may exceed the server's limit of that name."""
 
     calls: int | None = Field(default=None, ge=1, description="Calls at once with this key.")
@@ -52,7 +49,7 @@ class LimitsOfKey(_Model):
     session_seconds: float | None = Field(default=None, gt=0, description="Longest call in seconds.")
 
 
-class ApiKey(_Model):
+class ApiKey(Group):
     """One API key: who it belongs to and what it allows."""
 
     name: str = Field(
@@ -85,7 +82,7 @@ class ApiKey(_Model):
         return value
 
 
-class AuthSettings(_Model):
+class AuthSettings(Group):
     """Who may call. Without `keys` the server makes one for this user, in the state directory."""
 
     required: bool = Field(

@@ -6,7 +6,9 @@ import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from legato._settings import Group
 
 __all__ = ["FleetSettings", "host_and_port"]
 
@@ -34,10 +36,8 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) <= 65535
 
 
-class FleetSettings(BaseModel):
+class FleetSettings(Group):
     """Servers behind balancers: see the page about load balancing. Without `keys` a server stands alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     keys: Path | None = Field(
         default=None,

@@ -15,7 +15,7 @@ import structlog
 from pydantic import SecretBytes, SecretStr
 from structlog.typing import EventDict, Processor
 
-from legato.server.settings import Log
+from legato._settings import Log
 
 HIDDEN = "**********"
 """What stands in the log where a secret would."""

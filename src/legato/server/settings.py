@@ -7,9 +7,10 @@ nothing; `settings_sources.load_settings` gathers values. Secrets are `SecretStr
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from legato._settings import Group, Log
 from legato.agents.settings import AssistantSettings
 from legato.core.terms import LEAST_LATE_MS, MOST_LATE_MS
 from legato.server.auth_settings import MIN_SECRET_CHARS, AuthSettings
@@ -39,12 +40,6 @@ FLAGS = {
     "workers": "--workers",
 }
 """The settings that `legato serve` also takes on the command line."""
-
-
-class Group(BaseModel):
-    """Settings of one subject: frozen, keyword-only, and unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Listen(Group):
@@ -191,17 +186,6 @@ class Engine(Group):
                 f"engine.initial_mtu must not exceed engine.mtu_upper_bound ({self.mtu_upper_bound})"
             )
         return self
-
-
-class Log(Group):
-    """What is written about the server's work, to standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severity written."
-    )
-    format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="`console` for people, `json` for machines; `auto` looks at the terminal."
-    )
 
 
 class ServerSettings(BaseSettings):

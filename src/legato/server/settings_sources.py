@@ -10,7 +10,6 @@ what would be accepted. What is secret, or may be a secret in the wrong place, i
 
 import difflib
 import os
-import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
+from legato._settings import merged, nested, read_toml
 from legato.core.errors import SettingsError
 from legato.server.settings import CONFIG_VARIABLE, FLAGS, PREFIX, ServerSettings, variable
 
@@ -37,28 +37,18 @@ def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = 
     """
     named = os.environ.get(CONFIG_VARIABLE)
     path = config or (Path(named) if named else None)
-    layers: list[Layer] = [("flags", _nested(flags or {})), ("environment", _environment())]
+    layers: list[Layer] = [("flags", nested(flags or {})), ("environment", _environment())]
     if path is not None:
-        layers.append(("file", _toml(path)))
-    merged: dict[str, Any] = {}
+        layers.append(("file", read_toml(path)))
+    values: dict[str, Any] = {}
     for _, layer in reversed(layers):
-        merged = _merge(merged, layer)
+        values = merged(values, layer)
     try:
-        return ServerSettings.model_validate(merged)
+        return ServerSettings.model_validate(values)
     except ValidationError as error:
         # A key that is missing is often one that was misspelt, which says more.
         first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
         raise SettingsError(_sentence(first, layers, path)) from None
-
-
-def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for key, value in flags.items():
-        if value is not None:
-            for part in reversed(key.split(".")):
-                value = {part: value}
-            nested = _merge(nested, value)
-    return nested
 
 
 def _environment() -> dict[str, Any]:
@@ -71,25 +61,6 @@ def _environment() -> dict[str, Any]:
         return EnvSettingsSource(ServerSettings)()
     except UnreadableVariable as error:
         raise SettingsError(f"a variable that sets a whole group must hold JSON: {error}") from None
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"the settings file {path} is not text in UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"the settings file {path} is not valid TOML: {error}") from None
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        merged[key] = _merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _sentence(error: ErrorDetails, layers: list[Layer], file: Path | None) -> str:
