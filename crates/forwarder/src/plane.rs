@@ -11,7 +11,11 @@
 //! As nothing is remembered, a plane may end in any way and another may begin at any time. Sockets can be handed on:
 //! what arrives between two planes then waits in them, and no packet is lost.
 
+mod address;
+mod control;
 mod count;
+mod inbox;
+mod mailbag;
 mod outbox;
 mod socket;
 mod worker;

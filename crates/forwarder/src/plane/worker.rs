@@ -14,8 +14,10 @@ use rustix::fd::OwnedFd;
 use rustix::time::{clock_gettime, ClockId};
 
 use super::count::{Tally, Totals};
+use super::inbox::{Inbox, Received};
+use super::mailbag::Mailbag;
 use super::outbox::{Outbox, Way};
-use super::socket::{Inbox, Mailbag, Received, Socket};
+use super::socket::Socket;
 use super::{Live, Shared};
 use crate::view::Micros;
 use crate::{Arrival, Direction, Reason, Verdict};
