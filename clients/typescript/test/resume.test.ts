@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import type { Said } from "./lossy-network.ts";
+import type { Link, Said } from "./lossy-network.ts";
 import { CALL_SETTINGS, publishing } from "./calls.ts";
 import { pass, sampleAt, samples, Stage } from "./stage.ts";
 
@@ -243,6 +243,28 @@ describe("a server that", () => {
     expect(stage.player.sent.at(-1)).toEqual({ kind: "restart" });
     stage.player.tell({ played: 5, state: "stopped" });
     expect(stage.said("playback")).toEqual([]);
+  });
+
+  test("hears late of a connection that was given up, and takes the call up there, is called again", async () => {
+    stage = await new Stage({ websocketUrl: null }).begin();
+    await pass(1_000);
+    const made: Link[] = [];
+    const attempt = stage.network.attempt.bind(stage.network);
+    stage.network.attempt = (name) => {
+      const begun = attempt(name);
+      begun.ready.then((link) => ((link as Link).stalled = made.push(link as Link) === 1), () => {});
+      return begun;
+    };
+    stage.link.die(0, 0);
+    for (let waited = 0; !stage.said("resumed").length && waited < 5_000; waited += 5) await pass(5);
+    made[0]!.stalled = false;
+    made[0]!.flow();
+    await pass(3_000);
+    expect([stage.said("ended"), stage.said("resumed").length, made.length]).toEqual([[], 2, 3]);
+    stage.quiet();
+    await pass(500);
+    expect(stage.server.heard).toHaveLength(stage.captured);
+    expect(stage.server.faults).toEqual([]);
   });
 
   test("gave the call to another client is believed", async () => {

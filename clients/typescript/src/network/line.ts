@@ -42,6 +42,8 @@ const LEAVING_PAUSE_MS = 1_000;
 const LEAVING_US = 2_000_000;
 /** After so many attempts, WebTransport takes part in every third only: Chromium delays connections after failures. */
 const TRIES_WITH_WEBTRANSPORT = 3;
+/** How late a server may hear of a connection that was given up, and go over to it from the one that it has taken since. */
+const STRAY_US = 10_000_000;
 /** Refusals that are of this caller, and those that tell how the call has ended; after any other it is worth asking again. */
 const FOR_GOOD: readonly number[] = [
   ...[SessionCode.PROTOCOL_VIOLATION, SessionCode.UNSUPPORTED_VERSION, SessionCode.UNSUPPORTED_FORMAT],
@@ -71,6 +73,8 @@ export class Line {
   private tries = 0;
   /** Whether the server may have taken up the call on a connection that has not been welcomed. */
   private asked = false;
+  /** When a connection was last given up that had said hello. */
+  private gaveUpUs = -Infinity;
   private readonly wayBack = new WayBack();
   /** When the server, which will stop, is left at the latest. */
   private leaveUs: number | null = null;
@@ -248,7 +252,8 @@ export class Line {
   // Every other connection
 
   private connectionLost(code: number, by: SessionEnded["by"], reason: string): void {
-    if (code === SessionCode.REPLACED && !this.asked) {
+    const ours = this.asked || this.host.now() - this.gaveUpUs < STRAY_US;
+    if (code === SessionCode.REPLACED && !ours) {
       // None of ours: another client has come with our ticket.
       this.driver!.closed(by, code, reason);
     } else if (this.refusal) {
@@ -336,6 +341,7 @@ export class Line {
         resolve(welcomed);
       };
       const giveUp = (): void => {
+        this.gaveUpUs = this.host.now();
         session.handOver();
         driver.settle();
         finish(false);

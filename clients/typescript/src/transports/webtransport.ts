@@ -52,7 +52,7 @@ export class WebTransportTransport implements Transport {
 
   private constructor(private readonly session: WebTransport) {
     const { datagrams } = session as unknown as { datagrams: DatagramDuplex };
-    datagrams.incomingHighWaterMark = DATAGRAMS_KEPT;
+    datagrams.incomingHighWaterMark = datagrams.incomingMaxBufferedDatagrams = DATAGRAMS_KEPT;
     this.datagrams = (datagrams.createWritable?.() ?? datagrams.writable).getWriter();
     this.datagrams.closed.catch(() => {});
     session.closed.then(
@@ -160,6 +160,8 @@ export class WebTransportTransport implements Transport {
 /** What TypeScript's own types do not have yet, or do not have any more. */
 interface DatagramDuplex {
   incomingHighWaterMark: number;
+  /** The same in later drafts. */
+  incomingMaxBufferedDatagrams: number;
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<BufferSource>;
   createWritable?(): WritableStream<BufferSource>;
