@@ -5,28 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use legato_forwarder::{Declined, Direction, Opened, Refused, SipKey, TagKeys, Tunnel};
 use serde_json::Value;
 
-fn vectors() -> Value {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../wire/vectors/encapsulation.json"
-    );
-    let text = std::fs::read_to_string(path).expect("the vectors are part of the repository");
-    serde_json::from_str(&text).expect("JSON")
-}
-
-fn cases(vectors: &Value, list: &str) -> Vec<Value> {
-    let cases = vectors[list].as_array().expect("a list").clone();
-    assert!(!cases.is_empty());
-    cases
-}
-
-fn octets(value: &Value) -> Vec<u8> {
-    let text = value.as_str().expect("hexadecimal text");
-    let pairs = (0..text.len()).step_by(2);
-    pairs
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("two digits"))
-        .collect()
-}
+use crate::vectors::{cases, octets, vectors};
 
 fn key(vectors: &Value, name: &str) -> SipKey {
     SipKey::new(octets(&vectors[name]).try_into().expect("16 octets"))
@@ -46,7 +25,7 @@ fn client(case: &Value) -> SocketAddr {
 
 #[test]
 fn datagrams_are_sealed_and_opened_as_fixed() {
-    let vectors = vectors();
+    let vectors = vectors("encapsulation.json");
     let both = TagKeys::new(key(&vectors, "key")).also_accepting(key(&vectors, "other_key"));
     for case in cases(&vectors, "sealed") {
         let with = case["sealed_with"].as_str().unwrap_or("key");
@@ -70,7 +49,7 @@ fn datagrams_are_sealed_and_opened_as_fixed() {
 
 #[test]
 fn what_is_not_genuine_is_refused_for_the_reason_fixed() {
-    let vectors = vectors();
+    let vectors = vectors("encapsulation.json");
     let keys = TagKeys::new(key(&vectors, "key"));
     for case in cases(&vectors, "refused") {
         let refused = keys.open(&octets(&case["datagram"])).unwrap_err();

@@ -11,6 +11,7 @@ mod maglev;
 mod plane;
 #[cfg(target_os = "linux")]
 mod traffic;
+mod vectors;
 #[cfg(target_os = "linux")]
 mod xdp;
 #[cfg(target_os = "linux")]

@@ -10,14 +10,7 @@ use serde_json::Value;
 use crate::frames::{frame, read_frame, Frame, TX};
 use crate::kernel::{in_own_network, network, object};
 use crate::traffic::{address, listeners};
-
-fn octets(value: &Value) -> Vec<u8> {
-    let text = value.as_str().expect("hexadecimal text").as_bytes();
-    let digit = |octet: u8| char::from(octet).to_digit(16).unwrap() as u8;
-    text.chunks(2)
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
-}
+use crate::vectors::{self, cases, octets};
 
 fn config(case: &Value) -> Config {
     let number = |name: &str| case[name].as_u64().unwrap() as usize;
@@ -77,14 +70,9 @@ fn every_vector_is_read() {
 fn vectors() {
     let interface = network();
     let mut program = Program::load(&object()).unwrap();
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../wire/vectors/quic_lb.json"
-    );
-    let all: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let cases = all["cases"].as_array().unwrap();
+    let cases = cases(&vectors::vectors("quic_lb.json"), "cases");
     assert!(cases.len() > 100);
-    for case in cases {
+    for case in &cases {
         let name = ServerId::new(&octets(&case["server_id"])).unwrap();
         let config = config(&case["config"]);
         is_found(
