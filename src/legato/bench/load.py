@@ -39,7 +39,7 @@ BASELINE_US = 65
 
 MEMORY_LIMIT_KB = 100
 
-RUNS = 3
+RUNS = 5
 """How often each server is measured."""
 
 

@@ -28,7 +28,7 @@ def _prepare() -> None:
 def load(
     sessions: Annotated[int, typer.Option(min=1, max=2000, help="Calls at once.")] = 100,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of the measured window.")] = 8,
-    runs: Annotated[int, typer.Option(min=1, max=100, help="Runs of each server; the best one counts.")] = 3,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Runs of each server; the best one counts.")] = 5,
     baseline: Baseline = True,
     json: Json = False,
 ) -> int:
