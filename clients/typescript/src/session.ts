@@ -43,6 +43,8 @@ export class VoiceSession {
   /** The server has said that it will end the call. */
   private leaves = false;
   private unwatch: () => void = () => {};
+  /** Until what has arrived has been played. */
+  private playingOut: ReturnType<typeof setTimeout> | null = null;
   private settle!: { ready(welcome: Welcome): void; failed(error: VoiceError): void; closed(ending: VoiceEvents["ended"]): void };
   private readonly onDevices = (): void => void this.devices().then((devices) => this.listeners.tell("devices", devices));
 
@@ -187,10 +189,11 @@ export class VoiceSession {
     return { ...this.latest, state: this.current, webtransportLost: this.lost, outputLatencyMs };
   }
 
-  /** Hang up, and give microphone and loudspeaker back. Idempotent. */
+  /** Hang up, and give microphone and loudspeaker back; behind the end, silence what still plays. Idempotent. */
   async close(): Promise<void> {
     this.command({ kind: "close" });
     await this.closed;
+    this.letGo();
   }
 
   // The other threads
@@ -353,13 +356,18 @@ export class VoiceSession {
     this.unwatch();
     void this.mic?.close();
     const rest = ending.by === "local" ? 0 : this.latest.bufferedMs + PLAY_OUT_MS;
-    setTimeout(() => {
-      this.worker.terminate();
-      void this.speaker?.close();
-    }, rest);
+    this.playingOut = setTimeout(() => this.letGo(), rest);
     this.move("ended");
     this.settle.closed(ending);
     this.listeners.tell("ended", ending);
+  }
+
+  private letGo(): void {
+    if (this.playingOut === null) return;
+    clearTimeout(this.playingOut);
+    this.playingOut = null;
+    this.worker.terminate();
+    void this.speaker?.close();
   }
 }
 

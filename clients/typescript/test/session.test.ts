@@ -108,6 +108,17 @@ describe("a call that has ended", () => {
     await call.close();
   });
 
+  test("by its server plays what has arrived, until the page hangs up", async () => {
+    called();
+    worker.post({ kind: "statistics", statistics: { ...call.statistics(), bufferedMs: 20_000 } });
+    worker.post({ ...ENDED, by: "peer" });
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(worker.terminated).toBe(false);
+    await call.close();
+    expect(worker.terminated).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test("because there is no token says that, once", async () => {
     called(() => Promise.reject(new Error("logged out")));
     await vi.advanceTimersByTimeAsync(0);
