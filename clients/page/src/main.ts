@@ -32,6 +32,8 @@ class Page implements CallView {
   private readonly settings: Settings;
   private conversation = new Conversation();
   private call: PageCall | null = null;
+  /** The last one, which may still be heard. */
+  private past: PageCall | null = null;
   private trouble: { code: string; problem: Problem } | null = null;
   private isBlocked = false;
   private readonly ring = document.querySelector<HTMLElement>(".ring")!;
@@ -109,6 +111,7 @@ class Page implements CallView {
 
   ended({ by, code, reason }: Ending): void {
     if (by === "peer" && code === 0 && !this.trouble) this.trouble = { code: "closed", problem: problem("closed", reason) };
+    this.past = this.call;
     this.call = null;
     this.network.hold(false);
     void this.wakeLock?.then((lock) => lock.release()).catch(() => {});
@@ -166,6 +169,8 @@ class Page implements CallView {
 
   /** Call; inside a click. */
   private begin(): void {
+    void this.past?.session.close();
+    this.past = null;
     this.trouble = null;
     this.isBlocked = false;
     this.conversation = new Conversation();
