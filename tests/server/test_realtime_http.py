@@ -6,7 +6,6 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -20,10 +19,7 @@ from legato.server.realtime_http import REALTIME_PATH
 ANSWER_S = 60
 
 
-@pytest.fixture(autouse=True)
-def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep development certificates of tests apart from the user's."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("state_directory")
 
 
 async def waiting(call: Call) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,12 +12,7 @@ from legato.core.wire.codes import SessionCode
 
 PCM = AudioFormat("pcm16", 16_000)
 PLAIN = ClientSettings(input=PCM, output=(PCM,))
-
-
-@pytest.fixture(autouse=True)
-def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep development certificates of tests apart from the user's."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("state_directory")
 
 
 class Agent:
@@ -124,7 +118,7 @@ async def test_an_agent_that_cannot_be_closed_does_not_hold_the_server(agent: Ag
     port = server.port
     with pytest.raises(RuntimeError):
         await server.stop()
-    await asyncio.wait_for(server.serve_forever(), 1)
+    await asyncio.wait_for(server.serve_forever(), 60)
     again = Server(settings(listen={"host": "127.0.0.1", "port": port}), Agent())
     await again.start()
     await again.stop()

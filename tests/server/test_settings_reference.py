@@ -1,11 +1,8 @@
 """The page of all settings is what the code says, and what is in force can be read back."""
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from legato.agents.settings import AssistantSettings
 from legato.server.auth_settings import ApiKey, AuthSettings, LimitsOfKey
@@ -14,18 +11,6 @@ from legato.server.settings_reference import effective, reference
 from legato.server.settings_sources import load_settings
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("LEGATO_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    return tmp_path / "legato.toml"
 
 
 def test_the_page_is_up_to_date() -> None:

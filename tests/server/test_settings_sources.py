@@ -1,7 +1,6 @@
 """Where settings come from, which source wins, and the one sentence said about each mistake."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -9,18 +8,6 @@ import pytest
 from legato.core.errors import SettingsError
 from legato.server.settings import Limits, Listen, ServerSettings
 from legato.server.settings_sources import load_settings
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("LEGATO_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    return tmp_path / "legato.toml"
 
 
 class TestSources:
