@@ -108,7 +108,7 @@ async def test_failures(tmp_path) -> None:
 
 
 async def test_a_process_that_hangs_is_killed(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("legato.agents.stages.tts_flite._PATIENCE_S", 0.3)
+    monkeypatch.setattr("legato.agents.stages.tts_flite._PATIENCE_S", 1.0)
     voice = FliteTextToSpeech(program(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 100"), "rms", ())
     with pytest.raises(AgentError, match="too long"):
         await spoken(voice, "a")

@@ -182,24 +182,28 @@ def test_a_backlog_that_comes_bit_by_bit_is_skipped_bit_by_bit() -> None:
     assert item.skipped == 6
 
 
-def test_what_is_here_whole_is_played_whole() -> None:
-    buffer, item = behind(1_000)
+def backlog(silent: int, bound_us: int | None = 1_000) -> tuple[PlaybackBuffer, PlayedItem]:
+    """The same, and more of the item is here than is played at once."""
+    buffer, item = behind(silent, bound_us)
     buffer.append(item, pcm(40))
+    return buffer, item
+
+
+def test_what_is_here_whole_is_played_whole() -> None:
+    buffer, item = backlog(1_000)
     buffer.complete(item)
     buffer.pull(10)
     assert (item.skipped, item.played) == (0, 20)
 
 
 def test_without_a_bound_nothing_is_skipped() -> None:
-    buffer, item = behind(1_000, None)
-    buffer.append(item, pcm(40))
+    buffer, item = backlog(1_000, None)
     buffer.pull(10)
     assert item.skipped == 0
 
 
 def test_a_held_reply_is_not_behind() -> None:
-    buffer, item = behind(0)
-    buffer.append(item, pcm(40))
+    buffer, item = backlog(0)
     buffer.hold()
     buffer.pull(1_000)
     buffer.go_on()
