@@ -107,7 +107,7 @@ fn server(number: u8) -> SocketAddr {
     SocketAddr::from(([203, 0, 113, number + 1], 4434))
 }
 
-/// A frame for the balancer. UDP has no checksum there, which costs a router the same and IP allows.
+/// A frame for the balancer. The checksum of UDP is wrong, which costs a router the same.
 fn ethernet(from: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let SocketAddr::V4(from) = from else {
         unreachable!("all addresses here are of version 4")
@@ -116,11 +116,23 @@ fn ethernet(from: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let udp = (8 + payload.len() as u16).to_be_bytes();
     let total = (28 + payload.len() as u16).to_be_bytes();
     let check = 0x1234u16.to_be_bytes();
-    [
-        &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0][..],
-        &[0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, 17, 0, 0],
+    let mut ip = [
+        &[0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, 17, 0, 0][..],
         &from.ip().octets(),
         &to.octets(),
+    ]
+    .concat();
+    let words = ip.chunks_exact(2);
+    let mut sum: u32 = words
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    ip[10..12].copy_from_slice(&(!sum as u16).to_be_bytes());
+    [
+        &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0][..],
+        &ip,
         &from.port().to_be_bytes(),
         &443u16.to_be_bytes(),
         &udp,

@@ -73,7 +73,7 @@ pub fn frame(frame: &Frame) -> Vec<u8> {
     let addresses = [octets(frame.from.ip()), octets(frame.at.ip())].concat();
     let ip = if frame.at.is_ipv4() {
         let total = (20 + udp.len() as u16).to_be_bytes();
-        let mut ip = [
+        [
             &[
                 0x45,
                 frame.ecn | 0xa0,
@@ -90,10 +90,7 @@ pub fn frame(frame: &Frame) -> Vec<u8> {
             ][..],
             &addresses,
         ]
-        .concat();
-        let check = !sum(&ip);
-        ip[10..12].copy_from_slice(&check.to_be_bytes());
-        ip
+        .concat()
     } else {
         let length = (udp.len() as u16).to_be_bytes();
         [
@@ -107,7 +104,21 @@ pub fn frame(frame: &Frame) -> Vec<u8> {
     } else {
         [0x86, 0xdd]
     };
-    [&GATEWAY[..], &SENDER, &kind, &ip, &udp].concat()
+    let mut octets = [&GATEWAY[..], &SENDER, &kind, &ip, &udp].concat();
+    finish_ip(&mut octets);
+    octets
+}
+
+/// Writes the checksum of IP, if the frame has one.
+pub fn finish_ip(octets: &mut [u8]) {
+    if octets.get(12..14) != Some(&[8, 0]) {
+        return;
+    }
+    if let Some(ip) = octets.get_mut(14..34) {
+        ip[10..12].fill(0);
+        let check = !sum(ip);
+        ip[10..12].copy_from_slice(&check.to_be_bytes());
+    }
 }
 
 /// What is in a frame, which has to be sound in every field.

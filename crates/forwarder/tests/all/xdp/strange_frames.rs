@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{for_server, Bench, PASS};
-use crate::frames::{frame, pseudo_sum, Frame, TX};
+use crate::frames::{finish_ip, frame, pseudo_sum, Frame, TX};
 use crate::kernel::{ip, network};
 use crate::traffic::{configs, listeners, name, settings, GRACE, STATES};
 
@@ -35,6 +35,7 @@ impl Case {
     fn changed(&self, at: SocketAddr, change: Change<'_>) -> (u32, u64) {
         let mut octets = frame(&Self::sound(at));
         change(&mut octets);
+        finish_ip(&mut octets);
         let (verdict, passed, _) = self.run(&octets);
         (verdict, passed)
     }
@@ -54,6 +55,16 @@ impl Case {
             octets[offset..offset + 2].copy_from_slice(&sum)
         });
         assert_eq!(changed, (PASS, 1));
+    }
+
+    /// What came damaged is for the system to drop, as it does for userspace.
+    fn damaged_header(&self, at: SocketAddr) {
+        for place in 15..34 {
+            let mut octets = frame(&Self::sound(at));
+            octets[place] ^= 4;
+            let (verdict, passed, _) = self.run(&octets);
+            assert_eq!((verdict, passed), (PASS, 0), "{place}");
+        }
     }
 
     /// Without a checksum it stays without one.
@@ -120,6 +131,7 @@ fn strange_frames() {
     );
     case.unfinished_checksum(v4);
     case.unfinished_checksum(v6);
+    case.damaged_header(v4);
     case.no_checksum(v4);
     // What the way there does not take, and where there is no neighbour, the system is asked about.
     ip("link set one mtu 1300");
