@@ -12,6 +12,7 @@ from tests.lb.tunnels import WAIT_S, balancing, calling, listed, scene, settings
 from legato.core.errors import TransportError
 from legato.lb.balancer import Balancer
 from legato.lb.handover import Handover, take_over
+from legato.lb.servers import shown
 
 
 async def test_no_packet_is_lost_when_a_balancer_is_replaced(tmp_path: Path) -> None:
@@ -48,6 +49,20 @@ async def test_no_packet_is_lost_when_a_balancer_is_replaced(tmp_path: Path) -> 
         assert heard == set(sent)
         assert new.forwarder.counters().received > 0
         assert not path.exists()
+
+
+async def test_the_addresses_are_those_of_the_one_before_and_it_is_told(tmp_path: Path) -> None:
+    async with scene(tmp_path, servers=1) as (_, servers), contextlib.AsyncExitStack() as stack:
+        wanted = settings(tmp_path, discovery=listed(servers))
+        old = await stack.enter_async_context(balancing(wanted))
+        before = shown(old.addresses[0])
+        for listen, is_told in (("127.0.0.1:0", False), (before, False), ("127.0.0.1:9", True)):
+            ours = [os.dup(descriptor) for descriptor in old.forwarder.descriptors()]
+            async with balancing(wanted.model_copy(update={"listen": (listen,)}), ours) as new:
+                assert new.addresses == old.addresses
+                told = [problem for problem in new.problems if "listens at" in problem]
+                assert bool(told) is is_told
+                assert all(f"at {before} as the balancer before, not at 127.0.0.1:9" in one for one in told)
 
 
 async def test_one_that_knows_no_server_takes_nothing_over(tmp_path: Path) -> None:

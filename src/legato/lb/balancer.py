@@ -60,6 +60,7 @@ class Balancer:
         self.keys = FleetKeys.load(self.keys_file)
         self.key_problem: str | None = None
         self.view_problem: str | None = None
+        self.listen_problem: str | None = None
         self.plane: Plane = only_userspace("the choice is not made yet")
         self.fleet = Fleet(settings.fleet_terms, names_under(self.keys))
         self.started_us = now_us()
@@ -88,8 +89,8 @@ class Balancer:
     @property
     def problems(self) -> list[str]:
         """What an operator should look at, in sentences."""
-        own = [text for text in (self.key_problem, self.view_problem) if text is not None]
-        return [*own, *self.fleet.problems]
+        own = (self.key_problem, self.view_problem, self.listen_problem)
+        return [*(text for text in own if text is not None), *self.fleet.problems]
 
     async def start(self, descriptors: list[int] | None = None) -> None:
         """Learn the servers and forward, with the sockets of another balancer if they are given.
@@ -167,7 +168,9 @@ class Balancer:
 
     def _forwarding(self, view: _native.ForwarderView, descriptors: list[int] | None) -> _native.Forwarder:
         if descriptors is not None:
-            return _native.Forwarder.inherit(descriptors, view)
+            inherited = _native.Forwarder.inherit(descriptors, view)
+            self._compare(inherited.addresses())
+            return inherited
         try:
             return _native.Forwarder(self.settings.addresses, view, self.settings.threads)
         except TransportError as error:
@@ -175,6 +178,18 @@ class Balancer:
                 f"{error}: --listen needs an address of this machine and a port that nobody uses; ports below"
                 " 1024 need the capability NET_BIND_SERVICE"
             ) from None
+
+    def _compare(self, inherited: list[Address]) -> None:
+        """Note that sockets were taken over which are not those that the settings want."""
+        hosts = {host for host, _ in inherited}
+        wanted = [(host, port) for host, port in self.settings.addresses if port or host not in hosts]
+        missing = [address for address in wanted if address not in inherited]
+        if missing or len(inherited) > len(self.settings.addresses):
+            self.listen_problem = (
+                f"it listens at {', '.join(map(shown, inherited))} as the balancer before, not at"
+                f" {', '.join(map(shown, self.settings.addresses))}: stop it and start it anew to change that"
+            )
+            log.warning("listen", problem=self.listen_problem)
 
     async def close(self, *, leave_kernel: bool = False) -> None:
         """Stop forwarding and everything else. Servers and clients notice nothing but silence.
