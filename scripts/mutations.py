@@ -80,6 +80,7 @@ def killed(mutant: Mutant, place: Path) -> bool:
     """Whether the tests fail with that mutant, in a copy at `place`."""
     shutil.copytree(ROOT / "src", place / "src", ignore=shutil.ignore_patterns("__pycache__", "page"))
     shutil.copytree(ROOT / "tests" / "core", place / "tests" / "core")
+    shutil.copy(ROOT / "tests" / "conftest.py", place / "tests")
     shutil.copy(ROOT / "pyproject.toml", place)
     target = place / CORE / mutant.path
     text = target.read_text(encoding="utf-8")
