@@ -26,6 +26,9 @@ class ProbeSockets(asyncio.DatagramProtocol):
         self._on_answer = on_answer
         self._transports: dict[int, asyncio.DatagramTransport] = {}
         self._clients: dict[str, Address] = {}
+        # Whoever is cancelled while a socket is made never sees its transport, but we do.
+        self._made: list[asyncio.BaseTransport] = []
+        self._is_closing = False
         self._open = 0
         self._closed = asyncio.Event()
 
@@ -43,7 +46,8 @@ class ProbeSockets(asyncio.DatagramProtocol):
 
     async def close(self) -> None:
         """Close the sockets, and wait until the loop has let go of them."""
-        for transport in self._transports.values():
+        self._is_closing = True
+        for transport in self._made:
             transport.close()
         while self._open:
             self._closed.clear()
@@ -51,7 +55,10 @@ class ProbeSockets(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count an open socket."""
+        self._made.append(transport)
         self._open += 1
+        if self._is_closing:
+            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a closed one."""
