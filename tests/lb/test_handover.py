@@ -65,8 +65,11 @@ async def test_the_addresses_are_those_of_the_one_before_and_it_is_told(tmp_path
                 assert all(f"at {before} as the balancer before, not at 127.0.0.1:9" in one for one in told)
 
 
-async def test_one_that_knows_no_server_takes_nothing_over(tmp_path: Path) -> None:
+async def test_one_that_knows_no_server_takes_nothing_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Such as while the source of servers is away: the other one knows them."""
+    monkeypatch.setattr("legato.lb.balancer.FIRST_WAIT_S", 0.05)
     path = tmp_path / "handover"
     async with scene(tmp_path, servers=1) as (keys, servers), contextlib.AsyncExitStack() as stack:
         old = await stack.enter_async_context(balancing(settings(tmp_path, discovery=listed(servers))))
@@ -76,9 +79,7 @@ async def test_one_that_knows_no_server_takes_nothing_over(tmp_path: Path) -> No
         assert predecessor is not None
         away = {"static": {"file": tmp_path / "not there", "poll_seconds": 0.01}}
         new = Balancer(settings(tmp_path, discovery=away))
-        with pytest.raises(
-            TransportError, match=r"the balancer before goes on, .*no server: .*cannot be read"
-        ):
+        with pytest.raises(TransportError, match="the balancer before goes on, as this one knows no server"):
             await new.start(predecessor.descriptors)
         await new.close()
         for descriptor in predecessor.descriptors:

@@ -122,8 +122,11 @@ def test_a_plane_is_taken_over_or_taken_away(place: Place) -> None:
         assert not is_left(place.pins)
 
 
-def test_who_knows_no_server_leaves_the_kernel_to_one_that_did(place: Place, tmp_path: Path) -> None:
+def test_who_knows_no_server_leaves_the_kernel_to_one_that_did(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A balancer was killed, and the source of servers is away when the next one starts."""
+    monkeypatch.setattr("legato.lb.balancer.FIRST_WAIT_S", 0.05)
     stage = FileStage(tmp_path)
 
     async def scenario() -> None:
