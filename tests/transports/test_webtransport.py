@@ -154,6 +154,21 @@ async def test_closing_an_endpoint_tells_its_handlers(loopback: Loopback) -> Non
     await far.until(lambda: far.end is not None, "the peer learns of it")
 
 
+async def test_closing_in_answer_to_what_was_heard_waits_for_nothing(loopback: Loopback) -> None:
+    closing: list[asyncio.Task[None]] = []
+
+    class Leaving(Recorder):
+        def opened(self) -> None:
+            super().opened()
+            closing.append(asyncio.create_task(loopback.client.close()))
+
+    near, far = Leaving(), Recorder()
+    await loopback.pair(lambda _: near, lambda _: far)
+    await near.until(lambda: bool(closing), "the session opens")
+    async with asyncio.timeout(10):  # less than it takes to notice that nothing is said any more
+        await closing[0]
+
+
 async def test_nobody_listens_and_refusals_are_told_in_words(loopback: Loopback) -> None:
     heard = Recorder()
     lonely = WebTransportEndpoint.client(SimpleNamespace())

@@ -402,6 +402,8 @@ impl Front {
             code,
             reason: reason.to_owned(),
         });
+        // Nobody lets go of a cork behind the end.
+        self.uncork();
     }
 
     // ---- inside
