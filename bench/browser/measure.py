@@ -233,7 +233,7 @@ def _report(browser: str, seen: dict[str, Any], echoed: UdpPath) -> Report:
             unit="ms",
         ),
         Figure(
-            name="echo left in the microphone",
+            name="echo left in the microphone after 8 s",
             value=never if left is None else left,
             unit="dBFS",
             limit=-60,
