@@ -75,7 +75,9 @@ impl fmt::Display for XdpError {
             Self::Loopback(name) => write!(out, "{name} is the loopback interface, which has no driver to gain from"),
             Self::NotForwarding(name, version) => write!(
                 out,
-                "the kernel tells XDP no next hops while {name} does not forward: sysctl -w net.ipv{version}.conf.{name}.forwarding=1"
+                "the kernel tells XDP no next hops while {name} does not forward: sysctl -w net.ipv{version}.conf.{}.forwarding=1",
+                // Between dots, sysctl writes the dots of names as slashes.
+                name.replace('.', "/")
             ),
             Self::Occupied(name) => write!(
                 out,
@@ -102,3 +104,14 @@ impl fmt::Display for XdpError {
 }
 
 impl std::error::Error for XdpError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_type_is_right_for_names_with_dots_too() {
+        let text = XdpError::NotForwarding("eth0.10".to_owned(), 6).to_string();
+        assert!(text.ends_with("sysctl -w net.ipv6.conf.eth0/10.forwarding=1"));
+    }
+}
