@@ -51,6 +51,16 @@ async def test_a_confirmed_reply_is_over_where_it_was_held() -> None:
     assert not listener.playback.paused
 
 
+async def test_a_word_on_another_reply_decides_nothing() -> None:
+    listener = Listener()
+    listener.turn.duck()
+    listener.turn.take({"type": "legato.unduck", "generation": 4})
+    listener.turn.decided(6, 7)
+    assert listener.playback.paused
+    listener.turn.decided(4, 5)
+    assert not listener.playback.paused
+
+
 async def test_what_does_not_sound_is_not_held() -> None:
     listener = Listener(played=0)
     assert listener.turn.duck() is None

@@ -56,8 +56,20 @@ ROUND_TRIPS = 4
 PAUSE_S = 0.25
 """Between a connection that failed at once and the next."""
 
-FOR_NOW = (SessionCode.GOING_AWAY, SessionCode.OVERLOADED, SessionCode.INTERNAL_ERROR)
-"""Refusals after which it is worth asking again."""
+STRAY_US = 10_000_000
+"""How late a server may hear of a connection that was given up, and go over to it from the one that it has
+taken since."""
+
+FOR_GOOD = (
+    SessionCode.NO_ERROR,
+    SessionCode.PROTOCOL_VIOLATION,
+    SessionCode.UNSUPPORTED_VERSION,
+    SessionCode.UNSUPPORTED_FORMAT,
+    SessionCode.UNAUTHORIZED,
+    SessionCode.LIMIT_EXCEEDED,
+    SessionCode.AGENT_ERROR,
+)
+"""How a call ends, and why a caller is refused; after any other code it is worth asking again."""
 
 
 class CallerLine:
@@ -88,6 +100,7 @@ class CallerLine:
         self._leave: Callable[[], bool] | None = None
         self._refusal: SessionEnded | None = None
         self._tries = 0
+        self._gave_up_us: int | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -196,11 +209,17 @@ class CallerLine:
     def _lost(self, loss: ConnectionLost) -> None:
         if self._refusal is not None:
             self._current.end(self._refusal.by, self._refusal.code, self._refusal.reason)
-        elif loss.code == SessionCode.REPLACED and not self._tries:
+        elif loss.code == SessionCode.REPLACED and not self._has_others:
             # None of ours: another client has come with our ticket.
             self._current.end(loss.by, loss.code, loss.reason)
         else:
             self._begin("reconnect", self._reconnect)
+
+    @property
+    def _has_others(self) -> bool:
+        """Whether the server may have gone over to another connection of ours."""
+        gave_up = self._gave_up_us
+        return self._tries > 0 or (gave_up is not None and self.clock() < gave_up + STRAY_US)
 
     def _begin(self, name: str, work: Callable[[], Any]) -> None:
         task = self._tasks.get(name)
@@ -259,8 +278,16 @@ class CallerLine:
             attempts, self._attempts = self._attempts, []
             for connection in attempts:
                 if connection is not self._current:
-                    # What another server has made of the call is of no use beside the one that has it.
-                    (connection.give_up if connection.url == self._current.url else connection.hang_up)()
+                    self._leave_alone(connection)
+
+    def _leave_alone(self, connection: Connection) -> None:
+        """End an attempt that came to nothing."""
+        if connection.url == self._current.url:
+            connection.give_up()
+            self._gave_up_us = self.clock()
+        else:
+            # What another server has made of the call is of no use beside the one that has it.
+            connection.hang_up()
 
     async def _ask(self, url: str) -> None:
         """Open a connection to one server, to go on with the call."""
@@ -286,4 +313,4 @@ class CallerLine:
 
 def _is_final(connection: Connection, event: SessionEnded) -> bool:
     """Whether the server tells how the call ended, or why it does not take this caller any more."""
-    return event.by == "peer" and connection.established and event.code not in FOR_NOW
+    return event.by == "peer" and connection.established and event.code in FOR_GOOD

@@ -322,7 +322,7 @@ class RealtimeSession:
 
     def _flush(self, first: int, last: int) -> None:
         self.playback.flush(last, first)
-        self._turn.decided()
+        self._turn.decided(first, last)
         self._report()
         stale = [number for number in self._replies if first <= number <= last]
         for number in stale:

@@ -10,6 +10,7 @@ says neither is taken to mean no.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ class Turn:
         self._playback = playback
         self._changed = changed
         self._busy: set[str] = set()
+        self._held = 0
         self._patience: asyncio.TimerHandle | None = None
 
     @property
@@ -47,7 +49,8 @@ class Turn:
         elif kind in _ENDS:
             self._busy.discard(_ENDS[kind])
         elif kind == "legato.unduck":
-            self.decided()
+            generation = event.get("generation")
+            self.decided(*((generation, generation) if isinstance(generation, int) else ()))
 
     def restart(self) -> None:
         """Another server has the call: what was begun elsewhere has no end here."""
@@ -58,14 +61,16 @@ class Turn:
         """Hold the reply; returns its generation, None if none sounds or it is held already."""
         generation = self._playback.hold()
         if generation is not None:
+            self._held = generation
             loop = asyncio.get_running_loop()
             self._patience = loop.call_later(PATIENCE_S, self.decided)
             self._changed()
         return generation
 
-    def decided(self) -> None:
-        """Let the player go on, with what is left to be played. Idempotent."""
-        if self._patience is not None:
+    def decided(self, first: int = 0, last: int = sys.maxsize) -> None:
+        """Let the player go on, with what is left to be played, if it holds one of these generations.
+        Idempotent."""
+        if self._patience is not None and first <= self._held <= last:
             self._patience.cancel()
             self._patience = None
             self._playback.go_on()
