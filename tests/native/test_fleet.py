@@ -179,7 +179,8 @@ def test_servers_see_clients_and_balancers_see_servers(make_fleet):
     assert seen == {0, 1}
     assert sum(counters.drops.values()) == 0
     assert counters.routes["connection_id"] > 16
-    assert counters.routes["hash_unknown_server"] == 0
+    # Of the names that clients make up for their first packets, one in a few hundred looks like a server's.
+    assert counters.routes["hash_unknown_server"] < 10
 
 
 def test_names_are_the_addresses_of_tunnels(make_fleet):
