@@ -27,7 +27,7 @@ from legato.fleet_keys import FleetKeys
 from legato.lb.plane import PROGRAM
 from legato.trust import development_hashes, development_key
 
-CALLS = 8
+CALLS = 16
 PORT = 4433
 
 pytestmark = pytest.mark.timeout(240)
