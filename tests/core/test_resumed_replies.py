@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.core.link import OPUS, PACKET, PCM, a_hello, of_type, pcm
+from tests.core.link import OPUS, PACKET, PCM, Link, a_hello, of_type, pcm
 from tests.core.lost_calls import TICKET, a_call, again, lose, resumed
 
 from legato.core import (
@@ -113,12 +113,17 @@ def test_a_reply_nobody_wants_is_not_sent_again() -> None:
     assert fresh.server._downlink.kept_bytes == 0
 
 
+def say_whole(link: Link, replies: int, samples: int) -> None:
+    """Have the server say so many replies, each to its end."""
+    for _ in range(replies):
+        generation = link.server.begin_reply("r", "i", PCM, 0)
+        link.server.send_audio(generation, pcm(0, samples), samples, 0)
+        link.server.end_reply(generation, 0)
+
+
 def test_replies_that_are_whole_or_played_are_not_sent_again() -> None:
     link = a_call()
-    for _ in range(3):
-        generation = link.server.begin_reply("r", "i", PCM, 0)
-        link.server.send_audio(generation, pcm(0, 10), 10, 0)
-        link.server.end_reply(generation, 0)
+    say_whole(link, replies=3, samples=10)
     link.settle()
     link.take(link.near)
     link.client.report_playback(Playback(item_id="i", generation=1, played=10, state="done"), 0)
@@ -133,10 +138,7 @@ def test_replies_that_are_whole_or_played_are_not_sent_again() -> None:
 
 def test_ended_replies_are_kept_up_to_a_number() -> None:
     link = a_call()
-    for _ in range(70):
-        generation = link.server.begin_reply("r", "i", PCM, 0)
-        link.server.send_audio(generation, pcm(0, 1), 1, 0)
-        link.server.end_reply(generation, 0)
+    say_whole(link, replies=70, samples=1)
     assert len(link.server._downlink._ended) == 64
     assert link.server._downlink.kept_bytes == 64 * (64 + 2)
 
