@@ -50,7 +50,10 @@ class Turn:
             self._busy.discard(_ENDS[kind])
         elif kind == "legato.unduck":
             generation = event.get("generation")
-            self.decided(*((generation, generation) if isinstance(generation, int) else ()))
+            if isinstance(generation, int):
+                self.decided(generation, generation)
+            else:
+                self.decided()
 
     def restart(self) -> None:
         """Another server has the call: what was begun elsewhere has no end here."""
