@@ -264,11 +264,14 @@ import os, sys
 sys.path[:] = {sys.path!r}
 from legato import _native
 from tests.lb.test_plane import a_view, wanted
-from legato.lb.plane import choose_plane
+from legato.lb import plane
 from pathlib import Path
+# Seen from its own folder, so that it does not matter who may look into those above.
+os.chdir(plane.PROGRAM.parent)
+plane.PROGRAM = Path(plane.PROGRAM.name)
 forwarder = _native.Forwarder([({AT!r}, 0)], a_view(), 1)
 os.setgid(65534); os.setuid(65534)
-print(choose_plane(forwarder, a_view(), wanted(Path({str(place.pins)!r}), "auto")).why)
+print(plane.choose_plane(forwarder, a_view(), wanted(Path({str(place.pins)!r}), "auto")).why)
 forwarder.close()
 """
     words = [*place.network.command, sys.executable, "-c", script]

@@ -85,6 +85,8 @@ def choose_plane(
 def _program() -> bytes:
     try:
         return PROGRAM.read_bytes()
+    except PermissionError:
+        raise TransportError(f"its program cannot be read by this user: {PROGRAM}") from None
     except OSError:
         raise TransportError(
             "its program is not built: install clang (Debian: apt-get install clang) and run make setup"
