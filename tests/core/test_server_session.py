@@ -348,15 +348,6 @@ def test_control_stays_open(abandon: Callable[..., None]) -> None:
     assert ended(server) == 2
 
 
-def test_control_ends_only_with_the_session() -> None:
-    server = active()
-    server.receive(0, b"", True, 0)
-    assert ended(server) == 2
-    server = active()
-    server.receive(0, control_record(encode_message(Bye())), True, 0)
-    assert ended(server) == 0
-
-
 @pytest.mark.parametrize(
     ("payload", "code"),
     [(b"{}", 2), (b"[" * 5_000, 2), (encode_message(a_hello()), 2), (b'{"type":"legato.playback"}', 2)],

@@ -14,6 +14,7 @@ from legato.core.events import EventReceived, HeartbeatReturned, SessionEnded
 from legato.core.outputs import CloseSession, Pause, Resume, SendDatagram
 from legato.core.session import Session
 from legato.core.wire.event_json import encode_message
+from legato.core.wire.messages import Bye
 from legato.core.wire.records import control_record
 
 SESSIONS: list[Callable[[], Session]] = [lambda: ServerSession(0), lambda: ClientSession(a_hello(), 0)]
@@ -70,6 +71,30 @@ def test_the_transport_may_end_it(by: Any) -> None:
         session.closed(by, 3, "why", 0)
         assert session.events() == [SessionEnded(by, 3, "why")]
         assert session.outputs() == []
+
+
+@pytest.mark.parametrize("session", [0, 1], ids=["client", "server"])
+def test_control_may_end_a_moment_before_the_session(session: int) -> None:
+    control = (-1, connected().near.number(-1))[session]
+    closed, silent = both()[session], both()[session]
+    for one in (closed, silent):
+        one.outputs()
+        one.receive(control, b"", True, 100)
+        assert (one.events(), one.next_deadline()) == ([], 1_000_100)
+    closed.closed("peer", 0, "hung up", 200)
+    assert closed.events() == [SessionEnded("peer", 0, "hung up")]
+    silent.on_deadline(1_000_099)
+    assert silent.events() == []
+    silent.on_deadline(1_000_100)
+    reason = "the control stream ended before the session"
+    assert silent.events() == [SessionEnded("local", 2, reason)]
+    assert silent.outputs() == [CloseSession(2, reason)]
+
+
+def test_control_ends_with_the_last_word() -> None:
+    link = connected()
+    link.server.receive(link.near.number(-1), control_record(encode_message(Bye())), True, 0)
+    assert link.server.events() == [SessionEnded("peer", 0, "bye")]
 
 
 def test_a_closed_session_takes_everything_without_effect() -> None:

@@ -43,6 +43,9 @@ from legato.core.wire.records import ControlReader, control_record
 # A close reason fits the WebTransport close capsule (draft-ietf-webtrans-http3, CLOSE_WEBTRANSPORT_SESSION).
 _REASON_MAX_BYTES = 1_024
 
+# A browser that closes its session ends the streams, too, and their ends can overtake the close.
+_CLOSE_PATIENCE_US = 1_000_000
+
 _Arguments = ParamSpec("_Arguments")
 
 
@@ -60,6 +63,7 @@ class Session(OpeningStreams):
         self._control_key: int | None = None
         self._control = ControlReader(limits.control_record_bytes, self._control_record)
         self._control_limit = limits.control_record_bytes
+        self._control_over = False
         self._next_key = -1
         self._log = EventLog()
         self._loss: ConnectionLost | None = None
@@ -138,10 +142,14 @@ class Session(OpeningStreams):
 
     def on_deadline(self, now: int) -> None:
         """Time has passed; harmless if nothing is due."""
-        if self._loss is None:
+        due = self._phase_deadline is not None and now >= self._phase_deadline
+        if self._loss is not None:
+            if due:
+                self._end(self._loss.by, self._loss.code, self._loss.reason)
+        elif due and self._control_over:
+            self._end_locally(SessionCode.PROTOCOL_VIOLATION, "the control stream ended before the session")
+        else:
             self._guarded(self._time_passed, now)
-        elif self._phase_deadline is not None and now >= self._phase_deadline:
-            self._end(self._loss.by, self._loss.code, self._loss.reason)
 
     # Operations
 
@@ -219,9 +227,8 @@ class Session(OpeningStreams):
     def _receive_control(self, data: bytes, fin: bool, now: int) -> None:
         self._control.feed(data, now)
         if fin and self._state is not SessionState.CLOSED:
-            raise RemoteProtocolError(
-                SessionCode.PROTOCOL_VIOLATION, "the control stream ended before the session"
-            )
+            self._control_over = True
+            self._phase_deadline = now + _CLOSE_PATIENCE_US
 
     def _control_record(self, kind: int, payload: bytes, now: int) -> None:
         if kind == RecordType.EVENT and self._state is not SessionState.CLOSED:
