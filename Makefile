@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 
-.PHONY: help setup native demo test test-rust test-python fuzz check fix bench bench-browser screenshots lock clean
+.PHONY: help setup native demo test test-rust test-python coverage fuzz check fix bench bench-browser screenshots lock clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ test-python: setup
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder || { \
 		scripts/say "what failed, once more and alone"; \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
+
+coverage: setup  ## whether the tests of the core take every branch of it
+	@$(BIN)/pytest --numprocesses 2 tests/core --cov=legato.core --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 check: setup  ## format, lint, types, layers, budgets; changes nothing
 	@scripts/check
