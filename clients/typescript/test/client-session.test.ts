@@ -359,18 +359,6 @@ describe("operations", () => {
     expect(askedFor(session)).toEqual([{ datagram: "01412c" }]);
   });
 
-  test("bye waits a second for the server", () => {
-    const session = welcomed();
-    session.outputs();
-    session.bye(1_000);
-    expect(askedFor(session)).toEqual([{ event: { type: "legato.bye" } }]);
-    expect(session.nextDeadline).toBe(1_001_000);
-    session.onDeadline(1_000_999);
-    expect(session.state).toBe("active");
-    session.onDeadline(1_001_000);
-    expect(session.outputs()).toEqual([{ kind: "close", code: 0, reason: "bye" }]);
-  });
-
   test.each([
     [{ type: 5 }, "needs a"],
     [{ type: "legato.playback" }, "operation of the session"],

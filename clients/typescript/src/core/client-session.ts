@@ -34,8 +34,6 @@ export type SessionState = "connecting" | "active" | "draining" | "parked" | "cl
 /** What a client accepts unless told otherwise. */
 export const CLIENT_LIMITS: Readonly<messages.Limits> = { ...messages.DEFAULT_LIMITS, hello_ms: 10_000 };
 
-const BYE_PATIENCE_US = 1_000_000;
-
 export interface ClientSessionOptions {
   uplink?: UplinkSettings;
   limits?: messages.Limits;
@@ -188,8 +186,7 @@ export class ClientSession implements UplinkStreams {
   onDeadline(now: number): void {
     if (this.ended || this.nextDeadline === null || now < this.nextDeadline) return;
     if (this.loss) this.end(this.loss.by, this.loss.code, this.loss.reason);
-    else if (this.current === "connecting") this.endLocally(SessionCode.HELLO_TIMEOUT, "no welcome in time");
-    else this.endLocally(SessionCode.NO_ERROR, "bye");
+    else this.endLocally(SessionCode.HELLO_TIMEOUT, "no welcome in time");
   }
 
   // Operations
@@ -214,7 +211,10 @@ export class ClientSession implements UplinkStreams {
 
   /** Tell what the player did: on every change and every 200 ms while playing. */
   reportPlayback(report: messages.Playback): void {
-    if (!this.requireLive("reportPlayback", "wait for the welcome")) return;
+    if (this.current === "connecting") {
+      throw new LocalProtocolError("reportPlayback needs an accepted session; wait for the welcome");
+    }
+    if (this.ended) return;
     this.downlink.report(report);
     this.say(messages.encodeMessage(report));
   }
@@ -223,13 +223,6 @@ export class ClientSession implements UplinkStreams {
   sendHeartbeat(sequence: number): void {
     const data = assembled([DatagramType.HEARTBEAT, sequence]);
     if (!this.ended && this.connected) this.undone.push({ kind: "datagram", data });
-  }
-
-  /** Hang up: the server ends the session, or this side does after a second. */
-  bye(now: number): void {
-    if (!this.requireLive("bye", "use close before the welcome")) return;
-    this.say(messages.encodeMessage({ type: "legato.bye" }));
-    this.nextDeadline = now + BYE_PATIENCE_US;
   }
 
   /** End the session at once; unsent data may be lost. */
@@ -388,13 +381,6 @@ export class ClientSession implements UplinkStreams {
   private say(payload: Uint8Array): void {
     if (this.ended || !this.connected) return;
     this.undone.push({ kind: "send", key: this.controlKey, data: controlRecord(payload), fin: false });
-  }
-
-  private requireLive(operation: string, instead: string): boolean {
-    if (this.current === "connecting") {
-      throw new LocalProtocolError(`${operation} needs an accepted session; ${instead}`);
-    }
-    return !this.ended;
   }
 
   private endLocally(code: number, reason: string): void {
