@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::connection_ids::{server_id, QuicLbConfig};
 use crate::errors::OrRaise;
-use crate::forwarder::{networks, EncapsulationKeys};
+use crate::forwarder_view::{networks, EncapsulationKeys};
 use crate::values::{octets, Address};
 
 /// A configuration, and keys for resets, tokens and tickets.

@@ -9,6 +9,7 @@ mod events;
 mod fleet;
 mod fork;
 mod forwarder;
+mod forwarder_view;
 mod inline;
 mod settings;
 mod values;
@@ -27,9 +28,9 @@ mod _native {
     #[pymodule_export]
     use super::fleet::{steer_workers, FleetMember};
     #[pymodule_export]
-    use super::forwarder::{
-        Backend, EncapsulationKeys, Forwarder, ForwarderCounters, ForwarderView,
-    };
+    use super::forwarder::{Forwarder, ForwarderCounters};
+    #[pymodule_export]
+    use super::forwarder_view::{Backend, EncapsulationKeys, ForwarderView};
     #[pymodule_export]
     use super::inline::InlineEndpoint;
     #[pymodule_export]
