@@ -11,9 +11,6 @@
 
 #include "packet.h"
 
-/* A function with a frame of its own. It is defined behind the program, which has to begin its section. */
-#define apart __attribute__((noinline, section("xdp")))
-
 /* SipHash-2-4 of `len` octets: as many whole words as they have, then the rest. */
 static apart __u64 siphash(const __u64 *key, __u64 len, __u64 first, __u64 second, __u64 rest);
 

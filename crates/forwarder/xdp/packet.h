@@ -17,6 +17,9 @@
 #endif
 
 #define inlined inline __attribute__((always_inline))
+
+/* A function with a frame of its own. It is defined behind the program, which has to begin its section. */
+#define apart __attribute__((noinline, section("xdp")))
 #define ntohs(x) __builtin_bswap16(x)
 #define htons(x) __builtin_bswap16(x)
 #define ntohl(x) __builtin_bswap32(x)
