@@ -67,12 +67,13 @@ class LoudIsSpeech:
 
 @dataclass
 class Remembers:
-    """Recognition that keeps what it was fed; fails or waits if told."""
+    """Recognition that keeps what it was fed; fails, at once (`broken`) or at the end, or waits if told."""
 
     capabilities = SpeechToTextCapabilities(partials=True)
     heard: list[bytearray] = field(default_factory=list)
     closed: int = 0
     error: Exception | None = None
+    broken: Exception | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     partial: str = "so far"
 
@@ -95,6 +96,8 @@ class _Remembering:
 
     async def feed(self, pcm: bytes) -> str | None:
         await self.owner.gate.wait()
+        if self.owner.broken is not None:
+            raise self.owner.broken
         self.owner.heard[self.place] += pcm
         return self.owner.partial
 

@@ -5,12 +5,14 @@ import pytest
 from tests.agents.listening import RATE, Scene, ms_of, silence, voice
 
 from legato.agents.listener import (
+    Dropped,
     PartlyRecognised,
+    Reached,
     Recognised,
     SpeechStarted,
     SpeechStopped,
-    hints_of,
 )
+from legato.agents.recognising import hints_of
 from legato.agents.stages.base import NO_HINTS, Hints
 from legato.core.audio import AudioFormat, AudioFrame, AudioGap
 from legato.core.dialects.realtime.audio_settings import Transcription
@@ -81,6 +83,32 @@ async def test_a_recogniser_that_breaks_costs_one_stretch(caplog) -> None:
     assert isinstance(error, AgentError)
     assert "a bug" not in str(error)
     assert "a bug" in caplog.text
+    await scene.end()
+
+
+async def test_a_recogniser_that_fails_in_mid_speech_is_told_of_when_they_stop() -> None:
+    scene = Scene()
+    scene.recognition.broken = AgentError("gone", retryable=True)
+    scene.call.hear_pcm(voice(400))
+    await scene.call.heard_all()
+    await scene.settled()
+    assert scene.recognition.closed == 1, "it serves somebody else meanwhile"
+    assert scene.of(Recognised) == []
+    scene.call.hear_pcm(voice(400) + silence(500))
+    await scene.until(Recognised)
+    assert [type(heard) for heard in scene.told] == [SpeechStarted, SpeechStopped, Recognised]
+    assert scene.of(Recognised)[0].error is scene.recognition.broken
+    await scene.end()
+
+
+async def test_what_a_recogniser_failed_at_can_be_cleared() -> None:
+    scene = Scene()
+    scene.recognition.broken = AgentError("gone", retryable=True)
+    scene.call.hear_pcm(voice(400))
+    await scene.call.heard_all()
+    await scene.settled()
+    scene.listener.cut(RATE * 400 // 1000, forget=True)
+    assert [type(heard) for heard in scene.told] == [SpeechStarted, Dropped, Reached, SpeechStarted]
     await scene.end()
 
 

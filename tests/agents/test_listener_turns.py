@@ -121,6 +121,16 @@ async def test_a_long_gap_ends_a_pause() -> None:
     await scene.end()
 
 
+async def test_what_gets_too_long_in_a_pause_ends_with_it() -> None:
+    scene = Scene(turns=SemanticVad(eagerness="low"), max_speech_ms=1_200)
+    scene.recognition.partial = "i would like to"
+    scene.call.hear_pcm(voice(900) + silence(3_000))
+    await scene.call.heard_all()
+    await scene.until(Recognised)
+    assert len(scene.of(SpeechStarted)) == len(scene.of(SpeechStopped)) == 1
+    await scene.end()
+
+
 async def test_the_client_cuts_what_is_said_and_the_rest_is_new_speech() -> None:
     scene = Scene(turns=None)
     scene.listener.cut(RATE)

@@ -19,9 +19,8 @@ from legato.agents.listener import (
     Recognised,
     SpeechStarted,
     SpeechStopped,
-    as_agent_error,
-    hints_of,
 )
+from legato.agents.recognising import as_agent_error, hints_of
 from legato.agents.stages.base import HEARING_RATE, SpeechToText
 from legato.agents.transcript import GrowingText
 from legato.audio.convert import IncomingAudio

@@ -9,7 +9,6 @@ that they are recognised while the person goes on.
 """
 
 import asyncio
-import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -20,12 +19,11 @@ from typing import TypeAlias
 
 from legato.agents.base import Call
 from legato.agents.completeness import SETTLED_MS, waiting_ms
+from legato.agents.recognising import as_agent_error, hints_of
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages.base import (
     HEARING_RATE,
-    NO_HINTS,
     Detection,
-    Hints,
     SpeechEvent,
     SpeechToText,
     VoiceActivity,
@@ -34,7 +32,6 @@ from legato.agents.stretch import Stretch
 from legato.audio.convert import IncomingAudio
 from legato.audio.resample import Resampler
 from legato.core.audio import AudioFrame, AudioGap
-from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.dialects.realtime.turn_detection import SemanticVad, ServerVad, TurnDetection
 from legato.core.errors import AgentError
 
@@ -47,11 +44,7 @@ __all__ = [
     "Recognised",
     "SpeechStarted",
     "SpeechStopped",
-    "as_agent_error",
-    "hints_of",
 ]
-
-log = logging.getLogger(__name__)
 
 _PER_MS = HEARING_RATE // 1000
 _BYTES_PER_MS = 2 * _PER_MS
@@ -261,8 +254,10 @@ class Listener:
         if self._stretch is not None:
             self._feed(self._stretch, end)
             if self._stretch.fed_to - self._stretch.began > self._most:
+                goes_on = self._goes_on
                 self._end(end, end)
-                self._begin(end)
+                if goes_on:
+                    self._begin(end)
         self._consider_pause()
         self._forget(end)
 
@@ -275,6 +270,11 @@ class Listener:
             self._pause = event.position
         else:
             self._end(event.position + _TAIL_MS * _PER_MS, event.position + self._silence)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether there is speech right now: what begins in a pause would have no end."""
+        return self._detector.speaking and self._pause < 0
 
     @property
     def _silence(self) -> int:
@@ -315,7 +315,7 @@ class Listener:
         while self._cuts and self._cuts[0][0] <= self._consumed:
             position, forget = self._cuts.popleft()
             end = min(position * HEARING_RATE // self._call.input_format.rate, self._end_position)
-            stretch, goes_on = self._stretch, self._detector.speaking and self._pause < 0
+            stretch, goes_on = self._stretch, self._goes_on
             cuts = stretch is not None and stretch.began < end
             if stretch is not None and cuts and forget:
                 self._stretch, self._pause = None, -1
@@ -340,6 +340,17 @@ class Listener:
             self._kept_from += drop
 
     async def _recognise(self, stretch: Stretch) -> None:
+        error = None
+        try:
+            text = await self._words(stretch)
+        except Exception as broken:
+            text, error = "", as_agent_error(broken)
+            # They speak on: what became of their words is told when they have ended.
+            while pcm := await stretch.take():
+                stretch.heard_to += len(pcm) // 2
+        self._tell(Recognised(stretch.number, text, stretch.seconds, error))
+
+    async def _words(self, stretch: Stretch) -> str:
         hints = hints_of(self._call.dialogue.settings)
         recogniser = self._recognition.open(self._call.id, hints)
         try:
@@ -351,20 +362,9 @@ class Listener:
                     self._tell(PartlyRecognised(stretch.number, partial))
                 if stretch is self._stretch:
                     self._consider_pause()
-            text = await recogniser.finish()
-            self._tell(Recognised(stretch.number, text, stretch.seconds))
-        except Exception as error:
-            self._tell(Recognised(stretch.number, "", stretch.seconds, as_agent_error(error)))
+            return await recogniser.finish()
         finally:
             await recogniser.close()
-
-
-def as_agent_error(error: Exception) -> AgentError:
-    """What a recogniser raised; nothing but `AgentError` is meant to leave one."""
-    if isinstance(error, AgentError):
-        return error
-    log.error("a recogniser broke", exc_info=error)
-    return AgentError("speech recognition failed")
 
 
 @lru_cache
@@ -372,17 +372,6 @@ def _lag_ms(rate: int) -> int:
     """How much later audio comes out of a resampler than it went in, rounded up; measured on silence."""
     ready = Resampler(rate, HEARING_RATE).process(bytes(2 * rate))
     return math.ceil((HEARING_RATE - len(ready) // 2) / _PER_MS)
-
-
-def hints_of(settings: SessionSettings) -> Hints:
-    """What the session says about the speech to be recognised."""
-    wanted = settings.transcription
-    if wanted is None:
-        return NO_HINTS
-    only = wanted.languages[0] if wanted.languages and len(wanted.languages) == 1 else ""
-    return Hints(
-        wanted.language or only, ", ".join([*filter(None, [wanted.prompt]), *(wanted.keywords or ())])
-    )
 
 
 def _decoded(incoming: IncomingAudio, frame: AudioFrame) -> bytes:
