@@ -429,3 +429,16 @@ async def test_whoever_goes_on_while_their_answer_waits_is_answered_once() -> No
             ("user", "third"),
         ]
         assert len(scene.model.asked) == 2
+
+
+async def test_two_turns_that_wait_for_the_same_answer_are_answered_once() -> None:
+    async with conversation(server_vad(interrupt_response=False)) as scene:
+        scene.model.script += [["One. ", gate := asyncio.Event(), "Two."], ["All."], ["Once more."]]
+        await scene.say("first")
+        await scene.say("second")
+        await scene.say("third")
+        gate.set()
+        assert (await scene.answer(2)).text == "All."
+        await (await scene.answer(2)).finished
+        await scene.say("")  # a noise
+        assert len(scene.model.asked) == 2

@@ -213,6 +213,7 @@ class Turns:
         while not self._heard.busy:
             response = self._dialogue.begin_response("turn")
             if response is not None or not self._saying:
+                self._to_answer = False  # it answers what was said meanwhile, too
                 return response
             await asyncio.wait(self._saying, return_when=asyncio.FIRST_COMPLETED)
         self._to_answer = True
