@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.server.calls import PCM, Caller, Held, dial, hello
 
-from legato.agents.base import Call, Speech
+from legato.agents.base import Call, Speech, ToolCall
 from legato.core.errors import AgentError
 from legato.core.wire.messages import Capabilities, Playback, PlaybackState
 
@@ -70,6 +70,31 @@ async def test_a_player_that_is_done_too_early_settles_nothing() -> None:
     await asyncio.wait_for(closed.wait(), 60)
     await utterance.finished
     assert utterance.interrupted
+
+
+async def test_speech_that_is_heard_while_a_tool_call_is_still_written_settles() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    written = asyncio.Event()
+
+    async def content() -> AsyncIterator[Speech | ToolCall]:
+        yield Speech(SECOND, PCM.rate, "Let me see.")
+        yield ToolCall("call_1", "look", '{"where": ')
+        await written.wait()
+        yield ToolCall("call_1", "look", '"there"}')
+
+    response = call.dialogue.begin_response()
+    assert response is not None
+    utterance = call.respond(response, content())
+    await caller.until(lambda: caller.whole == 1)
+    caller.play(1500)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    written.set()
+    await utterance.finished
+    assert not utterance.interrupted
+    assert utterance.heard_text == "Let me see."
 
 
 async def test_a_caller_without_reports_is_taken_to_hear_in_real_time() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from legato.core.audio import AudioFormat
 from legato.core.events import PlaybackReported
+from legato.core.state import ReplyState
 from legato.server.line import Line
 from legato.server.utterance import SpokenUtterance
 
@@ -112,7 +113,7 @@ class Playing:
     def made(self, utterance: SpokenUtterance) -> None:
         """There is no more of this utterance to come."""
         self.moves += 1
-        if utterance.spoken.sent == 0:
+        if utterance.spoken.sent == 0 or self._played_out(utterance):
             self.settle(utterance)
         self._on_change()
 
@@ -141,6 +142,12 @@ class Playing:
         """Settle everything: the call is over."""
         for utterance in self.unheard:
             self.settle(utterance)
+
+    def _played_out(self, utterance: SpokenUtterance) -> bool:
+        """Whether the player was done with its sound while what follows that, a tool call, was still made."""
+        generation = utterance.generation
+        line = None if generation is None else self._line.session.ledger.get(generation)
+        return line is not None and line.state is ReplyState.SETTLED
 
     async def _wait(self) -> None:
         """Wait until something was heard, or will never be."""
