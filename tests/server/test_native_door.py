@@ -89,6 +89,16 @@ async def test_events_that_wait_for_audio_that_never_comes_are_bounded() -> None
     assert caller.ended.code == SessionCode.LIMIT_EXCEEDED
 
 
+async def test_large_events_that_wait_for_audio_are_bounded_by_what_they_weigh() -> None:
+    caller, _ = await without_turns()
+    say(caller, type="input_audio_buffer.commit", legato_audio_offset=1 << 40)
+    for _ in range(10):
+        say(caller, type="conversation.item.create", item="x" * 900_000)
+    await caller.until(lambda: caller.ended is not None)
+    assert caller.ended is not None
+    assert caller.ended.code == SessionCode.LIMIT_EXCEEDED
+
+
 async def test_audio_in_an_event_is_refused_with_a_sentence_and_the_call_goes_on() -> None:
     caller, agent = await without_turns()
     say(caller, type="input_audio_buffer.append", audio="AAAA", event_id="mine")

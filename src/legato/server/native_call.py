@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from legato.core.events import (
@@ -38,6 +39,9 @@ COMMIT_OFFSET = "legato_audio_offset"
 MOST_HELD = 1000
 """Events that may wait for the audio that an earlier one is about."""
 
+MOST_HELD_BYTES = 4 << 20
+"""What these may weigh together; the first of them may weigh as much as an event may."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -62,6 +66,7 @@ class NativeCall:
         self._line = line
         self._on_end = on_end
         self._held: list[JsonObject] = []
+        self._held_bytes = 0
         self._ducking = Ducking(self._deny, self._sounding)
         self._reactions: dict[type, Callable[[Any], None]] = {
             PlaybackReported: live.call.speaker.playback,
@@ -194,8 +199,9 @@ class NativeCall:
 
     def _hold(self, event: JsonObject) -> None:
         """Keep an event, and those behind it, until the audio is here."""
+        self._held_bytes += len(msgspec.json.encode(event)) if self._held else 0
         self._held.append(event)
-        if len(self._held) > MOST_HELD:
+        if len(self._held) > MOST_HELD or self._held_bytes > MOST_HELD_BYTES:
             self.live.close(SessionCode.LIMIT_EXCEEDED, "too many events wait for audio that does not come")
         elif len(self._held) == 1:
             self._reactions[AudioReceived] = self._hear_audio
@@ -214,7 +220,7 @@ class NativeCall:
         if self._is_early(self._held[0]):
             return
         self._listen()
-        held, self._held = self._held, []
+        held, self._held, self._held_bytes = self._held, [], 0
         for event in held:
             self._event(EventReceived(event))
 
