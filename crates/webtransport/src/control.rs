@@ -130,9 +130,7 @@ impl Connection {
         let mut sessions: Vec<u64> = self.sessions.keys().copied().collect();
         sessions.sort_unstable();
         for session in sessions {
-            if matches!(self.sessions.get(&session), Some(Session::Open)) {
-                self.events.push_back(Event::SessionDraining { session });
-            } else if session >= id {
+            if !self.wind_up(session) && session >= id {
                 self.streams.remove(&session);
                 self.outputs.push_back(Output::Reset {
                     stream: session,

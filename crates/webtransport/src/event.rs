@@ -101,7 +101,7 @@ pub enum Event {
         /// Whether the peer's end of stream was already seen.
         fin: bool,
     },
-    /// The peer wishes the session to end soon (DRAIN_WEBTRANSPORT_SESSION, or GOAWAY for the whole connection).
+    /// The peer wishes the session to end soon (DRAIN_WEBTRANSPORT_SESSION, or GOAWAY for the whole connection). Told once.
     SessionDraining {
         /// The session.
         session: u64,

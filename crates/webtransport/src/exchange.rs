@@ -161,11 +161,7 @@ impl Connection {
     fn capsules(&mut self, id: u64, exchange: &mut Exchange, mut data: Bytes) -> Result<(), Fault> {
         while let Some(capsule) = exchange.capsules.next(&mut data)? {
             match capsule {
-                Capsule::Drain if self.is_open(id) => {
-                    self.events
-                        .push_back(Event::SessionDraining { session: id });
-                }
-                Capsule::Drain => {}
+                Capsule::Drain => drop(self.wind_up(id)),
                 Capsule::Close { code, reason } => {
                     exchange.stage = Stage::Closed;
                     self.closed_by_peer(id, code, reason);
@@ -184,7 +180,7 @@ impl Connection {
     fn closed_by_peer(&mut self, id: u64, code: u32, reason: String) {
         match self.end_session(id) {
             None => {}
-            Some(Session::Open) => {
+            Some(Session::Open { .. }) => {
                 self.write(id, Vec::new(), true);
                 self.events.push_back(Event::SessionClosed {
                     session: id,
@@ -308,7 +304,7 @@ impl Connection {
             100..=199 => {}
             200..=299 => {
                 exchange.stage = Stage::Capsules;
-                self.sessions.insert(id, Session::Open);
+                self.sessions.insert(id, Session::OPEN);
                 self.events.push_back(Event::SessionAccepted {
                     session: id,
                     status,

@@ -218,7 +218,7 @@ impl Connection {
             ));
         }
         match self.sessions.get(&session) {
-            Some(Session::Open) => {
+            Some(Session::Open { .. }) => {
                 let payload = std::mem::take(chunk);
                 Ok(Step::Done(Routed::Session { session, payload }))
             }

@@ -30,8 +30,13 @@ pub(crate) enum Session {
     Early(Request),
     /// Server: the caller has to decide.
     Offered { draft02: bool },
-    /// Both: streams and datagrams flow.
-    Open,
+    /// Both: streams and datagrams flow. `draining`: the caller knows that the peer wishes it to end.
+    Open { draining: bool },
+}
+
+impl Session {
+    /// As it begins.
+    pub(crate) const OPEN: Self = Self::Open { draining: false };
 }
 
 impl Connection {
@@ -63,7 +68,7 @@ impl Connection {
     /// Server: agree with 200 and these extra fields. Held streams of the session are released.
     pub fn accept(&mut self, session: u64, fields: &[Field]) -> Result<(), Misuse> {
         self.answer(session, 200, fields, false)?;
-        self.sessions.insert(session, Session::Open);
+        self.sessions.insert(session, Session::OPEN);
         self.release(session);
         Ok(())
     }
@@ -113,7 +118,7 @@ impl Connection {
         match self.sessions.get(&session) {
             None => return Err(Misuse::UnknownSession),
             Some(Session::Offered { .. } | Session::Early(_)) => return Err(Misuse::WrongState),
-            Some(Session::Open) => {
+            Some(Session::Open { .. }) => {
                 let mut capsule = Vec::new();
                 capsule::encode_close(code, reason, &mut capsule);
                 self.write_data(session, &capsule, true);
@@ -135,7 +140,7 @@ impl Connection {
         self.check_alive()?;
         match self.sessions.get(&session) {
             None => Err(Misuse::UnknownSession),
-            Some(Session::Open) => {
+            Some(Session::Open { .. }) => {
                 let mut capsule = Vec::new();
                 capsule::encode_drain(&mut capsule);
                 self.write_data(session, &capsule, false);
@@ -147,7 +152,19 @@ impl Connection {
 
     /// Whether a session is accepted and not over.
     pub fn is_open(&self, session: u64) -> bool {
-        matches!(self.sessions.get(&session), Some(Session::Open))
+        matches!(self.sessions.get(&session), Some(Session::Open { .. }))
+    }
+
+    /// Tells the caller that the peer wishes an open session to end: once, or a peer that says it in every few bytes would
+    /// fill the queue of events. False if the session is not open.
+    pub(crate) fn wind_up(&mut self, session: u64) -> bool {
+        let Some(Session::Open { draining }) = self.sessions.get_mut(&session) else {
+            return false;
+        };
+        if !std::mem::replace(draining, true) {
+            self.events.push_back(Event::SessionDraining { session });
+        }
+        true
     }
 
     /// Lets the caller have the streams that came before their session.

@@ -159,7 +159,7 @@ fn goaway_drains_sessions_and_ends_requests() {
     let mut client = client_with_session();
     client.connect(4, request()).unwrap();
     outputs(&mut client);
-    feed(&mut client, server_uni(0), &[0x07, 0x01, 0x04]);
+    feed(&mut client, server_uni(0), &[0x07, 0x01, 0x04].repeat(2));
     let lost = Event::SessionClosed {
         session: 4,
         code: 0,

@@ -149,6 +149,14 @@ fn draining_is_told_and_asked() {
 }
 
 #[test]
+fn a_wish_to_end_is_told_once_however_often_it_comes() {
+    let mut server = server_with_session();
+    feed(&mut server, 0, &DRAIN.repeat(3));
+    feed(&mut server, 0, DRAIN);
+    assert_eq!(events(&mut server), [Event::SessionDraining { session: 0 }]);
+}
+
+#[test]
 fn closing() {
     let mut server = server_with_session();
     assert_eq!(
