@@ -241,9 +241,10 @@ class Endpoint:
     ) -> Endpoint:
         """Serve on these addresses and start the thread.
 
-        `localhost` means both loopback addresses; an empty host, `*` and `::` mean all interfaces of both
-        families. With port 0 all addresses of a host get one and the same free port. Raises TransportError
-        for a port in use, SettingsError for a certificate, key or setting that cannot be used.
+        `localhost` means both loopback addresses; an empty host and `*` mean all interfaces of both families,
+        `0.0.0.0` and `::` those of one. With port 0 all addresses of a host get one and the same free port.
+        Raises TransportError for a port in use, SettingsError for a certificate, key or setting that cannot
+        be used.
         """
 
     @staticmethod

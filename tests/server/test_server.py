@@ -64,6 +64,16 @@ async def test_stopping_twice_at_once_closes_the_agent_once(agent: Agent) -> Non
     assert agent.closed == 1
 
 
+async def test_every_address_means_one_port_for_udp_and_tcp_alike(agent: Agent) -> None:
+    async with Server(settings(listen={"host": "*", "port": 0}), agent) as server:
+        addresses = list(server.addresses)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.close()
+        await writer.wait_closed()
+    families = ["0.0.0.0", "::"][: len(addresses)]
+    assert addresses == [(family, addresses[0][1]) for family in families]
+
+
 async def test_a_port_in_use_releases_everything_and_says_so(agent: Agent) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))

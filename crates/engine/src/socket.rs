@@ -230,7 +230,8 @@ pub(crate) fn client(
 }
 
 /// Bind every address of a server. Host names mean all their addresses, `localhost` both loopback addresses, and an empty
-/// host, `*` or `::` all interfaces of both families. With port 0 all sockets get one and the same free port.
+/// host or `*` all interfaces of both families; `::` is those of IPv6 alone, so that it can stand beside `0.0.0.0`. With
+/// port 0 all sockets get one and the same free port.
 pub(crate) fn listen(addresses: &[(String, u16)]) -> Result<Vec<std::net::UdpSocket>, EngineError> {
     let mut bound = Vec::new();
     for (host, port) in addresses {
@@ -259,7 +260,7 @@ pub(crate) fn listen(addresses: &[(String, u16)]) -> Result<Vec<std::net::UdpSoc
 fn resolve(host: &str) -> Result<Vec<IpAddr>, EngineError> {
     match host {
         "localhost" => return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
-        "" | "*" | "::" => {
+        "" | "*" => {
             return Ok(vec![
                 Ipv4Addr::UNSPECIFIED.into(),
                 Ipv6Addr::UNSPECIFIED.into(),
@@ -317,6 +318,19 @@ mod tests {
             .iter()
             .all(|address| address.port() == addresses[0].port()));
         assert!(addresses.iter().all(|address| address.ip().is_loopback()));
+    }
+
+    fn hosts(sockets: &[std::net::UdpSocket]) -> Vec<String> {
+        let host = |socket: &std::net::UdpSocket| socket.local_addr().unwrap().ip().to_string();
+        sockets.iter().map(host).collect()
+    }
+
+    #[test]
+    fn all_interfaces_can_be_named_by_family() {
+        let all = hosts(&listen(&[("*".into(), 0)]).unwrap());
+        assert_eq!(all[0], "0.0.0.0");
+        let named: Vec<(String, u16)> = all.iter().map(|host| (host.clone(), 0)).collect();
+        assert_eq!(hosts(&listen(&named).unwrap()), all);
     }
 
     #[test]
