@@ -207,3 +207,11 @@ def test_durations(text: str, seconds: int | None) -> None:
 )
 def test_results_are_spoken_with_two_decimals_at_most(value: Fraction, text: str) -> None:
     assert in_words(value) == text
+
+
+@pytest.mark.parametrize("words", ["word ", "nine hundred ", "ten "])
+def test_nobody_looks_for_a_sum_in_a_whole_book(words: str) -> None:
+    """It once took minutes, with everybody else's call waiting."""
+    book = words * 60_000
+    assert result(book + "plus one") is None
+    assert duration_seconds(book + "seconds") is None

@@ -47,6 +47,20 @@ def test_endless_text_is_cut_at_a_pause_or_else_a_word() -> None:
     assert [len(part) for part in cut("x" * 500)] == [LONGEST, LONGEST, 500 - 2 * LONGEST]
 
 
+@pytest.mark.parametrize("unit", ["a. ", "1. ", "Yes. ", "word ", "\n", "x"])
+def test_a_book_in_one_piece_is_cut_as_fast_as_it_is_read(unit: str) -> None:
+    """Texts with many full stops that end nothing once took minutes, with everybody else's call waiting."""
+    text = unit * (120_000 // len(unit))
+    assert "".join("".join(cut(text, len(text))).split()) == "".join(text.split())
+
+
+def test_a_large_piece_is_looked_at_as_far_as_its_sentences_are_taken() -> None:
+    collected = Sentences()
+    found = collected.feed("One. " * 100_000)
+    assert next(found) == "One."
+    assert len(collected.flush()) < 2 * LONGEST
+
+
 @given(st.text(alphabet='ab. !?\n,1"', max_size=400), st.integers(min_value=1, max_value=50))
 def test_no_word_is_lost_and_pieces_do_not_matter(text: str, size: int) -> None:
     assert "".join("".join(cut(text, size)).split()) == "".join(text.split())

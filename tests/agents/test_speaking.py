@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from legato.agents.base import Outcome, Speech, ToolCall
-from legato.agents.speaking import spoken
+from legato.agents.speaking import MOST_SENTENCES, MOST_WAITING_BYTES, spoken
 from legato.agents.stages.base import USUAL, Delivery
 from legato.core.errors import AgentError
 
@@ -123,3 +123,63 @@ async def test_all_sentences_are_spoken_in_one_manner() -> None:
         voice.gate(text).set()
     assert len([piece async for piece in spoken(written("a", "b"), voice, 2, slowly)]) == 4
     assert voice.deliveries == [slowly, slowly]
+
+
+async def test_a_voice_that_does_not_end_waits_until_it_is_listened_to() -> None:
+    made = []
+
+    class Endless:
+        async def speak(self, text: str, delivery: Delivery = USUAL):
+            while True:
+                made.append(len(made))
+                await asyncio.sleep(0)
+                yield Speech(bytes(MOST_WAITING_BYTES // 4), 24_000, text)
+
+    speech = spoken(written("a"), Endless(), ahead=1)
+    await anext(speech)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(made) < 10
+    before = len(made)
+    await anext(speech)
+    await anext(speech)
+    await settled()
+    assert len(made) > before
+    await speech.aclose()
+
+
+async def test_a_writer_that_does_not_end_waits_until_it_is_listened_to() -> None:
+    read = []
+
+    async def writer():
+        while True:
+            read.append("a")
+            await asyncio.sleep(0)
+            yield "a"
+
+    speech = spoken(writer(), Voice(), ahead=1)
+    await anext(speech)
+    for _ in range(10 * MOST_SENTENCES):
+        await asyncio.sleep(0)
+    assert len(read) < 2 * MOST_SENTENCES
+    await speech.aclose()
+
+
+@pytest.mark.parametrize("who", ["writer", "voice"])
+async def test_who_is_cancelled_from_within_leaves_nobody_waiting(who: str) -> None:
+    async def writer():
+        yield "a"
+        if who == "writer":
+            raise asyncio.CancelledError
+
+    class Broken(Voice):
+        async def speak(self, text: str, delivery: Delivery = USUAL):
+            yield Speech(b"\0\0", 8_000, text)
+            if who == "voice":
+                raise asyncio.CancelledError
+
+    said = []
+    with pytest.raises(AgentError, match="cancelled from within"):
+        async for piece in spoken(writer(), Broken(), ahead=1):
+            said.append(piece.text)
+    assert said == ["a"]

@@ -5,7 +5,7 @@ Owns where a sentence ends; must not know who writes or speaks.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 
 __all__ = ["Sentences", "sentences"]
 
@@ -18,6 +18,9 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|approx|jr|sr)\.$", re.IGNORECASE
 )
 _NUMBERED = re.compile(r"(?:^|\n)\s*\d+\.$")
+_TAIL = 24
+"""Characters before a full stop that tell what it is for; more are not looked at, however many stops there
+are."""
 
 
 class Sentences:
@@ -26,15 +29,15 @@ class Sentences:
     def __init__(self) -> None:
         self._text = ""
 
-    def feed(self, piece: str) -> list[str]:
-        """Add text; returns the sentences that are certainly complete: something follows their end."""
-        self._text += piece
-        found: list[str] = []
-        while (end := self._first_end()) is not None:
-            sentence, self._text = self._text[:end].strip(), self._text[end:].lstrip()
-            if sentence:
-                found.append(sentence)
-        return found
+    def feed(self, piece: str) -> Iterator[str]:
+        """Add text; gives the sentences that are certainly complete: something follows their end. They are to
+        be taken all; a large piece is only looked at as far as they are."""
+        for start in range(0, len(piece), LONGEST):
+            self._text += piece[start : start + LONGEST]
+            while (end := self._first_end()) is not None:
+                sentence, self._text = self._text[:end].strip(), self._text[end:].lstrip()
+                if sentence:
+                    yield sentence
 
     def flush(self) -> str:
         """The rest; afterwards nothing is left."""
@@ -47,7 +50,8 @@ class Sentences:
                 break
             if match[0].isspace():
                 return match.end()
-            before = self._text[: match.end(1)]
+            stop = match.end(1)
+            before = self._text[:stop] if stop <= _TAIL else "…" + self._text[stop - _TAIL : stop]
             if match[1] == "." and (_ABBREVIATION.search(before) or _NUMBERED.search(before)):
                 continue
             return match.end()

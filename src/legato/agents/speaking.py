@@ -6,15 +6,29 @@ a tool call between two sentences, keeps its place.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from legato.agents.base import Outcome, Speech, ToolCall
 from legato.agents.stages.base import USUAL, Delivery, TextToSpeech
+from legato.core.errors import AgentError
 
 __all__ = ["spoken"]
 
+MOST_WAITING_BYTES = 4 << 20
+"""Sound of one sentence that may wait for its turn, more than a minute: a voice that does not end has to
+wait, and does not fill the memory."""
+
+MOST_SENTENCES = 200
+"""Sentences that may wait to be spoken before no more are read: a quarter of an hour."""
+
+_MOST_AT_ONCE = 5
+"""Sentences cut in one go: a book that comes in one piece must not keep other calls waiting."""
+
+_BROKEN_OFF = "what was to be said broke off: it was cancelled from within"
+
 
 class _End:
-    """Stands behind the last entry of a queue; carries what went wrong."""
+    """Stands behind the last entry of a queue, whatever ended it; carries what went wrong."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -25,20 +39,31 @@ class _Sentence:
 
     def __init__(self, voice: TextToSpeech, text: str, delivery: Delivery) -> None:
         self._pieces: asyncio.Queue[Speech | _End] = asyncio.Queue()
+        self._waiting = 0
+        self._taken = asyncio.Event()
         self.task = asyncio.create_task(self._synthesise(voice, text, delivery))
 
     async def _synthesise(self, voice: TextToSpeech, text: str, delivery: Delivery) -> None:
-        end = _End()
+        end = _End(AgentError(_BROKEN_OFF, retryable=True))
         try:
-            async for piece in voice.speak(text, delivery):
-                self._pieces.put_nowait(piece)
+            async with aclosing(voice.speak(text, delivery)) as speech:
+                async for piece in speech:
+                    self._pieces.put_nowait(piece)
+                    self._waiting += len(piece.pcm)
+                    while self._waiting > MOST_WAITING_BYTES:
+                        self._taken.clear()
+                        await self._taken.wait()
+            end = _End()
         except Exception as error:
             end = _End(error)
-        self._pieces.put_nowait(end)
+        finally:
+            self._pieces.put_nowait(end)
 
     async def pieces(self) -> AsyncIterator[Speech]:
         """The speech, as far as it exists; raises what the voice raised."""
         while not isinstance(piece := await self._pieces.get(), _End):
+            self._waiting -= len(piece.pcm)
+            self._taken.set()
             yield piece
         if piece.error is not None:
             raise piece.error
@@ -59,6 +84,7 @@ class _Ahead:
         self._texts: asyncio.Queue[str | ToolCall | Outcome | _End] = asyncio.Queue()
         self._ready: asyncio.Queue[_Sentence | ToolCall | Outcome | _End] = asyncio.Queue()
         self._room = asyncio.Semaphore(ahead)
+        self._unread = asyncio.Semaphore(MOST_SENTENCES)
         self._begun: set[asyncio.Task[None]] = set()
         self._tasks = [asyncio.create_task(self._read(sentences)), asyncio.create_task(self._synthesise())]
 
@@ -79,18 +105,23 @@ class _Ahead:
             await asyncio.wait(unfinished)
 
     async def _read(self, sentences: AsyncGenerator[str | ToolCall | Outcome, None]) -> None:
-        end = _End()
+        end = _End(AgentError(_BROKEN_OFF, retryable=True))
         try:
             async for sentence in sentences:
+                await self._unread.acquire()
                 self._texts.put_nowait(sentence)
+                if self._texts.qsize() > _MOST_AT_ONCE:
+                    await asyncio.sleep(0)
+            end = _End()
         except Exception as error:
             end = _End(error)
         finally:
+            self._texts.put_nowait(end)
             await sentences.aclose()
-        self._texts.put_nowait(end)
 
     async def _synthesise(self) -> None:
         while not isinstance(text := await self._texts.get(), _End):
+            self._unread.release()
             if not isinstance(text, str):
                 self._ready.put_nowait(text)
                 continue
@@ -110,8 +141,9 @@ async def spoken(
 ) -> AsyncGenerator[Speech | ToolCall | Outcome, None]:
     """`sentences` as speech; up to `ahead` of them are synthesised before their turn.
 
-    The sentences are read as fast as they are written, however slowly they are said. What the writer or the
-    voice raises is raised after the speech that came before it. Ending early stops both.
+    The sentences are read as fast as they are written, however slowly they are said, as long as no more than
+    `MOST_SENTENCES` of them wait. What the writer or the voice raises is raised after the speech that came
+    before it. Ending early stops both.
     """
     work = _Ahead(sentences, voice, ahead, delivery)
     try:

@@ -51,6 +51,8 @@ _OPERATORS = {
 }  # fmt: skip
 _DIGITS = re.compile(r"\d+(?:\.\d+)?$")
 _TOKENS = re.compile(r"\d+(?:\.\d+)?|[a-z']+|[-+*/]")
+_MOST_TOKENS = 200
+"""Nobody says a longer sum, or a longer time; to look for one in a whole book would take as long."""
 _SECONDS = {"second": 1, "minute": 60, "hour": 3_600}
 
 
@@ -83,7 +85,7 @@ def result(text: str) -> Fraction | None:
     """The result of the sum in `text`, or None if there is none. Raises ZeroDivisionError."""
     tokens = [token for token in _TOKENS.findall(text.lower()) if token != "by"]
     places = [place for place, token in enumerate(tokens) if token in _OPERATORS]
-    if not places:
+    if not places or len(tokens) > _MOST_TOKENS:
         return None
     bounds = [-1, *places, len(tokens)]
     values: list[Fraction] = []
@@ -99,6 +101,8 @@ def result(text: str) -> Fraction | None:
 def duration_seconds(text: str) -> int | None:
     """The length of time named in `text`, such as "two minutes and thirty seconds", in seconds."""
     tokens = _TOKENS.findall(text.lower())
+    if len(tokens) > _MOST_TOKENS:
+        return None
     total, start = Fraction(0), 0
     for place, token in enumerate(tokens):
         unit = _SECONDS.get(token.rstrip("s"))

@@ -357,7 +357,7 @@ async def _parts(
             if isinstance(thought, str):
                 found = collected.feed(thought)
             else:
-                found = [rest] if (rest := collected.flush()) else []
+                found = iter([rest] if (rest := collected.flush()) else [])
             for sentence in found:
                 answer.sentences.append(sentence)
                 yield sentence
