@@ -14,13 +14,24 @@ import msgspec
 import structlog
 
 from legato.core.audio import AudioFormat
-from legato.core.dialects.realtime.carried import CarriedDialogue
+from legato.core.dialects.realtime.carried import (
+    CarriedAnswer,
+    CarriedDialogue,
+    CarriedImage,
+    CarriedItem,
+    CarriedPart,
+    CarriedText,
+)
 from legato.server.tickets import TicketRefused, Tickets
 
 __all__ = ["CarriedCall", "Checkpoints", "opened", "sealed"]
 
 MOST_BYTES = 48 << 10
 """What a carried call may weigh, compressed: it is said anew whenever the conversation has changed."""
+
+MOST_CHARACTERS = 4 * MOST_BYTES
+"""What of its items is looked at, the latest: compressing the whole of a long one takes half a second, in
+which nobody is served. Language comes down to a third."""
 
 QUIET_S = 0.25
 """How soon a change follows another one before it is said."""
@@ -50,7 +61,9 @@ class CarriedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sealed(call: CarriedCall, tickets: Tickets) -> str | None:
-    """A call as text; its oldest items are left out where it is too much. None if even that does not help."""
+    """A call as text; its oldest items, and large pictures, are left out where it is too much. None if even
+    that does not help."""
+    call = _with(call, _latest(call.dialogue.items))
     while True:
         data = zlib.compress(msgspec.json.encode(call), 1)
         items = call.dialogue.items
@@ -58,8 +71,37 @@ def sealed(call: CarriedCall, tickets: Tickets) -> str | None:
             return tickets.seal_state(data)
         if not items:
             return None
-        dialogue = msgspec.structs.replace(call.dialogue, items=items[len(items) // 2 + 1 :])
-        call = msgspec.structs.replace(call, dialogue=dialogue)
+        call = _with(call, items[len(items) // 2 + 1 :])
+
+
+def _with(call: CarriedCall, items: tuple[CarriedItem, ...]) -> CarriedCall:
+    return msgspec.structs.replace(call, dialogue=msgspec.structs.replace(call.dialogue, items=items))
+
+
+def _latest(items: tuple[CarriedItem, ...]) -> tuple[CarriedItem, ...]:
+    """The latest items that are not too much together, without what would be too much by itself."""
+    kept: list[CarriedItem] = []
+    left = MOST_CHARACTERS
+    for item in reversed(items):
+        size = len(item.arguments) + len(item.output) + sum(_size(part) for part in item.content)
+        pictured = any(isinstance(part, CarriedImage) for part in item.content)
+        if size > (MOST_BYTES if pictured else MOST_CHARACTERS):  # pictures are compressed already
+            continue
+        left -= size
+        if left < 0:
+            break
+        kept.append(item)
+    return tuple(reversed(kept))
+
+
+def _size(part: CarriedPart) -> int:
+    if isinstance(part, CarriedText):
+        return len(part.text)
+    if isinstance(part, CarriedImage):
+        return len(part.url)
+    if isinstance(part, CarriedAnswer):
+        return sum(len(text) for _, text in part.pieces)
+    return len(part.words) + len(part.transcript or "")
 
 
 def opened(text: str, tickets: Tickets) -> CarriedCall:

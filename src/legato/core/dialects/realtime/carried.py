@@ -14,7 +14,17 @@ from legato.core.dialects.realtime.session_settings import SessionSettings
 from legato.core.dialects.realtime.spoken_text import SpokenText
 from legato.core.wire.messages import JsonObject, ReceivedReply
 
-__all__ = ["CarriedDialogue", "CarriedItem", "carried_items", "items_again"]
+__all__ = [
+    "CarriedAnswer",
+    "CarriedDialogue",
+    "CarriedImage",
+    "CarriedItem",
+    "CarriedPart",
+    "CarriedSpeech",
+    "CarriedText",
+    "carried_items",
+    "items_again",
+]
 
 
 class CarriedText(msgspec.Struct, frozen=True, tag="written", omit_defaults=True):
