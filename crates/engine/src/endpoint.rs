@@ -57,6 +57,10 @@ impl Ground for SocketGround {
     fn clear_readiness(&self) {
         self.readiness.clear();
     }
+
+    fn set_readiness(&self) {
+        self.readiness.set();
+    }
 }
 
 /// A server or client with a thread of its own.
@@ -332,6 +336,7 @@ pub(crate) fn fleet(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::ConnectTarget;
 
     #[test]
     fn a_thread_that_panics_leaves_word_and_wakes_the_caller() {
@@ -339,5 +344,36 @@ mod tests {
         watched(&shared, &readiness, || panic!("injected"));
         assert!(shared.stopped().unwrap().contains("panicked"));
         assert!(readiness.clear(), "the descriptor was readable");
+    }
+
+    #[test]
+    fn a_caller_who_had_events_waiting_is_woken_once_more_to_hear_of_the_end() {
+        let (settings, shared) = (Arc::new(Settings::default()), Arc::new(Shared::default()));
+        let keys = EndpointKeys::default();
+        let config = endpoint_config(&settings, &keys, None, None).unwrap();
+        let driver = Driver::new(config, None, settings.clone(), shared.clone());
+        let readiness = Arc::new(Readiness::new().unwrap());
+        let mut reactor =
+            Reactor::new(shared.clone(), readiness.clone(), driver, false, 1500).unwrap();
+        let ground = SocketGround {
+            doorbell: reactor.doorbell(),
+            readiness: readiness.clone(),
+            next_via: AtomicU32::new(0),
+        };
+        let front = Front::new(shared.clone(), settings, Box::new(ground), None, None);
+        let target = ConnectTarget {
+            addresses: vec![SocketAddr::from(([127, 0, 0, 1], 9))],
+            server_name: "localhost".into(),
+            authority: "localhost".into(),
+            path: "/".into(),
+            certificate_hashes: vec![[0; 32]],
+            ..ConnectTarget::default()
+        };
+        front.connect(target).unwrap();
+        front.shut_down(0, "");
+        watched(&shared, &readiness, || reactor.run());
+        assert_eq!(front.drain().unwrap().len(), 1, "the session has ended");
+        assert!(readiness.clear(), "the descriptor is readable again");
+        assert!(front.drain().is_err());
     }
 }

@@ -41,6 +41,8 @@ pub(crate) trait Ground: Send + Sync {
     fn hurry(&self);
     /// Take back the readiness that woke the caller.
     fn clear_readiness(&self);
+    /// Wake the caller once more.
+    fn set_readiness(&self);
 }
 
 struct SessionEntry {
@@ -113,8 +115,13 @@ impl Front {
         }
         table.leaving_streams.append(&mut drained.finished_streams);
         drop(table);
+        let alive = self.check_alive();
         if drained.events.is_empty() {
-            self.check_alive()?;
+            alive?;
+        } else if alive.is_err() {
+            // The thread has said its last. What it woke the caller with was taken back above, perhaps together with word of
+            // its end, which the next call is for.
+            self.ground.set_readiness();
         }
         Ok(drained.events)
     }

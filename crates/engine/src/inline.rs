@@ -80,6 +80,8 @@ impl Ground for VirtualGround {
     fn hurry(&self) {}
 
     fn clear_readiness(&self) {}
+
+    fn set_readiness(&self) {}
 }
 
 struct Outbox {
