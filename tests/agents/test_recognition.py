@@ -148,6 +148,46 @@ async def test_a_decoder_that_dies_fails_one_request_and_is_replaced(speak) -> N
     await recognition.close()
 
 
+async def test_a_decoder_that_died_while_nobody_needed_it_fails_nobody(speak) -> None:
+    recognition = build(AssistantSettings(stt_grammar="commands", stt_recognisers=1))
+    assert await recognised(recognition, speak("hello")) == "hello"
+    (decoder,) = recognition._running
+    await decoder._program.kill()
+    assert await recognised(recognition, speak("stop")) == "stop"
+    assert decoder not in recognition._running
+    await recognition.close()
+
+
+async def test_whoever_stops_in_mid_word_keeps_nobody_waiting_and_may_go_on(speak, monkeypatch) -> None:
+    """Their connection may be lost, or their microphone be muted, for as long as the call lasts."""
+    monkeypatch.setattr(stt_pocketsphinx, "_IDLE_S", 0.05)
+    recognition = build(AssistantSettings(stt_grammar="commands", stt_recognisers=1))
+    pcm = speak("what is one hundred and five minus twenty three")
+    cut_off, half = recognition.open(), len(pcm) // 4 * 2
+    await cut_off.feed(pcm[:half])
+    assert await recognised(recognition, speak("hello")) == "hello"
+    await cut_off.feed(pcm[half:])
+    assert await cut_off.finish() == "what is one hundred and five minus twenty three"
+    await cut_off.close()
+    assert await recognised(recognition, speak("stop")) == "stop"
+    await recognition.close()
+
+
+async def test_an_unexpected_failure_to_start_keeps_no_place(speak, monkeypatch) -> None:
+    recognition = build(AssistantSettings(stt_grammar="commands", stt_recognisers=1))
+    with monkeypatch.context() as broken:
+
+        async def no_threads(*_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        broken.setattr(stt_pocketsphinx.programs, "start_with_pipe", no_threads)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="new thread"):
+                await recognised(recognition, QUIET)
+    assert await recognised(recognition, speak("hello")) == "hello"
+    await recognition.close()
+
+
 async def test_what_is_learnt_of_callers_is_bounded(monkeypatch) -> None:
     monkeypatch.setattr(stt_pocketsphinx, "_MOST_CALLERS", 2)
     recognition = build(AssistantSettings(stt_grammar="commands"))
