@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from tests.server.realtime_house import (
+    ANSWER_S,
     DELTA,
     FRAME,
     KEY,
@@ -24,6 +26,7 @@ from tests.server.realtime_house import (
 )
 from websockets.asyncio.client import ClientConnection
 
+from legato.agents.base import Call
 from legato.server.realtime_door import MOST_SIDEBANDS
 
 
@@ -97,6 +100,22 @@ class TestSidebands:
             ]
             assert {status for status, _, _ in answers[:2]} == {404}
             assert answers[0][1] == answers[1][1]
+
+    async def test_a_call_whose_agent_lingers_is_over(self) -> None:
+        ended, release = asyncio.Event(), asyncio.Event()
+
+        async def lingering(call: Call) -> None:
+            await waiting(call)
+            ended.set()
+            await release.wait()
+
+        async with house(lingering) as place:
+            async with place.call() as caller:
+                call_id = call_id_of(caller)
+            await asyncio.wait_for(ended.wait(), ANSWER_S)
+            status, error, _ = await refusal(place.call(f"?call_id={call_id}"))
+            assert (status, error["code"]) == (404, "call_id_not_found")
+            release.set()
 
     async def test_there_are_not_too_many(self) -> None:
         async with house(waiting) as place, place.call() as caller:

@@ -116,8 +116,9 @@ class LiveCalls:
             self._empty.set()
 
     def find(self, call_id: str) -> LiveCall | None:
-        """Return the call in progress of that name."""
-        return self._calls.get(call_id)
+        """Return the call in progress of that name; one that only its agent lingers in is over."""
+        live = self._calls.get(call_id)
+        return None if live is None or live.over else live
 
     def begin(self, caller: Caller, line: Line, call_id: str) -> LiveCall:
         """Let the agent answer a caller; `call_id` is `new_id("call")`.
@@ -231,6 +232,11 @@ class LiveCall:
         """Stop the agent."""
         if self._agent is not None:
             self._agent.cancel()
+
+    @property
+    def over(self) -> bool:
+        """Return whether its caller is gone for good."""
+        return self._line.over
 
     @property
     def attended(self) -> int:
