@@ -362,6 +362,23 @@ class TestRotation:
         assert seen == [rotation.current]
         assert certificate_hash(rotation.current.chain[0]) != first.hash
 
+    def test_what_cannot_be_put_to_use_is_tried_again(self, tmp_path: Path) -> None:
+        """A full disk, or a certificate that one side does not take, must not end the rotation."""
+        clock, seen = Clock(), list[ServerIdentity]()
+
+        def on_change(identity: ServerIdentity) -> None:
+            seen.append(identity)
+            if len(seen) == 1:
+                raise OSError("No space left on device")
+
+        rotation = CertificateRotation(identity_source(Tls(), tmp_path), on_change, clock=clock)
+        first = rotation.current
+        clock.now += timedelta(days=12)
+        assert not rotation.check()
+        assert rotation.current is first
+        assert rotation.check()
+        assert seen == [rotation.current] * 2
+
     def test_has_nothing_to_start_with(self, tmp_path: Path) -> None:
         source = identity_source(Tls(cert=tmp_path / "cert.pem", key=tmp_path / "key.pem"))
         with pytest.raises(SettingsError, match="there is no certificate file"):

@@ -237,22 +237,25 @@ class CertificateRotation:
         self.current = source(clock())
 
     def check(self) -> bool:
-        """Ask the source once; true if there was a new identity. A failing source leaves the current one."""
+        """Ask the source once; true if there was a new identity. A failing source leaves the current one, and
+        so does an identity that cannot be put to use: it is tried again."""
         try:
             identity = self._source(self._clock())
-        except SettingsError as error:
-            if str(error) != self._problem:
-                self._problem = str(error)
-                self._log.warning("certificate not renewed", problem=self._problem)
+            if identity.chain == self.current.chain:
+                self._problem = ""
+                return False
+            self._on_change(identity)
+        except Exception as error:
+            problem = str(error) or type(error).__name__
+            if problem != self._problem:
+                self._problem = problem
+                self._log.warning("certificate not renewed", problem=problem)
             return False
         self._problem = ""
-        if identity.chain == self.current.chain:
-            return False
         self.current = identity
         self._log.info(
             "certificate renewed", sha256=identity.hash_hex, not_after=identity.not_after.isoformat()
         )
-        self._on_change(identity)
         return True
 
     async def run(self) -> None:
