@@ -123,6 +123,20 @@ class TestNewKeys:
             assert words in logs[0]["reason"]
             assert started._membership.keys == keys
 
+    async def test_a_version_that_others_could_read_is_taken_up_once_it_is_closed_to_them(
+        self, server: tuple[Server, Path]
+    ) -> None:
+        started, path = server
+        keys = FleetKeys.load(path).rotated()
+        path.write_bytes(keys.dump())
+        path.chmod(0o644)
+        with capture_logs() as logs:
+            started._membership.look(started._new_keys)
+            assert "chmod 600" in logs[0]["reason"]
+            path.chmod(0o600)
+            started._membership.look(started._new_keys)
+        assert started._membership.keys == keys
+
     async def test_a_step_that_was_left_out_is_told(self, server: tuple[Server, Path]) -> None:
         started, path = server
         written(path, FleetKeys.load(path).rotated().rotated())

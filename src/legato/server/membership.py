@@ -151,13 +151,13 @@ def _texts(keys: list[bytes] | None) -> tuple[SecretStr, ...]:
     return tuple(SecretStr(key.decode()) for key in keys or ())
 
 
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """Tells one version of a file from another."""
+def _stamp(path: Path | None) -> tuple[int, ...] | None:
+    """Tells one version of a file from another, and one that others may read from one that they may not."""
     try:
         facts = path.stat() if path is not None else None
     except OSError:
         return None
-    return None if facts is None else (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+    return None if facts is None else (facts.st_ino, facts.st_mtime_ns, facts.st_size, facts.st_mode)
 
 
 def _generation(each: Generation, fleet: FleetSettings) -> tuple[_native.QuicLbConfig, bytes, bytes, bytes]:
