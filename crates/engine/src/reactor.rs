@@ -300,7 +300,8 @@ impl Reactor {
                     self.old_paths.first().map(|&(when, _)| when),
                 ];
                 let next = next.into_iter().flatten().min();
-                timeout = next.map(|when| round_up(when.saturating_duration_since(Instant::now())));
+                // Mio rounds up to the whole milliseconds that epoll counts.
+                timeout = next.map(|when| when.saturating_duration_since(Instant::now()));
             }
         }
         let polled = self.poll.poll(events, timeout);
@@ -430,12 +431,4 @@ fn attach(sockets: &mut Sockets, path: &mut NewPath) {
         // Without its socket the path is silent and the connection times out, as on a dead network.
         let _ = sockets.add(path.via, socket, None);
     }
-}
-
-/// epoll counts whole milliseconds; rounding down would spin through the last one.
-fn round_up(wait: Duration) -> Duration {
-    if wait.is_zero() {
-        return wait;
-    }
-    wait + Duration::from_micros(999)
 }
