@@ -99,6 +99,8 @@ pub struct Driver {
     timers: crate::timers::Timers,
     dirty: VecDeque<usize>,
     stalled: Vec<usize>,
+    /// How often the event queue had been drained when the first of them stalled.
+    stalled_at: u64,
     blocked: FxHashMap<Via, Vec<usize>>,
     locals: FxHashMap<Via, SocketAddr>,
     /// Sockets out of use; true for those that may still receive for a while.
@@ -130,6 +132,7 @@ impl Driver {
             timers: crate::timers::Timers::default(),
             dirty: VecDeque::new(),
             stalled: Vec::new(),
+            stalled_at: 0,
             blocked: FxHashMap::default(),
             locals: FxHashMap::default(),
             released: Vec::new(),
@@ -258,8 +261,7 @@ impl Driver {
             }
         }
         self.replies.clear();
-        if !self.stalled.is_empty() && self.shared.events.bytes() < self.settings.event_buffer_bytes
-        {
+        if self.may_go_on() {
             for key in std::mem::take(&mut self.stalled) {
                 if let Some(peer) = self.peers.get_mut(key).and_then(Option::as_mut) {
                     peer.stalled = false;
@@ -282,9 +284,12 @@ impl Driver {
 
     /// Whether there is something to do that no timer or socket will announce.
     pub(crate) fn has_work(&self) -> bool {
-        !self.dirty.is_empty()
-            || (!self.stalled.is_empty()
-                && self.shared.events.bytes() < self.settings.event_buffer_bytes)
+        !self.dirty.is_empty() || self.may_go_on()
+    }
+
+    /// Whether connections wait for a drain that has been.
+    fn may_go_on(&self) -> bool {
+        !self.stalled.is_empty() && self.shared.events.drains() != self.stalled_at
     }
 
     /// Whether the caller has to be woken; asking clears it.
@@ -344,15 +349,21 @@ impl Driver {
             index: &mut self.index,
             refuse_new: self.refuse_new,
             notify: &mut self.notify,
-            stalled: false,
+            share: peer.share,
+            stalled: None,
         };
         act(peer, &mut ctx);
-        if ctx.stalled && !std::mem::replace(&mut peer.stalled, true) {
+        peer.share = ctx.share;
+        let Some(drains) = ctx.stalled else {
+            return;
+        };
+        if !std::mem::replace(&mut peer.stalled, true) {
+            if self.stalled.is_empty() {
+                self.stalled_at = drains;
+            }
             self.stalled.push(key);
         }
-        if ctx.stalled {
-            self.shared.events.set_stalled();
-        }
+        self.shared.events.set_stalled();
     }
 
     fn reply(&mut self, arrival: Arrival, transmit: Transmit, payload: Vec<u8>) {

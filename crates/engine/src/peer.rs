@@ -17,7 +17,7 @@ use crate::command::{ConnectAttempt, Via};
 use crate::driver::Exit;
 use crate::event::{Event, EventKind};
 use crate::settings::Settings;
-use crate::shared::{SessionShared, Shared};
+use crate::shared::{SessionShared, Share, Shared};
 use crate::stats::{micros, SessionStats};
 use crate::streams::Stream;
 
@@ -47,26 +47,35 @@ pub(crate) struct Context<'a> {
     pub(crate) refuse_new: Option<u16>,
     /// Set when the caller has to be woken.
     pub(crate) notify: &'a mut bool,
-    /// Set when the event queue was too full to read on.
-    pub(crate) stalled: bool,
+    /// What the connection has in the event queue.
+    pub(crate) share: Share,
+    /// Set when the event queue was too full to read on: how often it had been drained by then.
+    pub(crate) stalled: Option<u64>,
 }
 
 impl Context<'_> {
     pub(crate) fn emit(&mut self, session: u64, stream: u64, kind: EventKind) {
-        *self.notify |= self.shared.events.push(Event {
+        let event = Event {
             session,
             stream,
             kind,
-        });
+        };
+        *self.notify |= self.shared.events.push_of(event, &mut self.share);
     }
 
-    /// Whether the event queue takes more; if not, the connection is visited again after the next drain.
+    /// Whether the event queue takes more of this connection; if not, it is visited again after the next drain.
     pub(crate) fn has_room(&mut self) -> bool {
-        if self.shared.events.bytes() < self.settings.event_buffer_bytes {
+        // First: a drain behind this must not be taken for one before it.
+        let drains = self.shared.events.drains();
+        if self.queue_has_room() && !self.shared.events.is_used_up(&self.share) {
             return true;
         }
-        self.stalled = true;
+        self.stalled.get_or_insert(drains);
         false
+    }
+
+    fn queue_has_room(&self) -> bool {
+        self.shared.events.bytes() < self.settings.event_buffer_bytes
     }
 }
 
@@ -141,6 +150,8 @@ pub(crate) struct Peer {
     pub(crate) dirty: bool,
     /// Left unread because the event queue was full.
     pub(crate) stalled: bool,
+    /// What it has in the event queue.
+    pub(crate) share: Share,
     /// Server: counted among the unfinished handshakes.
     pub(crate) half_open: bool,
 }
@@ -192,6 +203,10 @@ impl Peer {
             leaving: false,
             dirty: false,
             stalled: false,
+            share: match role {
+                web::Role::Server => Share::one_of_many(),
+                web::Role::Client => Share::whole(),
+            },
             half_open: false,
         }
     }
@@ -343,7 +358,8 @@ impl Peer {
         }
         self.remote = remote;
         self.path_changes += 1;
-        if ctx.has_room() {
+        // Not told later, so not held back for what else the connection has there.
+        if ctx.queue_has_room() {
             for session in &self.sessions {
                 ctx.emit(session.handle, 0, EventKind::PathChanged(remote));
             }

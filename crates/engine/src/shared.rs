@@ -13,6 +13,9 @@ use crate::stats::SessionStats;
 
 /// What an event, or a chunk in one, weighs against `event_buffer_bytes` besides its payload: about what it takes.
 const EVENT_WEIGHT: usize = 128;
+/// What one connection may have in the queue of a server, weighed like that: others wait behind it, and what takes a
+/// reader long to go through need not be much.
+const SHARE: usize = 32 << 10;
 /// One event's worth of stream bytes at most, so that the reader gets pieces of moderate size.
 pub(crate) const CHUNK_LIMIT: usize = 64 << 10;
 
@@ -84,6 +87,41 @@ pub(crate) struct DataSlot {
     bytes: usize,
 }
 
+/// What one connection has in the queue, and may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    batch: u64,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Share {
+    /// That of one of a server's many peers.
+    pub(crate) const fn one_of_many() -> Self {
+        Self::of(SHARE)
+    }
+
+    /// All of the queue.
+    pub(crate) const fn whole() -> Self {
+        Self::of(usize::MAX)
+    }
+
+    const fn of(limit: usize) -> Self {
+        Self {
+            batch: 0,
+            bytes: 0,
+            limit,
+        }
+    }
+
+    fn add(&mut self, batch: u64, weight: usize) {
+        if self.batch != batch {
+            (self.batch, self.bytes) = (batch, 0);
+        }
+        self.bytes = self.bytes.saturating_add(weight);
+    }
+}
+
 #[derive(Debug, Default)]
 struct EventBatch {
     number: u64,
@@ -103,10 +141,22 @@ pub(crate) struct Drained {
 pub(crate) struct EventQueue {
     batch: Mutex<EventBatch>,
     bytes: AtomicUsize,
+    /// The number of the batch, to be read without its lock.
+    drains: AtomicU64,
     stalled: AtomicBool,
 }
 
 impl EventQueue {
+    /// How often the queue was drained.
+    pub(crate) fn drains(&self) -> u64 {
+        self.drains.load(Ordering::Acquire)
+    }
+
+    /// Whether a connection has used up its share of what the next drain will take.
+    pub(crate) fn is_used_up(&self, share: &Share) -> bool {
+        share.bytes >= share.limit && share.batch == self.drains()
+    }
+
     /// Bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -117,15 +167,21 @@ impl EventQueue {
         self.stalled.store(true, Ordering::SeqCst);
     }
 
-    /// Append an event; true if the queue was empty.
+    /// Append an event that no connection has caused; true if the queue was empty.
     pub(crate) fn push(&self, event: Event) -> bool {
+        self.push_of(event, &mut Share::whole())
+    }
+
+    /// Append an event of a connection; true if the queue was empty.
+    pub(crate) fn push_of(&self, event: Event, share: &mut Share) -> bool {
         let payload = match &event.kind {
             EventKind::Datagram(data) => data.len(),
             _ => 0,
         };
-        self.bytes
-            .fetch_add(EVENT_WEIGHT + payload, Ordering::Relaxed);
+        let weight = EVENT_WEIGHT + payload;
+        self.bytes.fetch_add(weight, Ordering::Relaxed);
         let mut batch = lock(&self.batch);
+        share.add(batch.number, weight);
         batch.events.push(event);
         batch.events.len() == 1
     }
@@ -137,10 +193,12 @@ impl EventQueue {
         stream: u64,
         slot: &mut DataSlot,
         data: Bytes,
+        share: &mut Share,
     ) -> bool {
-        self.bytes
-            .fetch_add(EVENT_WEIGHT + data.len(), Ordering::Relaxed);
+        let weight = EVENT_WEIGHT + data.len();
+        self.bytes.fetch_add(weight, Ordering::Relaxed);
         let mut batch = lock(&self.batch);
+        share.add(batch.number, weight);
         let waiting = (slot.batch == batch.number + 1 && slot.bytes + data.len() <= CHUNK_LIMIT)
             .then(|| batch.events.get_mut(slot.index))
             .flatten();
@@ -181,6 +239,8 @@ impl EventQueue {
             finished_streams: std::mem::take(&mut batch.finished_streams),
         };
         self.bytes.store(0, Ordering::Relaxed);
+        // Behind the bytes: who sees the new number sees that there is room.
+        self.drains.store(batch.number, Ordering::Release);
         drop(batch);
         (drained, self.stalled.swap(false, Ordering::SeqCst))
     }
@@ -248,7 +308,32 @@ mod tests {
     use super::*;
 
     fn data(queue: &EventQueue, slot: &mut DataSlot, bytes: &'static [u8]) -> bool {
-        queue.push_data(1, 2, slot, Bytes::from_static(bytes))
+        let mut share = Share::whole();
+        queue.push_data(1, 2, slot, Bytes::from_static(bytes), &mut share)
+    }
+
+    fn draining() -> Event {
+        Event {
+            session: 1,
+            stream: 0,
+            kind: EventKind::SessionDraining,
+        }
+    }
+
+    #[test]
+    fn a_share_is_used_up_until_the_next_drain() {
+        let queue = EventQueue::default();
+        let (mut one, mut other) = (Share::one_of_many(), Share::one_of_many());
+        for _ in 0..SHARE / EVENT_WEIGHT {
+            assert!(!queue.is_used_up(&one));
+            queue.push_of(draining(), &mut one);
+        }
+        assert!(queue.is_used_up(&one) && !queue.is_used_up(&other));
+        queue.drain();
+        assert!(!queue.is_used_up(&one));
+        queue.push_of(draining(), &mut one);
+        queue.push_of(draining(), &mut other);
+        assert!(!queue.is_used_up(&one) && !queue.is_used_up(&other));
     }
 
     #[test]
@@ -256,11 +341,7 @@ mod tests {
         let queue = EventQueue::default();
         let mut slot = DataSlot::default();
         assert!(data(&queue, &mut slot, b"a"));
-        assert!(!queue.push(Event {
-            session: 1,
-            stream: 0,
-            kind: EventKind::SessionDraining
-        }));
+        assert!(!queue.push(draining()));
         assert!(!data(&queue, &mut slot, b"b"));
         let (drained, _) = queue.drain();
         assert_eq!(drained.events.len(), 2);

@@ -161,10 +161,13 @@ impl Peer {
         );
         let mut stream = Stream::remote(owner, id, bidirectional, shared);
         if !payload.is_empty() {
-            *ctx.notify |= ctx
-                .shared
-                .events
-                .push_data(owner, handle, &mut stream.slot, payload);
+            *ctx.notify |= ctx.shared.events.push_data(
+                owner,
+                handle,
+                &mut stream.slot,
+                payload,
+                &mut ctx.share,
+            );
         }
         self.streams.insert(handle, stream);
         self.routes.insert(id, Route::Session(handle));
@@ -196,9 +199,13 @@ impl Peer {
         let ending = loop {
             match chunks.next(CHUNK_LIMIT) {
                 Ok(Some(chunk)) => {
-                    let events = &ctx.shared.events;
-                    *ctx.notify |=
-                        events.push_data(stream.session, handle, &mut stream.slot, chunk.bytes);
+                    *ctx.notify |= ctx.shared.events.push_data(
+                        stream.session,
+                        handle,
+                        &mut stream.slot,
+                        chunk.bytes,
+                        &mut ctx.share,
+                    );
                     if !ctx.has_room() {
                         stream.unread = true;
                         break None;

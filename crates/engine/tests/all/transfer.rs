@@ -185,6 +185,32 @@ fn a_caller_who_does_not_drain_is_not_flooded_and_loses_nothing() {
     assert!(carry(&mut network, 1, ours, false, &pattern(50_000)) == pattern(50_000));
 }
 
+#[test]
+fn a_peer_who_sends_a_lot_leaves_room_for_the_others() {
+    let (mut network, _, ours) = Network::connected();
+    network.nodes[0].drains = false;
+    let data = pattern(500_000);
+    network.client().say(ours, false, data.clone(), true);
+    for _ in 0..500 {
+        let beat = pattern(8).into();
+        network.client().front().send_datagram(ours, beat).unwrap();
+    }
+    network.run_for(SECOND);
+    let first = network.server().front().drain().unwrap();
+    let size: usize = first.iter().map(|event| 128 + weight(event) as usize).sum();
+    assert!(
+        size < 64 << 10,
+        "{size} bytes of one peer stood before the others"
+    );
+    let mut taken: u64 = first.iter().map(weight).sum();
+    while taken < data.len() as u64 {
+        network.run_for(SECOND / 100);
+        let batch = network.server().front().drain().unwrap();
+        assert!(!batch.is_empty(), "{taken} bytes came and no more");
+        taken += batch.iter().map(weight).sum::<u64>();
+    }
+}
+
 fn weight(event: &legato_engine::Event) -> u64 {
     match &event.kind {
         legato_engine::EventKind::StreamData(chunks) => {
