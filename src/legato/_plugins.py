@@ -11,9 +11,9 @@ import pkgutil
 import re
 from typing import Any
 
-from legato.core.errors import SettingsError
+from legato.core.errors import LegatoError, SettingsError
 
-__all__ = ["names", "resolve"]
+__all__ = ["built", "names", "resolve"]
 
 
 def names(room: str) -> list[str]:
@@ -26,14 +26,16 @@ def names(room: str) -> list[str]:
 def resolve(room: str, name: str) -> Any:
     """What `name` stands for: attribute `build` of `legato.<room>.<name>`, or the object at `pkg.mod:attr`.
 
-    Raises `SettingsError`, with what to do about it, if there is no such thing or a dependency is missing.
+    Raises `SettingsError`, with what to do about it, if there is no such thing, a dependency is missing or
+    the module fails while it is imported.
     """
     path, colon, attribute = name.partition(":")
+    wellformed = all(part.isidentifier() for part in path.split("."))
+    if not wellformed or (not colon and importlib.util.find_spec(f"legato.{room}.{path}") is None):
+        raise SettingsError(
+            f"{name!r} is not in legato.{room} and is not of the form package.module:attribute"
+        )
     if not colon:
-        if not path.isidentifier() or importlib.util.find_spec(f"legato.{room}.{path}") is None:
-            raise SettingsError(
-                f"{name!r} is not in legato.{room} and is not of the form package.module:attribute"
-            )
         path, attribute = f"legato.{room}.{path}", "build"
     try:
         found: Any = importlib.import_module(path)
@@ -41,9 +43,29 @@ def resolve(room: str, name: str) -> Any:
             found = getattr(found, part)
     except ModuleNotFoundError as error:
         raise SettingsError(f"{name!r} cannot be used: {_advice(error.name or path)}") from error
-    except (AttributeError, ValueError) as error:
+    except AttributeError as error:
         raise SettingsError(f"{name!r} cannot be used: {error}") from error
+    except Exception as error:
+        raise SettingsError(_failed(name, error)) from error
     return found
+
+
+def built(room: str, name: str, settings: object) -> Any:
+    """What the thing of that name makes of `settings`.
+
+    Raises `SettingsError` as `resolve` does, and for whatever else goes wrong in code that is not ours.
+    """
+    build = resolve(room, name)
+    try:
+        return build(settings)
+    except LegatoError:
+        raise
+    except Exception as error:
+        raise SettingsError(_failed(name, error)) from error
+
+
+def _failed(name: str, error: Exception) -> str:
+    return f"{name!r} cannot be used: {' '.join(f'{type(error).__name__}: {error}'.split())}"
 
 
 def _advice(module: str) -> str:

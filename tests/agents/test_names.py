@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from legato._plugins import names, resolve
+from legato._plugins import built, names, resolve
 from legato.agents import echo
 from legato.agents.assistant import build
 from legato.agents.settings import AssistantSettings
@@ -30,12 +30,35 @@ def test_the_long_form_is_an_import() -> None:
         ("", "is not in legato.agents"),
         ("no.such.module:thing", "there is no module 'no'"),
         ("legato.agents.echo:nothing", "has no attribute 'nothing'"),
-        (":build", "cannot be used"),
+        (":build", "is not of the form package.module:attribute"),
+        ("./agent:build", "is not of the form package.module:attribute"),
     ],
 )
 def test_names_of_nothing(name: str, complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint):
         resolve("agents", name)
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("raise RuntimeError('no GPU')", "'own_code:build' cannot be used: RuntimeError: no GPU"),
+        ("def build(:", "'own_code:build' cannot be used: SyntaxError: "),
+        ("import nowhere", "there is no module 'nowhere'"),
+        ("build = 5", "'own_code:build' cannot be used: TypeError: 'int' object is not callable"),
+        ("def build(settings): open('')", "'own_code:build' cannot be used: FileNotFoundError: "),
+        (
+            "def build(settings): raise ValueError('a\\nb')",
+            "'own_code:build' cannot be used: ValueError: a b",
+        ),
+    ],
+)
+def test_code_that_fails_is_named(tmp_path, monkeypatch, code: str, complaint: str) -> None:
+    (tmp_path / "own_code.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_code", raising=False)
+    with pytest.raises(SettingsError, match=f"^{complaint}" if complaint[0] == "'" else complaint):
+        built("agents", "own_code:build", None)
 
 
 def test_a_missing_dependency_names_the_extra_that_brings_it(monkeypatch) -> None:

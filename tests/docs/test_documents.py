@@ -4,6 +4,7 @@ Every document is one test: its blocks run in order in one folder, against one s
 Addresses are the only thing that is changed. A command that no rule here knows fails the test.
 """
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -42,7 +43,7 @@ class Reader:
     def __init__(self, folder: Path, server: str, state: Path) -> None:
         self.folder = folder
         self.server = server
-        self.environment = {**os.environ, "XDG_STATE_HOME": str(state), "PYTHONPATH": str(folder)}
+        self.environment = {**os.environ, "XDG_STATE_HOME": str(state)}
 
     def follow(self, block: Block) -> None:
         """Do what one block says."""
@@ -100,9 +101,10 @@ class Reader:
         if "--tunnel" in flags:
             own += ["--tunnel", "127.0.0.1:0"]
         command = [LEGATO, "serve", *self.with_files(flags), *own]
-        with child(
-            "a server", command, XDG_STATE_HOME=str(self.folder), PYTHONPATH=str(self.folder)
-        ) as process:
+        with (
+            contextlib.chdir(self.folder),
+            child("a server", command, XDG_STATE_HOME=str(self.folder)) as process,
+        ):
             wait_for_port(process, port)
             assert httpx.get(f"https://localhost:{port}/readyz", verify=False).is_success
 

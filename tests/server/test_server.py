@@ -140,6 +140,13 @@ async def test_a_stopped_server_has_no_calls_and_an_unknown_agent_is_named() -> 
     assert Server(settings(), Agent()).calls == 0
 
 
+def test_what_is_made_must_be_an_agent() -> None:
+    with pytest.raises(
+        SettingsError, match="'builtins:repr' is no agent: it made a str, not an async function"
+    ):
+        Server(settings(agent="builtins:repr"))
+
+
 async def test_a_call_has_a_longest_duration(agent: Agent) -> None:
     async with Server(settings(limits={"session_seconds": 0.1}), agent) as server:
         async with connect(url(server), PLAIN) as session:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from legato._plugins import resolve
+from legato._plugins import built
 from legato.agents.base import Call
 from legato.agents.settings import AssistantSettings
 from legato.agents.stages.base import LanguageModel, SpeechToText, TextToSpeech, VoiceActivity
@@ -82,7 +82,7 @@ class Assistant:
 
 
 def _stage(step: str, name: str, settings: AssistantSettings) -> Any:
-    return resolve("agents.stages", name if ":" in name else f"{step}_{name}")(settings)
+    return built("agents.stages", name if ":" in name else f"{step}_{name}", settings)
 
 
 def build(settings: AssistantSettings) -> Assistant:

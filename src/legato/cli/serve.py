@@ -105,6 +105,7 @@ async def _serve(settings: "ServerSettings", worker: "Worker | None" = None) -> 
     """
     from legato.server.server import Server
 
+    _import_from_here(settings)
     server = Server(settings, worker=None if worker is None else worker.orders)
     first, second = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -126,6 +127,17 @@ async def _serve(settings: "ServerSettings", worker: "Worker | None" = None) -> 
         return 0 if await _before(second, server.drain()) else INTERRUPTED
     finally:
         await server.stop()
+
+
+def _import_from_here(settings: "ServerSettings") -> None:
+    """Find own code in the folder that we were started in, as `python -m legato` does.
+
+    Not without need: a file there may have the name of a module that somebody else imports.
+    """
+    stages = settings.assistant
+    named = (settings.agent, stages.vad, stages.stt, stages.llm, stages.tts)
+    if any(":" in name for name in named) and not sys.flags.safe_path:
+        sys.path.insert(0, "")
 
 
 async def _before(event: asyncio.Event, work: Coroutine[None, None, None]) -> bool:

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 import structlog
 
 from legato import _native
-from legato._plugins import resolve
+from legato._plugins import built
 from legato._version import __version__
 from legato.agents.base import Agent
 from legato.core.dialects.realtime.session_settings import SessionDefaults
+from legato.core.errors import SettingsError
 from legato.core.wire.codes import SESSION_PATH, WEBSOCKET_PROTOCOL, WIRE_VERSION, SessionCode
 from legato.core.wire.messages import Limits
 from legato.server.auth import Authority
@@ -69,7 +70,7 @@ class Server:
         settings = self._membership.applied(settings)
         self.settings = settings
         self._worker = worker
-        self._agent: Agent = agent or resolve("agents", settings.agent)(settings.assistant)
+        self._agent: Agent = agent or _agent(settings)
         self._draining = False
         self._stopping = False
         self._released = False
@@ -310,6 +311,17 @@ class Server:
         if self.calls >= self.settings.limits.calls:
             return "overloaded"
         return None
+
+
+def _agent(settings: ServerSettings) -> Agent:
+    """The agent that the settings name. Raises `SettingsError`."""
+    made: Agent = built("agents", settings.agent, settings.assistant)
+    if not callable(made):
+        kind = type(made).__name__
+        raise SettingsError(
+            f"{settings.agent!r} is no agent: it made a {kind}, not an async function of the call"
+        )
+    return made
 
 
 def _development_key(settings: ServerSettings) -> str | None:
