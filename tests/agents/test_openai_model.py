@@ -1,6 +1,7 @@
 """The language model behind an OpenAI-compatible endpoint, over real sockets."""
 
 import asyncio
+import json
 
 import pytest
 from tests.agents.openai_endpoint import (
@@ -13,7 +14,7 @@ from tests.agents.openai_endpoint import (
 )
 
 from legato.agents.base import Outcome, Tool, ToolCall
-from legato.agents.stages import llm_openai
+from legato.agents.stages import llm_openai, openai_http
 from legato.agents.stages.base import Image, Message, ReplyOptions
 from legato.core.dialects.realtime.usage import Usage
 from legato.core.errors import AgentError
@@ -234,4 +235,26 @@ async def test_a_model_that_ends_without_the_word_done() -> None:
     async with FixedAnswer(b"text/event-stream", lines) as url:
         model = llm_openai.build(settings_for(url))
         assert await thoughts(model) == ["Hi", Outcome()]
+        await model.close()
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+async def test_lines_end_at_newlines_only(end: bytes) -> None:
+    """A text may hold what Unicode takes for the end of a line, or of a paragraph."""
+    said = "one\u2028two\u2029three\u0085four"
+    event = {"choices": [{"delta": {"content": said}, "finish_reason": "stop"}]}
+    body = b"data: " + json.dumps(event, ensure_ascii=False).encode() + end
+    for lines in (body, body + end + b"data: [DONE]" + end, body.removesuffix(end)):
+        async with FixedAnswer(b"text/event-stream", lines) as url:
+            model = llm_openai.build(settings_for(url))
+            assert await thoughts(model) == [said, Outcome()]
+            await model.close()
+
+
+async def test_a_line_without_end_is_given_up(monkeypatch) -> None:
+    monkeypatch.setattr(openai_http, "MOST_BYTES", 10_000)
+    async with FixedAnswer(b"text/event-stream", b"data: " + b"x" * 50_000) as url:
+        model = llm_openai.build(settings_for(url))
+        with pytest.raises(AgentError, match="the language model answers with more than 10000 bytes"):
+            await thoughts(model)
         await model.close()

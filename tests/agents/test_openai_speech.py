@@ -3,7 +3,7 @@
 import pytest
 from tests.agents.openai_endpoint import FixedAnswer, recognised, settings_for, spoken
 
-from legato.agents.stages import stt_openai, tts_openai
+from legato.agents.stages import openai_http, stt_openai, tts_openai
 from legato.agents.stages.base import Delivery, Hints
 from legato.core.errors import AgentError
 from legato.testing.scripted_endpoint import Break
@@ -37,6 +37,15 @@ async def test_transcripts_that_make_no_sense(body: bytes) -> None:
     async with FixedAnswer(b"application/json", body) as url:
         recognition = stt_openai.build(settings_for(url))
         with pytest.raises(AgentError, match="has no text"):
+            await recognised(recognition, bytes(3_200))
+        await recognition.close()
+
+
+async def test_a_transcript_without_end_is_given_up(monkeypatch) -> None:
+    monkeypatch.setattr(openai_http, "MOST_BYTES", 10_000)
+    async with FixedAnswer(b"application/json", b'{"text": "' + b"x" * 50_000) as url:
+        recognition = stt_openai.build(settings_for(url))
+        with pytest.raises(AgentError, match="speech recognition answers with more than 10000 bytes"):
             await recognised(recognition, bytes(3_200))
         await recognition.close()
 
@@ -84,6 +93,14 @@ async def test_sound_that_breaks_off_is_heard_so_far(endpoint, voice) -> None:
         (
             b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80>\0\0\x80>\0\0\x01\0\x08\0data\0\0\0\0\1\0",
             "1 channels of 8",
+        ),
+        (
+            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\xff\xff\xff\x7f\0\0\0\0\x02\0\x10\0data\0\0\0\0\1\0",
+            "2147483647 samples per second",
+        ),
+        (
+            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x05\0\0\0\0\0\0\0\x02\0\x10\0data\0\0\0\0\1\0",
+            "5 samples per second",
         ),
         (b"RIFF\0\0\0\0WAVEJUNK\x04\0\0\0", "no audio"),
         (b"RIFF\0\0\0\0WAVEJUNK\xff\xff\0\0" + bytes(9_000), "without samples"),

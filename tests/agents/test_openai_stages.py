@@ -3,9 +3,9 @@
 import socket
 
 import pytest
-from tests.agents.openai_endpoint import recognised, settings_for, spoken, thoughts
+from tests.agents.openai_endpoint import FixedAnswer, recognised, settings_for, spoken, thoughts
 
-from legato.agents.stages import llm_openai
+from legato.agents.stages import llm_openai, openai_http
 from legato.core.errors import AgentError
 from legato.testing.scripted_endpoint import Hold, Refuse
 
@@ -50,3 +50,15 @@ async def test_an_endpoint_that_says_nothing(endpoint) -> None:
     assert caught.value.retryable
     hold.release()
     await model.close()
+
+
+async def test_a_refusal_is_only_read_as_far_as_it_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(openai_http, "MOST_BYTES", 10_000)
+    answer = FixedAnswer(b"text/html", b"x" * 50_000)
+    answer.answer = answer.answer.replace(b"200 OK", b"502 Bad Gateway")
+    async with answer as url:
+        model = llm_openai.build(settings_for(url))
+        with pytest.raises(AgentError, match="answers 502: xxx") as caught:
+            await thoughts(model)
+        assert caught.value.retryable
+        await model.close()

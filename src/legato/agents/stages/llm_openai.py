@@ -4,6 +4,7 @@ Owns the request; must not know what is done with the answer.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from legato.agents.settings import AssistantSettings
@@ -30,8 +31,11 @@ class OpenAILanguageModel:
         """The answer to `messages`: text and tool calls as they come, and how it ended."""
         stream = ChatStream()
         request = self._request(messages, list(tools), options)
-        async with self._endpoint.post("chat/completions", json=request) as response:
-            async for line in response.aiter_lines():
+        async with (
+            self._endpoint.post("chat/completions", json=request) as response,
+            aclosing(self._endpoint.lines(response)) as lines,
+        ):
+            async for line in lines:
                 if line.startswith("data:"):
                     for thought in stream.read(line[5:].strip()):
                         yield thought

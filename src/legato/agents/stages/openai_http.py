@@ -6,7 +6,7 @@ endpoint is nobody else's business.
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 
 _CONNECT_S = 5.0
 _LONGEST_COMPLAINT = 300
+
+MOST_BYTES = 1 << 20
+"""What is kept of an answer that is read whole, or of a line: an endpoint gone wrong must not fill the
+memory."""
 _RETRYABLE = {408, 409, 425, 429}
 
 
@@ -50,7 +54,7 @@ class Endpoint:
         try:
             async with self._client.stream("POST", url, **content) as response:
                 if not response.is_success:
-                    raise self._refusal(url, response.status_code, await response.aread())
+                    raise self._refusal(url, response.status_code, bytes(await _beginning(response)))
                 yield response
         except httpx.TimeoutException as error:
             raise self._failure(url, error, "does not answer in time") from error
@@ -61,9 +65,33 @@ class Endpoint:
         except RuntimeError as error:  # the client has been closed
             raise AgentError(f"{self._role}: {error}") from error
 
+    async def whole(self, response: httpx.Response) -> bytes:
+        """The body of an answer. Raises `AgentError` if it is far too long to be one."""
+        body = await _beginning(response)
+        if len(body) > MOST_BYTES:
+            raise self._too_much()
+        return bytes(body)
+
+    async def lines(self, response: httpx.Response) -> AsyncGenerator[str, None]:
+        """The lines of an answer as they come. They end at newlines only: a text may hold what Unicode takes
+        for the end of one. Raises `AgentError` for one that is far too long."""
+        waiting = bytearray()
+        async for data in response.aiter_bytes():
+            waiting += data
+            if b"\n" in data:
+                *complete, waiting = waiting.split(b"\n")
+                for line in complete:
+                    yield line.decode(errors="replace")
+            if len(waiting) > MOST_BYTES:
+                raise self._too_much()
+        yield waiting.decode(errors="replace")
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+    def _too_much(self) -> AgentError:
+        return AgentError(f"{self._role} answers with more than {MOST_BYTES} bytes at once", retryable=True)
 
     def _failure(self, url: str, error: Exception, what: str) -> AgentError:
         log.warning("%s: %s", url, error or type(error).__name__)
@@ -79,3 +107,13 @@ class Endpoint:
         log.warning("%s answers %d: %s", url, status, complaint)
         retryable = status in _RETRYABLE or status >= 500
         return AgentError(f"{self._role} answers {status}: {complaint}", retryable=retryable)
+
+
+async def _beginning(response: httpx.Response) -> bytearray:
+    """A body, or hardly more than `MOST_BYTES` of it."""
+    body = bytearray()
+    async for data in response.aiter_bytes():
+        body += data
+        if len(body) > MOST_BYTES:
+            break
+    return body

@@ -38,7 +38,7 @@ class OpenAISpeechToText:
         write_wav(wav, pcm, HEARING_RATE)
         files = {"file": ("speech.wav", wav.getvalue(), "audio/wav")}
         async with self._endpoint.post("audio/transcriptions", data=fields, files=files) as response:
-            body = await response.aread()
+            body = await self._endpoint.whole(response)
         try:
             return str(json.loads(body)["text"]).strip()
         except (ValueError, LookupError, TypeError) as error:

@@ -19,6 +19,9 @@ __all__ = ["OpenAITextToSpeech", "build"]
 
 _RAW_RATE = 24_000
 _LONGEST_HEAD = 4_096
+_LOWEST_RATE, _HIGHEST_RATE, _RATE_STEP = 4_000, 192_000, 25
+"""What a rate can be: to change one into another, where they have next to nothing in common, takes a filter
+that would not fit into the memory."""
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 
 
@@ -93,10 +96,12 @@ class _Sound:
                 return True
             if name == b"fmt " and place + 16 <= len(self._waiting):
                 kind, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", self._waiting, place)
-                if kind not in (_PCM, _EXTENSIBLE) or channels != 1 or bits != 16 or rate < 1:
+                if kind not in (_PCM, _EXTENSIBLE) or channels != 1 or bits != 16:
                     raise AgentError(
                         f"speech comes as WAV with {channels} channels of {bits} bits, not 1 of 16"
                     )
+                if not (_LOWEST_RATE <= rate <= _HIGHEST_RATE) or rate % _RATE_STEP:
+                    raise AgentError(f"speech comes as WAV of {rate} samples per second, which nobody plays")
                 self.rate = rate
             place += size + (size & 1)
         if len(self._waiting) > _LONGEST_HEAD:
