@@ -26,8 +26,8 @@ An event is a tuple `(kind, session, stream, payload)`; `stream` is 0 where none
     PATH_CHANGED       (host, port)               the peer is now reached at this address
 
 Nothing is dropped but datagrams: when `event_buffer_bytes` wait undrained, no stream is read until they are
-taken, and QUIC flow control holds the peers back. Packets are acknowledged meanwhile. A server goes on to the next
-connection when about 32 KiB of one wait, so that a peer who sends a lot does not hold up what others said.
+taken, and QUIC flow control holds the peers back. Packets are acknowledged meanwhile. A server reads no more
+of a connection of which about 32 KiB wait, so that nobody stands in line behind one who sends a lot.
 
 Errors are those of `legato.core.errors`: `LocalProtocolError` for requests that make no sense (an unknown
 number, a finished stream), `SettingsError`, `ConnectError`, `TransportError` (a port in use; the endpoint
