@@ -226,15 +226,22 @@ impl Driver {
     /// Let due deadlines pass.
     pub(crate) fn handle_timeouts(&mut self, now: Instant) {
         while let Some(key) = self.timers.pop_due(now) {
-            let Some(peer) = self.peers.get_mut(key).and_then(Option::as_mut) else {
-                continue;
-            };
-            peer.quic.handle_timeout(now);
-            if peer.deadline.is_some_and(|deadline| deadline <= now) {
-                self.on_deadline(now, key);
+            // A panic costs the connection, as in `flush`.
+            if catch_unwind(AssertUnwindSafe(|| self.on_timer(now, key))).is_err() {
+                self.bury(now, key);
             }
-            self.mark(key);
         }
+    }
+
+    fn on_timer(&mut self, now: Instant, key: usize) {
+        let Some(peer) = self.peers.get_mut(key).and_then(Option::as_mut) else {
+            return;
+        };
+        peer.quic.handle_timeout(now);
+        if peer.deadline.is_some_and(|deadline| deadline <= now) {
+            self.on_deadline(now, key);
+        }
+        self.mark(key);
     }
 
     /// When to come back even if nothing arrives.

@@ -221,13 +221,12 @@ impl Driver {
                 Some(peer) => peer.sessions.iter().map(|session| session.handle).collect(),
                 None => continue,
             };
-            self.in_context(now, key, |peer, ctx| {
+            self.with_peer(now, key, |peer, ctx| {
                 for &session in &sessions {
                     peer.close_session(session, code, reason, ctx);
                 }
                 peer.leave(now);
             });
-            self.mark(key);
         }
     }
 
