@@ -123,3 +123,32 @@ pub enum EventKind {
     /// The peer is reached at a new address.
     PathChanged(SocketAddr),
 }
+
+/// What a field takes besides its characters: two strings, each with memory of its own.
+const FIELD_WEIGHT: usize = 96;
+
+impl EventKind {
+    /// Bytes that it brings along, as far as the peer decides about them; those of streams are weighed by themselves.
+    pub(crate) fn payload(&self) -> usize {
+        match self {
+            Self::Datagram(data) => data.len(),
+            Self::SessionRequested(_, request) => request.weight(),
+            Self::SessionOpened(_, headers) | Self::SessionRefused(_, headers) => weight(headers),
+            Self::ConnectFailed(reason, _) | Self::SessionClosed(_, _, reason) => reason.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl SessionRequest {
+    fn weight(&self) -> usize {
+        let origin = self.origin.as_ref().map_or(0, String::len);
+        self.path.len() + self.authority.len() + origin + weight(&self.headers)
+    }
+}
+
+fn weight(fields: &[TextField]) -> usize {
+    let each = fields.iter();
+    each.map(|(name, value)| name.len() + value.len() + FIELD_WEIGHT)
+        .sum()
+}

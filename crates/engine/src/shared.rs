@@ -174,10 +174,7 @@ impl EventQueue {
 
     /// Append an event of a connection; true if the queue was empty.
     pub(crate) fn push_of(&self, event: Event, share: &mut Share) -> bool {
-        let payload = match &event.kind {
-            EventKind::Datagram(data) => data.len(),
-            _ => 0,
-        };
+        let payload = event.kind.payload();
         let weight = EVENT_WEIGHT + payload;
         self.bytes.fetch_add(weight, Ordering::Relaxed);
         let mut batch = lock(&self.batch);

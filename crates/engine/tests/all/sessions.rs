@@ -275,6 +275,26 @@ fn bytes_that_come_before_the_answer_wait_for_it() {
 }
 
 #[test]
+fn requests_weigh_what_they_bring_along() {
+    let settings = Settings {
+        event_buffer_bytes: 64 << 10,
+        ..Settings::default()
+    };
+    let (mut network, hash) = Network::pair(settings, Settings::default());
+    network.nodes[0].drains = false;
+    for _ in 0..50 {
+        let target = legato_engine::ConnectTarget {
+            headers: vec![("padding".into(), "x".repeat(10_000))],
+            ..target(hash)
+        };
+        network.client().front().connect(target).unwrap();
+    }
+    network.run_for(SECOND);
+    let waiting = network.server().front().drain().unwrap().len();
+    assert!((6..10).contains(&waiting), "{waiting} requests waited");
+}
+
+#[test]
 fn a_flood_of_first_packets_is_answered_cheaply_and_forgotten() {
     let settings = Settings {
         retry_threshold: 20,
