@@ -166,9 +166,9 @@ impl Connection {
                 });
                 self.break_off(stream, code);
             }
-            Some(Stream::Held { .. } | Stream::Discard) => {
-                self.outputs.push_back(Output::Reset { stream, code });
-            }
+            Some(Stream::Discard) => self.outputs.push_back(Output::Reset { stream, code }),
+            // Its session will be the one to answer, if there comes to be one.
+            Some(Stream::Held { .. }) => {}
             // Not told apart yet: what the peer sends may still matter.
             _ => return false,
         }

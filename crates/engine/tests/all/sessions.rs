@@ -295,6 +295,23 @@ fn requests_weigh_what_they_bring_along() {
 }
 
 #[test]
+fn whoever_wants_no_answer_on_a_stream_that_waits_is_heard_when_it_is_let_in() {
+    let (mut network, hash) = Network::pair(Settings::default(), Settings::default());
+    network.nodes[0].accepts = false;
+    let front = network.client().front();
+    let session = front.connect(target(hash)).unwrap();
+    let stream = front.open_stream(session, true).unwrap();
+    front.send(stream, "question".into(), true).unwrap();
+    network.run_to(|network| !network.server().log.requested.is_empty());
+    network.client().front().stop(stream, 7).unwrap();
+    network.run_for(SECOND);
+    let theirs = network.server().log.requested[0];
+    network.server().front().accept(theirs, Vec::new()).unwrap();
+    network.run_to(|network| !network.server().log.finished.is_empty());
+    assert!(network.server().log.stopped.values().eq([&7]));
+}
+
+#[test]
 fn a_flood_of_first_packets_is_answered_cheaply_and_forgotten() {
     let settings = Settings {
         retry_threshold: 20,
