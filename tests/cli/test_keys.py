@@ -2,6 +2,8 @@
 
 import json
 import re
+import resource
+import signal
 import stat
 from pathlib import Path
 
@@ -55,3 +57,19 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     for arguments in (["new", str(tmp_path / "no" / "file")], ["rotate", str(tmp_path / "none")]):
         assert main(["keys", *arguments]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_full_disk_leaves_no_empty_file_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "fleet.json"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        code = main(["keys", "new", str(path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert code == 2
+    assert "cannot write the fleet's keys" in capsys.readouterr().err
+    assert not path.exists()
+    assert main(["keys", "new", str(path)]) == 0

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 import legato.cli
+from legato.audio.wav import write_wav
 from legato.cli import __main__ as program
 from legato.core.errors import ConnectError, SettingsError
 
@@ -154,6 +155,23 @@ class TestProcess:
         command = f"{sys.executable} -m legato settings --reference | true"
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=100, check=False)
         assert done.stderr == ""
+
+    def test_a_full_disk_is_told_as_one(self) -> None:
+        command = f"{sys.executable} -m legato settings --reference > /dev/full"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 1
+        assert done.stderr == "legato: cannot write to the output: No space left on device\n"
+
+    @pytest.mark.parametrize(
+        ("command", "code"),
+        [("talk a.wav --url https://nobody.invalid >&- <&-", 1), ("version <&- >&- 2>&-", 0)],
+    )
+    def test_what_is_closed_to_it_does_no_harm(self, tmp_path: Path, command: str, code: int) -> None:
+        write_wav(tmp_path / "a.wav", bytes(2), 16_000)
+        words = ["sh", "-c", f"{sys.executable} -m legato {command}"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == code
+        assert done.stderr.startswith("legato: cannot find nobody.invalid" if code else "")
 
     def test_settings_can_be_checked(self, tmp_path: Path) -> None:
         config = tmp_path / "legato.toml"

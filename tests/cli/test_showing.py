@@ -3,9 +3,11 @@
 import array
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from legato.audio.wav import read_wav
+from legato.cli.__main__ import main
 from legato.cli.showing.account import Account, Recorder
 from legato.cli.talking.turns import Part, Turn
 from legato.cli.talking.view import TurnOver
@@ -83,3 +85,9 @@ def test_a_turn_without_answer_fails_the_demonstration(tmp_path: Path) -> None:
     assert not account.sum_up(1)
     assert "1 of 1 got no answer" in console.export_text()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demonstration_needs_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["demo", "--output", str(tmp_path / "file")]) == 2
+    assert "cannot be made a directory: File exists" in capsys.readouterr().err

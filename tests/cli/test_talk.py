@@ -51,6 +51,7 @@ def test_formats() -> None:
         ([__file__], f"legato: {__file__} is not a WAV file"),
         (["{wav}", "--url", "ftp://x"], "legato: 'ftp://x' is no address of a voice server"),
         (["{wav}", "--save", "/no/where/a.wav"], "legato: --save /no/where/a.wav cannot be written"),
+        (["{wav}", "--save", "/dev"], "legato: --save /dev cannot be written: it is a directory"),
         (["{wav}", "--cert-hash", "x"], "legato: --cert-hash 'x' is no SHA-256 hash"),
         (["{wav}", "--transport", "tcp"], "legato: transport must be one of auto, webtransport, websocket"),
         (["{wav}", "--patience", "0"], "legato: Invalid value for '--patience'"),

@@ -43,6 +43,10 @@ class TestSources:
         other.write_text("drain_seconds = 8\n")
         assert load_settings(config=other).drain_seconds == 8
 
+    def test_a_file_may_begin_with_a_byte_order_mark(self, config: Path) -> None:
+        config.write_bytes(b"\xef\xbb\xbf[listen]\nport = 5000\n")
+        assert load_settings(config=config).listen.port == 5000
+
     def test_keys_and_secrets_are_json_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         keys = [{"name": "web", "hash": f"sha256:{'0' * 64}", "limits": {"calls": 3}}]
         monkeypatch.setenv("LEGATO_AUTH__KEYS", json.dumps(keys))

@@ -8,6 +8,7 @@ when they run, not when they are found.
 Exit codes: 0 done, 1 it failed, 2 it was asked wrongly (usage, settings), 130 interrupted.
 """
 
+import errno
 import importlib
 import os
 import pkgutil
@@ -29,17 +30,22 @@ FAILED = 1
 MISUSED = 2
 INTERRUPTED = 130
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says where nothing more can be written, to a file or to where our output goes."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program with `arguments` (those of the process by default) and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = bool(os.environ.get(DEBUG_VARIABLE)) or "--debug" in words[:1]
+    _take_closed_descriptors()
     try:
         outcome = _run(words)
         sys.stdout.flush()
     except Exception as error:
         if isinstance(error, BrokenPipeError):
-            return _reader_gone()
+            # Whoever read our output went away, as `head` does: end quietly.
+            return _write_no_more()
         return _explain(error, words, debug)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -94,6 +100,10 @@ def _explain(error: Exception, words: list[str], debug: bool) -> int:
     if isinstance(error, LegatoError):
         _say(str(error))
         return MISUSED if isinstance(error, SettingsError) else FAILED
+    if isinstance(error, OSError) and error.errno in _FULL:
+        place = error.filename if isinstance(error.filename, str) else "the output"
+        _say(f"cannot write to {place}: {error.strerror}")
+        return _write_no_more()
     shown = " ".join(f"{type(error).__name__}: {error}".split())
     again = f"{DEBUG_VARIABLE}=1 legato {' '.join(words)}"
     _say(f"unexpected {shown}. This is a mistake in legato; please report it with what `{again}` prints")
@@ -104,10 +114,25 @@ def _say(sentence: str) -> None:
     print(f"legato: {sentence}", file=sys.stderr)
 
 
-def _reader_gone() -> int:
-    """Whoever read our output went away, as `head` does: end quietly, with nothing left to flush."""
+def _write_no_more() -> int:
+    """Leave nothing that would be flushed, and fail, at the end of the process."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
+
+
+def _take_closed_descriptors() -> None:
+    """Open what was closed to us, as by `legato serve <&-`, to nowhere.
+
+    Otherwise the next thing that is opened takes its number, and the event loop ends the process over that.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is the one that is missing.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 if __name__ == "__main__":

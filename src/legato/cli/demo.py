@@ -26,8 +26,12 @@ def command(
 
     from legato.bench.processes import end_when_terminated
     from legato.cli.showing.demonstration import demonstrate
+    from legato.core.errors import SettingsError
 
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--output {output} cannot be made a directory: {error.strerror}") from None
     end_when_terminated()
-    output.mkdir(parents=True, exist_ok=True)
     stays = sys.stdin.isatty() and sys.stdout.isatty() if stay is None else stay
     return 0 if asyncio.run(demonstrate(output, stays=stays)) else 1

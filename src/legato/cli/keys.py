@@ -37,13 +37,17 @@ def new(file: FilePath) -> None:
     from legato.fleet_keys import FleetKeys
 
     keys = FleetKeys.new()
+    begun = False
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        begun = True
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(keys.dump())
     except FileExistsError:
         raise SettingsError(f"{file} exists, and its keys may be in use: choose another name") from None
     except OSError as error:
+        if begun:
+            file.unlink()
         raise SettingsError(f"cannot write the fleet's keys to {file}: {error.strerror}") from None
     typer.echo(f"{file}: generation 1, fingerprint {keys.fingerprint}")
     typer.echo("Copy it to every server and balancer of the fleet, and to nobody else.")

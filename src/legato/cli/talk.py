@@ -4,6 +4,7 @@ Owns the flags and what they mean; the conversation itself is in `talking/`.
 """
 
 import base64
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,13 +84,24 @@ def command(  # noqa: PLR0913 - one parameter per flag
         token=key or None,
         transport=transport,  # type: ignore[arg-type]  # judged there
     )
-    if save is not None and not save.parent.is_dir():
-        raise SettingsError(f"--save {save} cannot be written: there is no directory {save.parent}")
+    if save is not None and (why := _unwritable(save)):
+        raise SettingsError(f"--save {save} cannot be written: {why}")
     plan = _plan(files or [], barge_in_after, settings.input.rate, patience)
     own_voice = microphone or not plan.lines
     loud = play or own_voice
     wish = Wish(url=url, settings=settings, plan=plan, microphone=own_voice, loudspeaker=loud, save=save)
     return run(_talk(wish, _view(as_json)))
+
+
+def _unwritable(path: Path) -> str | None:
+    """Why a file cannot be written, as far as that shows before there is something to write."""
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent}"
+    if path.is_dir():
+        return "it is a directory"
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return "permission denied"
+    return None
 
 
 def _plan(files: list[Path], barge_in: tuple[float, Path] | None, rate: int, patience: float) -> "Plan":

@@ -30,7 +30,7 @@ from legato.client.devices import VirtualSpeaker
 from legato.client.session import RealtimeSession, connect
 from legato.client.settings import ClientSettings
 from legato.core.audio import AudioFormat
-from legato.core.errors import AgentError, LegatoError
+from legato.core.errors import AgentError, LegatoError, SettingsError
 
 __all__ = ["SCRIPT", "Question", "demonstrate"]
 
@@ -75,6 +75,9 @@ async def demonstrate(folder: Path, script: tuple[Question, ...] = SCRIPT, *, st
             async with session:
                 account.show(_connected(session, started_us))
                 await Conversation(session, log).hold(Plan(tuple(lines)))
+        except SettingsError:
+            # A reply could not be written; that of the next question could not be either.
+            raise
         except LegatoError as error:
             console.print(Text(str(error), "red"))
             console.print(Text(f"the server's last words: {server.last_words()}", "dim"))
