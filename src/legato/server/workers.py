@@ -66,6 +66,11 @@ class _Place:
     pause: float = 0.0
     start_at: float | None = None
 
+    def start_later(self, now: float, again: bool) -> None:
+        """Try anew, after a pause if it is not the first time."""
+        self.pause = min(max(2 * self.pause, FIRST_PAUSE_S), LONGEST_PAUSE_S) if again else 0.0
+        self.start_at = now + self.pause
+
 
 class Workers:
     """The parent process."""
@@ -156,8 +161,7 @@ class Workers:
             self._stop()
             return
         lived = now - place.started
-        place.pause = 0.0 if lived > SOON_S else min(max(2 * place.pause, FIRST_PAUSE_S), LONGEST_PAUSE_S)
-        place.start_at = now + place.pause
+        place.start_later(now, again=lived <= SOON_S)
         log.error("a worker died and is replaced", worker=place.number, status=status, lived=round(lived, 1))
 
     def _start_due(self) -> None:
@@ -166,13 +170,21 @@ class Workers:
             if place.process is None and place.start_at is not None and place.start_at <= now:
                 place.start_at = None
                 place.started = now
-                self._start(place)
+                try:
+                    self._start(place)
+                except OSError as error:
+                    if not self._served:
+                        raise
+                    # No memory, or too many processes, for a moment: the other workers have calls.
+                    place.start_later(now, again=True)
+                    log.error("a worker cannot be started now", worker=place.number, reason=str(error))
 
     def _start(self, place: _Place) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         udp = tuple(each.fileno() for each in place.udp)
         tcp = tuple(each.fileno() for each in self._tcp)
-        with theirs:
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             Worker.order(
                 ours,
                 Orders(
@@ -193,6 +205,7 @@ class Workers:
                 # Ctrl-C reaches the parent alone, which passes it on once.
                 process_group=0,
             )
+            undo.pop_all()
         ours.setblocking(False)
         place.line = ours
 
