@@ -395,7 +395,10 @@ impl Driver {
             return;
         };
         peer.dirty = false;
-        drain_endpoint_events(&mut self.endpoint, peer, key);
+        // The key of a drained connection is free once the endpoint hears of it, and the next address must not get it yet.
+        if !peer.quic.is_drained() {
+            drain_endpoint_events(&mut self.endpoint, peer, key);
+        }
         let mut outcome = Outcome::Alive;
         self.in_context(now, key, |peer, ctx| outcome = peer.step(ctx));
         if let Outcome::Lost(error) = outcome {

@@ -347,6 +347,25 @@ mod tests {
         }
     }
 
+    /// A server, and what is asked of it.
+    fn localhost() -> (Identity, ConnectTarget) {
+        let key = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let der = key.cert.der().to_vec();
+        let target = ConnectTarget {
+            addresses: vec![SocketAddr::from(([10, 0, 0, 1], 4433))],
+            server_name: "localhost".into(),
+            authority: "localhost".into(),
+            path: "/".into(),
+            certificate_hashes: vec![crate::fingerprint(&der)],
+            ..ConnectTarget::default()
+        };
+        let identity = Identity {
+            certificate_chain: vec![der],
+            private_key: key.signing_key.serialize_der(),
+        };
+        (identity, target)
+    }
+
     /// A server and a client with two sessions, each on a connection of its own; what the server calls them.
     struct Pair {
         server: Inline,
@@ -358,26 +377,11 @@ mod tests {
     impl Pair {
         /// `spoil` may change how the server treats the first connection.
         fn new(spoil: impl FnOnce(&mut ServerConfig)) -> Self {
-            let key = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-            let der = key.cert.der().to_vec();
-            let hash = crate::fingerprint(&der);
-            let identity = Identity {
-                certificate_chain: vec![der],
-                private_key: key.signing_key.serialize_der(),
-            };
-            let address = SocketAddr::from(([10, 0, 0, 1], 4433));
+            let (identity, target) = localhost();
             let (settings, keys) = (Settings::default(), EndpointKeys::default());
             let mut server =
-                Inline::server(&[address], &identity, settings.clone(), &keys, 1).unwrap();
+                Inline::server(&target.addresses, &identity, settings.clone(), &keys, 1).unwrap();
             let mut client = Inline::client(settings.clone(), 2).unwrap();
-            let target = ConnectTarget {
-                addresses: vec![address],
-                server_name: "localhost".into(),
-                authority: "localhost".into(),
-                path: "/".into(),
-                certificate_hashes: vec![hash],
-                ..ConnectTarget::default()
-            };
             let secrets = ServerSecrets::new(&keys, None).unwrap();
             let sound = secrets.config(&identity, &settings, None).unwrap();
             let mut spoilt = ServerConfig::clone(&sound);
@@ -455,5 +459,38 @@ mod tests {
         let due = pair.server.next_timeout().unwrap();
         pair.server.handle_timeout(due);
         pair.only_the_first_has_ended(due);
+    }
+
+    #[test]
+    fn an_address_that_falls_silent_is_left_for_good() {
+        let (identity, mut target) = localhost();
+        let keys = EndpointKeys::default();
+        let settings = Settings::default();
+        let mut server = Inline::server(&target.addresses, &identity, settings, &keys, 1).unwrap();
+        let impatient = Settings {
+            max_idle_ms: 1000,
+            ..Settings::default()
+        };
+        let mut client = Inline::client(impatient, 2).unwrap();
+        let other = SocketAddr::from(([10, 0, 0, 9], 4433));
+        target.addresses.push(other);
+        client.front().connect(target).unwrap();
+        for datagram in client.poll_transmit(0) {
+            server.handle_datagram(0, &datagram);
+        }
+        let mut answer = server.poll_transmit(0).remove(0);
+        // The first of several packets, with the server's hello; no more of the handshake comes.
+        answer.data.truncate(300);
+        client.handle_datagram(0, &answer);
+        let mut now = 0;
+        while !client
+            .poll_transmit(now)
+            .iter()
+            .any(|datagram| datagram.destination == other)
+        {
+            now = client.next_timeout().unwrap();
+            client.handle_timeout(now);
+        }
+        assert_eq!(lock(&client.outbox.addresses.by_via).len(), 1);
     }
 }
