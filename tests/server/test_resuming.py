@@ -12,6 +12,7 @@ from legato.core.client_session import ClientSession
 from legato.core.events import ConnectionLost, EventReceived, ReplyEnded
 from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import ResumeRequest
+from legato.server import playing
 from legato.server.auth import Authority
 from legato.server.auth_settings import hash_of_key
 from legato.server.settings import ServerSettings
@@ -65,6 +66,31 @@ async def test_what_is_still_being_made_goes_on_over_the_next_connection(held: H
     await after.until(lambda: after.whole == 1)
     after.play(1_000)
     await utterance.finished
+    assert (utterance.heard_ms, utterance.heard_text) == (2_000, "One. Two.")
+
+
+async def test_what_was_heard_while_the_caller_was_away_counts_when_they_are_back(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They play on what they have, and learn only afterwards that the agent fell silent."""
+    house = House(held)
+    caller = await house.dial()
+    call = await held.call
+    utterance = call.say(speech("One.", "Two.", "Three."))
+    await caller.until(lambda: caller.whole == 1)
+    caller.play(500)
+    house.lose(caller)
+    monkeypatch.setattr(playing, "FLUSH_GRACE_S", 0)
+    call.interrupt()
+    finished = asyncio.ensure_future(utterance.finished)
+    caller.play(1_500)
+    await turns()
+    assert not finished.done()
+    monkeypatch.setattr(playing, "FLUSH_GRACE_S", 60)
+    await turns()
+    after = house.redial(caller)
+    assert (await welcomed(after)).resumed
+    await finished
     assert (utterance.heard_ms, utterance.heard_text) == (2_000, "One. Two.")
 
 

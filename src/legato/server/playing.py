@@ -174,11 +174,26 @@ class Playing:
     def _flushed(self, stale: Iterable[SpokenUtterance]) -> None:
         """Give the player a moment to say how far it came, then settle with what is known."""
         self._line.settle()
-        loop, ledger = asyncio.get_running_loop(), self._line.session.ledger
+        ledger = self._line.session.ledger
         for utterance in stale:
             if ledger.reports:
-                loop.call_later(FLUSH_GRACE_S, self.settle, utterance)
+                self._settle_later(utterance)
             elif utterance.generation is not None:
                 utterance.spoken.note_heard(ledger.heard(utterance.generation, self._line.clock()))
                 self.settle(utterance)
         self._on_change()
+
+    def _settle_later(self, utterance: SpokenUtterance) -> None:
+        """Settle without the player's last word, unless it comes or cannot come now: a caller who is away
+        plays on what they have, and tells when they are back."""
+        away = self._line.parked
+
+        def look() -> None:
+            if utterance.settled:
+                return
+            if away or self._line.parked:
+                self._settle_later(utterance)
+            else:
+                self.settle(utterance)
+
+        asyncio.get_running_loop().call_later(FLUSH_GRACE_S, look)
