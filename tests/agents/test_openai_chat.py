@@ -79,3 +79,22 @@ def test_a_call_that_was_cut_is_handed_on_as_it_is() -> None:
         ToolCall("a", "f", '{"x'),
         Outcome("incomplete", "max_output_tokens"),
     ]
+
+
+def test_halves_of_a_character_are_joined_or_replaced() -> None:
+    """Some endpoints cut texts into units of UTF-16, and write each as JSON."""
+
+    def delta(**members: object) -> str:
+        return json.dumps({"choices": [{"delta": members}]})
+
+    def arguments(text: str) -> list:
+        return [{"index": 0, "id": "c", "function": {"name": "f", "arguments": text}}]
+
+    stream, found = ChatStream(), []
+    for said in ("one \ud83d", "\ude00 two \ud83d", "three"):
+        found += stream.read(delta(content=said))
+    assert found == ["one ", "\U0001f600 two ", "\ufffdthree"]
+    asked = [stream.read(delta(tool_calls=arguments(text))) for text in ('{"a": "\ud83d', '\ude00"}')]
+    assert [call.arguments for (call,) in asked] == ['{"a": "', '\U0001f600"}']
+    with pytest.raises(AgentError, match="failed: \ufffd"):
+        stream.read(json.dumps({"error": {"message": "\ud83d"}}))

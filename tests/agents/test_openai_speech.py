@@ -41,6 +41,13 @@ async def test_transcripts_that_make_no_sense(body: bytes) -> None:
         await recognition.close()
 
 
+async def test_a_transcript_with_half_a_character() -> None:
+    async with FixedAnswer(b"application/json", b'{"text": "hello \\ud83d"}') as url:
+        recognition = stt_openai.build(settings_for(url))
+        assert await recognised(recognition, bytes(3_200)) == "hello \ufffd"
+        await recognition.close()
+
+
 async def test_a_transcript_without_end_is_given_up(monkeypatch) -> None:
     monkeypatch.setattr(openai_http, "MOST_BYTES", 10_000)
     async with FixedAnswer(b"application/json", b'{"text": "' + b"x" * 50_000) as url:

@@ -97,6 +97,34 @@ async def test_speech_that_is_heard_while_a_tool_call_is_still_written_settles()
     assert utterance.heard_text == "Let me see."
 
 
+async def test_half_a_character_costs_no_more_than_itself() -> None:
+    agent = Held()
+    caller, _ = await dial(agent)
+    call = await agent.call
+    utterance = call.say(said("One \ud83d."))
+    await caller.until(lambda: "response.done" in caller.types)
+    caller.play(1000)
+    await utterance.finished
+    assert utterance.error is None
+    assert utterance.heard_text == "One \ufffd."
+
+    async def content() -> AsyncIterator[str | ToolCall]:
+        yield "Two \ud83d"
+        yield "\ude00."
+        yield ToolCall("call_1", "look", '{"where": "\ud83d')
+        yield ToolCall("call_1", "look", '\ude00"}')
+
+    written = {"type": "realtime", "output_modalities": ["text"]}
+    call.dialogue.receive({"type": "session.update", "session": written})
+    response = call.dialogue.begin_response()
+    assert response is not None
+    call.respond(response, content())
+    await caller.until(lambda: caller.types.count("response.done") == 2)
+    done = caller.dialect[-1]["response"]
+    assert done["output"][0]["content"][0]["text"] == "Two \U0001f600."
+    assert done["output"][1]["arguments"] == '{"where": "\U0001f600"}'
+
+
 async def test_a_caller_without_reports_is_taken_to_hear_in_real_time() -> None:
     agent = Held()
     caller, _ = await dial(agent, hello(capabilities=Capabilities(playback_reports=False)))

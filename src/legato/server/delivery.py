@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import structlog
 
 from legato.agents.base import Outcome, ToolCall
+from legato.agents.whole_text import WholeText, whole
 from legato.core.audio import AudioFrame, AudioGap
 from legato.core.dialects.realtime.response import Failure, Response
 from legato.core.errors import AgentError
@@ -49,6 +50,7 @@ class Delivery:
         self._playing = playing
         self._outcome = Outcome()
         self._tool = ""  # id of the tool call whose arguments are coming
+        self._text = WholeText()  # of the message or the arguments
         self._writing = False
         self._sounding = False
 
@@ -98,7 +100,7 @@ class Delivery:
             if generation is None:
                 generation = await self._begin()
             if text:
-                self._response.transcript(text, spoken.sent)
+                self._response.transcript(whole(text), spoken.sent)
                 self._dialogue.settle()
             if room < samples or line.congested:
                 room = await playing.room()
@@ -131,15 +133,15 @@ class Delivery:
             if not self._writing:
                 # The first message bears the utterance's name; one behind a tool call is another item.
                 response.open_message(None if self._tool else utterance.id)
-                self._writing = True
-            response.text(part)
+                self._writing, self._text = True, WholeText()
+            response.text(self._text.take(part))
         elif isinstance(part, ToolCall):
             self._end_audio()
             if part.id != self._tool:
-                self._tool = part.id
+                self._tool, self._text = part.id, WholeText()
                 self._writing = False
-                response.function_call(part.id, part.name)
-            response.arguments(part.arguments)
+                response.function_call(whole(part.id), whole(part.name))
+            response.arguments(self._text.take(part.arguments))
         elif isinstance(part, Outcome):
             self._outcome = part
         self._dialogue.settle()
@@ -165,6 +167,8 @@ class Delivery:
             if utterance.error is None:
                 self._response.end(outcome.status, now, outcome.reason, usage=outcome.usage)
             else:
-                self._response.end("failed", now, error=Failure(str(utterance.error)), usage=outcome.usage)
+                self._response.end(
+                    "failed", now, error=Failure(whole(str(utterance.error))), usage=outcome.usage
+                )
         self._dialogue.settle()
         self._playing.made(utterance)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from legato.agents.base import Outcome, ToolCall
+from legato.agents.whole_text import WholeText, whole
 from legato.core.dialects.realtime.usage import Usage
 from legato.core.errors import AgentError
 
@@ -26,6 +27,7 @@ class ChatStream:
     """One answer: `read` each event's data, then `end`."""
 
     def __init__(self) -> None:
+        self._words = WholeText()
         self._calls = _Calls()
         self._usage: Usage | None = None
         self._reason: str | None = None
@@ -53,13 +55,13 @@ class ChatStream:
         if event.get("error"):
             error = event["error"]
             message = error.get("message") if isinstance(error, dict) else error
-            raise AgentError(f"the model failed: {str(message)[:300]}", retryable=True)
+            raise AgentError(f"the model failed: {whole(str(message))[:300]}", retryable=True)
         if usage := event.get("usage"):
             self._usage = _usage(usage)
         found: list[Thought] = []
         for choice in (event.get("choices") or [])[:1]:
             delta = choice.get("delta") or {}
-            if text := str(delta.get("content") or ""):
+            if text := self._words.take(str(delta.get("content") or "")):
                 found.append(text)
             for piece in delta.get("tool_calls") or []:
                 found += self._calls.add(piece)
@@ -72,6 +74,7 @@ class _Call:
     id: str = field(default_factory=lambda: f"call_{uuid.uuid4().hex}")
     name: str = ""
     arguments: str = ""
+    pieces: WholeText = field(default_factory=WholeText)
     given: int = 0
     """How many characters of the arguments have been handed out."""
 
@@ -107,9 +110,9 @@ class _Calls:
         function = piece.get("function") or {}
         index = int(piece.get("index", len(self._calls)))
         call = self._calls.setdefault(index, _Call())
-        call.id = str(piece.get("id") or call.id)
-        call.name += str(function.get("name") or "")
-        call.arguments += str(function.get("arguments") or "")
+        call.id = whole(str(piece.get("id") or call.id))
+        call.name += whole(str(function.get("name") or ""))
+        call.arguments += call.pieces.take(str(function.get("arguments") or ""))
         calls = list(self._calls.values())
         if call in calls[: self._over]:
             raise ValueError("a call goes on that was complete")

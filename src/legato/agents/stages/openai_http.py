@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from legato.agents.whole_text import whole
 from legato.core.errors import AgentError
 
 __all__ = ["Endpoint"]
@@ -100,7 +101,7 @@ class Endpoint:
     def _refusal(self, url: str, status: int, body: bytes) -> AgentError:
         complaint = body.decode(errors="replace")
         with suppress(ValueError, LookupError, TypeError):
-            complaint = str(json.loads(complaint)["error"]["message"])
+            complaint = whole(str(json.loads(complaint)["error"]["message"]))
         if self._secret:
             complaint = complaint.replace(self._secret, "...")
         complaint = " ".join(complaint.split())[:_LONGEST_COMPLAINT]

@@ -5,6 +5,7 @@ import io
 import json
 
 from legato.agents.settings import AssistantSettings
+from legato.agents.whole_text import whole
 from legato.audio.wav import write_wav
 from legato.core.errors import AgentError
 
@@ -40,7 +41,7 @@ class OpenAISpeechToText:
         async with self._endpoint.post("audio/transcriptions", data=fields, files=files) as response:
             body = await self._endpoint.whole(response)
         try:
-            return str(json.loads(body)["text"]).strip()
+            return whole(str(json.loads(body)["text"])).strip()
         except (ValueError, LookupError, TypeError) as error:
             raise AgentError("the recognition endpoint's answer has no text") from error
 
