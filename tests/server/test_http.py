@@ -194,6 +194,23 @@ class TestServing:
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
             writer.close()
 
+    async def test_nothing_but_answers_follows_the_handshake(self, identity: ServerIdentity) -> None:
+        def asked(port: int) -> tuple[bytes, str | None, bool]:
+            trusting = ssl.create_default_context(cadata=identity.chain_pem().decode())
+            with (
+                socket.create_connection(("localhost", port)) as tcp,
+                trusting.wrap_socket(tcp, server_hostname="localhost") as tls,
+            ):
+                tls.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                answer = tls.recv(65_536)
+                assert tls.session is not None
+                return answer, tls.version(), tls.session.has_ticket
+
+        async with serving(identity) as (_, port):
+            answer, version, has_ticket = await asyncio.to_thread(asked, port)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert (version, has_ticket) == ("TLSv1.3", False)
+
     async def test_garbage_instead_of_tls_harms_nobody(self, identity: ServerIdentity) -> None:
         async with serving(identity) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -241,11 +258,14 @@ class TestBind:
 
     @pytest.mark.parametrize(("kind", "name"), [(socket.SOCK_STREAM, "TCP"), (socket.SOCK_DGRAM, "UDP")])
     def test_a_port_in_use_is_named_with_what_to_do(self, kind: socket.SocketKind, name: str) -> None:
+        free = bind("localhost", 0)  # for both, and of both families
+        port = free[0].getsockname()[1]
+        for bound in free:
+            bound.close()
         with socket.socket(socket.AF_INET6, kind) as other:
-            other.bind(("::1", 0))
+            other.bind(("::1", port))
             if kind == socket.SOCK_STREAM:
                 other.listen()
-            port = other.getsockname()[1]
             with pytest.raises(
                 TransportError, match=rf"port {port} is in use \({name}\): choose another with --port"
             ):

@@ -318,6 +318,9 @@ def _context(identity: ServerIdentity) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    # A blocking WebSocket client on an older Python sends its request while its other thread takes in the
+    # tickets of TLS 1.3, and now and then loses it by that. A call would have little use of them.
+    context.num_tickets = 0
     # The ssl module reads keys from files only; this one is private and gone at once.
     with tempfile.TemporaryDirectory(prefix="legato-") as private:
         path = Path(private) / "identity.pem"
