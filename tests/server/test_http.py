@@ -256,6 +256,11 @@ class TestBind:
             bound.close()
         assert addresses == ["0.0.0.0", "::"]
 
+    @pytest.mark.parametrize("host", ["fe80::1", "::ffff:127.0.0.1"])
+    def test_an_address_of_no_use_is_named(self, host: str) -> None:
+        with pytest.raises(SettingsError, match=f"listen.host = '{host}' is no address to listen on"):
+            bind(host, 0)
+
     @pytest.mark.parametrize(("kind", "name"), [(socket.SOCK_STREAM, "TCP"), (socket.SOCK_DGRAM, "UDP")])
     def test_a_port_in_use_is_named_with_what_to_do(self, kind: socket.SocketKind, name: str) -> None:
         free = bind("localhost", 0)  # for both, and of both families

@@ -218,6 +218,9 @@ def _bind(family: socket.AddressFamily, address: str, port: int, *, optional: bo
             if optional:
                 return None
             raise SettingsError(f"listen.host = {address!r} is no address of this machine") from None
+        if error.errno == errno.EINVAL:
+            # A link-local address without its interface, an address of IPv4 written as one of IPv6.
+            raise SettingsError(f"listen.host = {address!r} is no address to listen on: try *") from None
         if error.errno in (errno.EACCES, errno.EPERM):
             raise TransportError(
                 f"not allowed to listen on port {port}: choose one from 1024 with --port"
