@@ -156,6 +156,11 @@ class TestProcess:
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=100, check=False)
         assert done.stderr == ""
 
+    def test_little_is_loaded_before_an_interrupt_is_quiet(self) -> None:
+        loaded = "import sys, legato.cli.__main__; print({'msgspec', 'typer'} & set(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+        assert done.stdout == "set()\n"
+
     def test_a_full_disk_is_told_as_one(self) -> None:
         command = f"{sys.executable} -m legato settings --reference > /dev/full"
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=100, check=False)

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import legato.cli
-from legato.core.errors import LegatoError, SettingsError
 
 if TYPE_CHECKING:
     import typer
@@ -90,6 +89,8 @@ def _run(words: list[str]) -> object:
 def _explain(error: Exception, words: list[str], debug: bool) -> int:
     """Say in one line what went wrong, and on `debug` where."""
     from typer.exceptions import TyperException
+
+    from legato.core.errors import LegatoError, SettingsError
 
     if isinstance(error, TyperException):
         path = getattr(getattr(error, "ctx", None), "command_path", "legato")
