@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from legato.server.certificates import make_development_identity
+from legato.transports import websocket
 from legato.transports.messages import MessageLimits
 from legato.transports.websocket_upgrade import IncomingWebSocket
 
@@ -66,6 +67,33 @@ class TestMessages:
             assert owner.messages == ["€", b"12", "whole"]
             assert await caller.read_frame() == (Opcode.PONG, b"there?")
 
+    async def test_who_sends_a_lot_at_once_lets_others_have_their_turn(
+        self, owner: Owner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(websocket, "TURN_S", 0)
+        async with place(accepting(owner)) as server, client(server.url):
+            connection = server.made[0]
+            texts = [f"{number:04}" for number in range(5000)]
+            flood = b"".join(Frame(Opcode.TEXT, text.encode()).serialize(mask=True) for text in texts)
+            connection.data_received(flood[:40_000])
+            assert 0 < len(owner.messages) < 1000
+            assert not connection._transport.is_reading()
+            connection.data_received(flood[40_000:])
+            assert len(owner.messages) < 1000
+            await owner.until(lambda: len(owner.messages) == 5000)
+            assert owner.messages == texts
+            assert connection._transport.is_reading()
+
+    async def test_what_waits_for_its_turn_is_taken_in_before_the_end(
+        self, owner: Owner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(websocket, "TURN_S", 0)
+        async with place(accepting(owner)) as server, client(server.url):
+            connection = server.made[0]
+            connection.data_received(Frame(Opcode.TEXT, b"word").serialize(mask=True) * 2000)
+            connection.eof_received()
+            assert owner.messages == ["word"] * 2000
+
     async def test_frames_in_single_bytes(self, owner: Owner) -> None:
         async with place(accepting(owner)) as server, raw(server.port):
             sent = b"".join(
@@ -75,6 +103,7 @@ class TestMessages:
             for at in range(300):
                 connection.data_received(sent[at : at + 1])
             connection.data_received(sent[300:])
+            await owner.until(lambda: len(owner.messages) == 3)
             assert owner.messages == ["a", "b" * 130, "c" * 66_000]
 
     async def test_messages_wait_while_the_owner_pauses(self, owner: Owner) -> None:
@@ -100,7 +129,10 @@ class TestMessages:
             await owner.until(lambda: owner.messages == ["a" * 100_000])
 
     @pytest.mark.parametrize(("size", "most"), [(2, 64), (10_000, 27)])
-    async def test_not_much_is_read_while_the_owner_pauses(self, owner: Owner, size: int, most: int) -> None:
+    async def test_not_much_is_read_while_the_owner_pauses(
+        self, owner: Owner, size: int, most: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(websocket, "TURN_S", ANSWER_S)
         async with place(accepting(owner)) as server, client(server.url):
             owner.connection.pause()
             connection = server.made[0]

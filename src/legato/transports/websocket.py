@@ -43,6 +43,12 @@ from legato.transports.websocket_codec import Ended, Item, WebSocketCodec
 
 __all__ = ["WebSocketConnection"]
 
+TURN_S = 0.005
+"""How long one connection may take in what has come of it while others wait."""
+
+_PIECE_BYTES = 4096
+"""How much is taken in between two looks at the clock."""
+
 _TEXT, _BINARY = 0x1, 0x2
 """Opcodes (RFC 6455 §5.2)."""
 
@@ -61,6 +67,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._codec = codec
         self._handler: MessageHandler | None = None
         self._items: deque[Item] = deque()
+        self._rest = bytearray()  # what has come and waits for its turn
         self._liveness = Liveness()
         self._delivering = False
         self._paused = False  # the owner takes no messages
@@ -159,22 +166,27 @@ class WebSocketConnection(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in."""
+        """Take bytes in; what takes long waits for others in between."""
         self._liveness.heard = True
         self._received += len(data)
-        self._take(self._codec.receive(data))
-        if (pong := self._codec.pong) is not None:
-            self._codec.pong = None
-            if self.on_pong is not None and not self._over:
-                self.on_pong(pong)
+        if self._rest:
+            self._rest += data
+        elif len(data) <= _PIECE_BYTES:
+            self._read(data)
+        else:
+            self._rest += data
+            self._take_turn()
 
     def eof_received(self) -> None:
         """The peer says no more: without a close frame, that is the end."""
+        while self._rest:
+            self._read(self._next_piece())
         self._codec.eof()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go."""
+        self._rest.clear()
         self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -195,6 +207,29 @@ class WebSocketConnection(asyncio.Protocol):
         self._deliver()
 
     # Up
+
+    def _take_turn(self) -> None:
+        """Take in what has come, as far as others can wait for that."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + TURN_S
+        while self._rest:
+            self._read(self._next_piece())
+            if self._rest and loop.time() >= until:
+                loop.call_soon(self._take_turn)
+                break
+        self._read_or_not()
+
+    def _next_piece(self) -> bytes:
+        piece = bytes(self._rest[:_PIECE_BYTES])
+        del self._rest[:_PIECE_BYTES]
+        return piece
+
+    def _read(self, data: bytes) -> None:
+        self._take(self._codec.receive(data))
+        if (pong := self._codec.pong) is not None:
+            self._codec.pong = None
+            if self.on_pong is not None and not self._over:
+                self.on_pong(pong)
 
     def _take(self, items: list[Item]) -> None:
         """Queue what has come and deliver it, once what it makes the protocol say was said."""
@@ -243,7 +278,8 @@ class WebSocketConnection(asyncio.Protocol):
     def _read_or_not(self) -> None:
         """Read from the peer unless the owner, or what the peer asked for, is behind."""
         greedy = self._congested and self.buffered > self.limits.pause_bytes
-        wanted = not (self._codec.undecided or greedy or (self._paused and self._far_ahead))
+        behind = greedy or bool(self._rest) or (self._paused and self._far_ahead)
+        wanted = not (self._codec.undecided or behind)
         if wanted != self._reading and not self._transport.is_closing():
             self._reading = wanted
             (self._transport.resume_reading if wanted else self._transport.pause_reading)()
