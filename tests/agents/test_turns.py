@@ -226,6 +226,24 @@ async def test_recognition_that_fails(scene: Scene) -> None:
     assert scene.model.asked == []
 
 
+async def test_several_turns_that_were_not_heard_are_owned_up_to_once(scene: Scene) -> None:
+    """An endpoint that hangs fails for everything that was said meanwhile, one after the other."""
+    failed = AgentError("the recogniser does not answer in time", retryable=True)
+    stretches = []
+    for _ in range(3):
+        stretches.append(scene.begins())
+        scene.tell(SpeechStopped(stretches[-1], scene.now))
+    await scene.settled()
+    scene.tell(*(Recognised(stretch, "", 1.0, failed) for stretch in stretches))
+    assert (await scene.answer(1)).text == NOT_HEARD
+    await scene.settled()
+    assert len(scene.call.utterances) == 1
+    scene.call.play(10_000)
+    await scene.settled()
+    await scene.say("", failed)
+    assert (await scene.answer(2)).text == NOT_HEARD
+
+
 async def test_an_unexpected_failure_does_not_end_the_call(scene: Scene, caplog) -> None:
     scene.model.script += [[ValueError("a bug")], ["Fine."]]
     await scene.say("question")

@@ -91,6 +91,7 @@ class Turns:
         self._answer: _Answer | None = None  # the last one
         self._replying: asyncio.Task[None] | None = None  # until its response has begun
         self._saying: dict[asyncio.Task[None], Utterance] = {}  # until it was heard
+        self._sorry: asyncio.Task[None] | None = None  # until they have heard that they were not
         self._cut_off = False  # the last answer was interrupted, and no words have followed yet
 
     async def listen(self, stages: tuple[VoiceActivity, SpeechToText], executor: Executor) -> None:
@@ -142,7 +143,8 @@ class Turns:
         outcome = self._outcomes.pop(item)
         if isinstance(outcome, AgentError):
             log.warning("recognition failed: %s", outcome)
-            self._start(self._announce(NOT_HEARD))
+            if self._sorry is None or self._sorry.done():
+                self._sorry = self._start(self._announce(NOT_HEARD))
         elif outcome:
             self._to_answer = True
 
