@@ -40,6 +40,20 @@ async function speak(call, pcm) {
     call.endUtterance();
 }
 
+/** Waits until a call has WebTransport, which may have lost its first race where there is much to do; what came of that is
+ * no outage. */
+async function onWebTransport(session, seen) {
+    await heard(session, "statistics", ({ transport }) => transport === "webtransport", PATIENCE_MS);
+    seen.resumed.length = 0;
+}
+
+/** Does something to the network of a call, and waits until this transport goes on with it. */
+async function goesOn(session, deed, name) {
+    const resumed = heard(session, "resumed", ({ transport }) => transport === name, PATIENCE_MS);
+    await happen(deed);
+    await resumed;
+}
+
 /** One call that speaks while `outage` goes on. */
 async function call({ url, options, pcm, seen }, name, more, outage) {
     const session = connect(url, { ...options, ...more, input: PCM, output: PCM, client: name });
@@ -81,18 +95,18 @@ const CALLS = {
     cut: (given) => call(given, "cut", { transport: "websocket" }, () => happen("cut/kill")),
 
     /** UDP passes no more: the WebSocket goes on with the call. */
-    blocked: (given) => call(given, "blocked", { transport: "auto" }, () => happen("blocked/block_udp")),
+    blocked: (given) =>
+        call(given, "blocked", { transport: "auto" }, async (session) => {
+            await onWebTransport(session, given.seen);
+            await goesOn(session, "blocked/block_udp", "websocket");
+        }),
 
     /** The same, but only for a while: the call goes back to WebTransport. */
     returning: (given) =>
         call(given, "returning", { transport: "auto" }, async (session) => {
-            const over = (name) => heard(session, "resumed", ({ transport }) => transport === name, PATIENCE_MS);
-            const fallen = over("websocket");
-            await happen("returning/block_udp");
-            await fallen;
-            const back = over("webtransport");
-            await happen("returning/free_udp");
-            await back;
+            await onWebTransport(session, given.seen);
+            await goesOn(session, "returning/block_udp", "websocket");
+            await goesOn(session, "returning/free_udp", "webtransport");
         }),
 
     /** The server is killed, and another one stands behind its address. What it repeats is its own: only what it hears counts. */
