@@ -140,11 +140,10 @@ async def test_a_stopped_server_has_no_calls_and_an_unknown_agent_is_named() -> 
     assert Server(settings(), Agent()).calls == 0
 
 
-def test_what_is_made_must_be_an_agent() -> None:
-    with pytest.raises(
-        SettingsError, match="'builtins:repr' is no agent: it made a str, not an async function"
-    ):
-        Server(settings(agent="builtins:repr"))
+@pytest.mark.parametrize(("name", "made"), [("builtins:repr", "str"), ("asyncio:sleep", "coroutine")])
+def test_what_is_made_must_be_an_agent(name: str, made: str) -> None:
+    with pytest.raises(SettingsError, match=f"'{name}' is no agent: it made a {made}, not an async function"):
+        Server(settings(agent=name))
 
 
 async def test_a_call_has_a_longest_duration(agent: Agent) -> None:

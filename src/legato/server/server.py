@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -317,6 +318,8 @@ def _agent(settings: ServerSettings) -> Agent:
     """The agent that the settings name. Raises `SettingsError`."""
     made: Agent = built("agents", settings.agent, settings.assistant)
     if not callable(made):
+        if inspect.iscoroutine(made):
+            made.close()
         kind = type(made).__name__
         raise SettingsError(
             f"{settings.agent!r} is no agent: it made a {kind}, not an async function of the call"
