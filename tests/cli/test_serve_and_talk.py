@@ -128,26 +128,29 @@ class TestServe:
         assert done.stderr.startswith("legato: 'nobody' ")
         assert len(done.stderr.splitlines()) == 1
 
-    def test_a_terminal_is_told_where_and_how(self, environment: dict[str, str]) -> None:
+    @pytest.mark.parametrize("columns", [100, 30])
+    def test_a_terminal_is_told_where_and_how(self, environment: dict[str, str], columns: int) -> None:
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             [*PROGRAM, "serve", "--agent", "echo", "--port", "0"],
             stdout=theirs,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=environment | {"COLUMNS": str(columns)},
         )
         os.close(theirs)
         shown = b""
         try:
-            while b"legato talk" not in shown and select.select([ours], [], [], 15)[0]:
+            while b"--url" not in shown and select.select([ours], [], [], 15)[0]:
                 shown += os.read(ours, 4096)
             text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
-            port = re.search(r"https://localhost:(\d+)", text)
-            assert port is not None
-            assert "echo" in text
-            assert re.search(rf"its page\s+https://localhost:{port[1]}/", text)
-            assert re.search(r"sha-256\s+[0-9a-f]{64}", text)
-            assert f"legato talk --url https://localhost:{port[1]}" in text
+            assert max(len(line) for line in text.splitlines()) <= columns
+            # A line that is too long is folded, and nothing of it is left out.
+            joined = re.sub(r"\s+", "", text)
+            page = re.search(r"itspagehttps://localhost:(\d+)/agentecho", joined)
+            assert page is not None
+            assert f"listenshttps://localhost:{page[1]}itspage" in joined
+            assert re.search(r"sha-256[0-9a-f]{64}development", joined)
+            assert joined.endswith(f"legatotalk--urlhttps://localhost:{page[1]}")
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 0

@@ -185,6 +185,8 @@ def _announce(server: "Server") -> None:
     identity = server.identity
     kind = "development certificate" if identity.development else "certificate"
     facts = Table.grid(padding=(0, 2))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
     facts.add_row("[bold]legato[/] listens", url)
     facts.add_row("its page", f"{url}/")
     facts.add_row("agent", server.settings.agent)
@@ -192,7 +194,7 @@ def _announce(server: "Server") -> None:
     facts.add_row("", f"[dim]{kind}, valid until {identity.not_after:%Y-%m-%d}[/]")
     facts.add_row("callers need", _needed(server.settings))
     facts.add_row("talk to it", f"legato talk{'' if server.port == 4433 else f' --url {url}'}")
-    Console().print(facts, soft_wrap=True)
+    Console().print(facts)
 
 
 def _needed(settings: "ServerSettings") -> str:
