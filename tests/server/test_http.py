@@ -1,12 +1,12 @@
 """The HTTPS side on real loopback sockets: answers, certificates, ports in use, a clean stop."""
 
 import asyncio
+import contextlib
 import hashlib
 import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from legato import _guest_uvicorn
 from legato.core.errors import SettingsError, TransportError
 from legato.server.certificates import ServerIdentity, make_development_identity
 from legato.server.http import Description, HttpSide, bind, make_app
@@ -123,10 +124,10 @@ class TestAnswers:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@asynccontextmanager
-async def serving(identity: ServerIdentity) -> AsyncIterator[tuple[HttpSide, int]]:
+@contextlib.asynccontextmanager
+async def serving(identity: ServerIdentity, *more: Route) -> AsyncIterator[tuple[HttpSide, int]]:
     sockets = bind("localhost", 0)
-    side = HttpSide(make_app(lambda: DESCRIPTION, lambda: None), identity, sockets)
+    side = HttpSide(make_app(lambda: DESCRIPTION, lambda: None, more), identity, sockets)
     port = sockets[0].getsockname()[1]
     await side.start()
     try:
@@ -135,11 +136,32 @@ async def serving(identity: ServerIdentity) -> AsyncIterator[tuple[HttpSide, int
         await side.stop()
 
 
-async def shown_certificate(port: int, host: str = "127.0.0.1", name: str | None = None) -> bytes:
+async def connect(
+    port: int, host: str = "127.0.0.1", name: str | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+    return await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+
+
+async def cut(port: int, said: bytes) -> bytes:
+    """Say this and no more; return what came until the server had enough of it."""
+    reader, writer = await connect(port)
+    writer.write(said)
+    heard = b""
+    try:
+        async with asyncio.timeout(60):
+            while more := await reader.read(1000):
+                heard += more
+    except ConnectionError:
+        pass
+    writer.transport.abort()
+    return heard
+
+
+async def shown_certificate(port: int, host: str = "127.0.0.1", name: str | None = None) -> bytes:
+    _, writer = await connect(port, host, name)
     certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.close()
     await writer.wait_closed()
@@ -220,6 +242,41 @@ class TestServing:
             writer.close()
             shown = await shown_certificate(port)
             assert hashlib.sha256(shown).digest() == identity.hash
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            b"",
+            b"GET / HT",
+            b"GET / HTTP/1.1\r\nHost: a\r\n",
+            b"POST /eats HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1",
+        ],
+    )
+    async def test_a_request_without_an_end_is_not_waited_for(
+        self, identity: ServerIdentity, said: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def eat(request: Request) -> Response:
+            with contextlib.suppress(ClientDisconnect):
+                await request.body()
+            return Response()
+
+        monkeypatch.setattr(_guest_uvicorn, "REQUEST_S", 0.05)
+        async with serving(identity, Route("/eats", eat, methods=["POST"])) as (_, port):
+            assert await cut(port, said) == b""
+
+    async def test_an_answer_may_take_its_time(
+        self, identity: ServerIdentity, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def think(_: Request) -> Response:
+            for silent in [b""] * 3:
+                await cut(port, silent)
+            return Response("well")
+
+        monkeypatch.setattr(_guest_uvicorn, "REQUEST_S", 0.05)
+        async with serving(identity, Route("/thinks", think)) as (_, port):
+            heard = await cut(port, b"GET /thinks HTTP/1.1\r\nHost: a\r\n\r\nGET / HT")
+        assert heard.startswith(b"HTTP/1.1 200")
+        assert heard.endswith(b"well")
 
     async def test_signals_stay_with_the_process(self, identity: ServerIdentity) -> None:
         before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
