@@ -116,7 +116,7 @@ class Server:
             raise
         log.info(
             "listening",
-            addresses=[f"{host}:{port}" for host, port in self.addresses],
+            addresses=[address_text(address) for address in self.addresses],
             agent=self.settings.agent,
             **self._place(),
         )
