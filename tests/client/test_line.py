@@ -55,6 +55,16 @@ async def test_a_server_that_goes_over_to_a_connection_given_up_is_called_again(
     line.stop()
 
 
+@pytest.mark.parametrize("seconds", [0.5, 10.0, 25.0])
+async def test_a_welcome_is_waited_for_as_long_as_the_caller_has_patience(seconds: float) -> None:
+    began = monotonic_us()
+    settings = ClientSettings(connect_timeout_s=seconds)
+    line = CallerLine("https://localhost:1", settings, Hello(input=PCM, output=(PCM,)), {})
+    deadline = line.session.next_deadline()
+    assert deadline is not None
+    assert deadline - began > seconds * 1_000_000 + 500_000, "`ready` says more about it and comes first"
+
+
 @pytest.mark.parametrize("code", [*SessionCode, 12, 4_000])
 def test_what_a_server_refuses_for_now_is_asked_again(code: int) -> None:
     passing = {SessionCode.GOING_AWAY, SessionCode.HELLO_TIMEOUT, SessionCode.OVERLOADED}

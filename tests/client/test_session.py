@@ -1,18 +1,20 @@
 """A caller's call when things go wrong: broken promises, URLs that are none, ends at any moment."""
 
 import asyncio
+import socket
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.native.conftest import Certificate
 
 from legato.client.events import Interrupted, ReplyArrived
 from legato.client.playback import PlaybackBuffer
+from legato.client.race import Race
 from legato.client.session import RealtimeSession, connect
 from legato.client.settings import ClientSettings
 from legato.core.audio import AudioFormat
@@ -26,7 +28,7 @@ from legato.core.wire.event_json import encode_message
 from legato.core.wire.messages import ReplyHeader
 from legato.core.wire.records import downlink_record
 from legato.session_driver import SessionDriver, monotonic_us
-from legato.transports.base import Handler, Transport
+from legato.transports.base import CloseSource, Handler, Transport
 from legato.transports.webtransport import IncomingWebTransport, WebTransportEndpoint
 
 CERTIFICATE = Certificate()
@@ -174,6 +176,28 @@ async def test_a_url_that_is_none_is_told_at_once(url: str) -> None:
     with pytest.raises(SettingsError):
         async with asyncio.timeout(60), connect(url, SETTINGS):
             pass
+
+
+async def test_no_answer_is_told_with_what_is_known_about_the_other_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = asyncio.Event()
+    closed = Race.closed
+
+    def told(race: Race, runner: Any, by: CloseSource, code: int, reason: str) -> None:
+        closed(race, runner, by, code, reason)
+        refused.set()
+
+    monkeypatch.setattr(Race, "closed", told)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        session = connect(f"https://127.0.0.1:{silent.getsockname()[1]}", SETTINGS, Mute())
+        await asyncio.wait_for(refused.wait(), 60)
+        session.settings = replace(SETTINGS, connect_timeout_s=0.001)
+        with pytest.raises(
+            ConnectError, match=r"no answer .* \(as a WebSocket: the connection was refused\)"
+        ):
+            await session.ready()
 
 
 async def test_whatever_goes_wrong_on_the_way_to_a_call_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

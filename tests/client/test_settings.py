@@ -18,6 +18,7 @@ def test_defaults_are_valid() -> None:
         ({"output": (AudioFormat("pcm16", 16_000), AudioFormat("pcm16", 24_000))}, "same sample rate"),
         ({"certificate_hashes": (b"short",)}, "32 bytes"),
         ({"connect_timeout_s": 0}, "above 0"),
+        ({"connect_timeout_s": float("nan")}, "above 0"),
         ({"token": ""}, "an API key or a client secret"),
         ({"token": "lg_x\nlg_y"}, "on one line"),
         ({"token": "clé"}, "ASCII"),

@@ -22,7 +22,7 @@ from legato.transports.webtransport import ConnectTarget, WebTransportEndpoint, 
 if TYPE_CHECKING:
     from legato.transports.websocket_streams import WebSocketTransport
 
-__all__ = ["Calling", "hello_of", "move"]
+__all__ = ["Calling", "hello_of", "move", "no_answer"]
 
 
 class Calling:
@@ -99,6 +99,14 @@ def hello_of(settings: ClientSettings, token: str | None) -> Hello:
         capabilities=Capabilities(playback_reports=True, resume=resumes, checkpoints=resumes),
         client=f"legato-python/{__version__}",
     )
+
+
+def no_answer(url: str, settings: ClientSettings, transport: Transport | None) -> str:
+    """Say that nobody has answered in time, and what had come to nothing while another way was tried."""
+    known = f" ({transport.faults})" if isinstance(transport, Race) and transport.faults else ""
+    blocked = ", and is UDP let through" if settings.transport == "webtransport" else ""
+    within = f"within {settings.connect_timeout_s:g} s{known}"
+    return f"no answer from {url} {within}: is a server running there{blocked}?"
 
 
 def move(transport: Transport | None, local: tuple[str, int] | None) -> None:

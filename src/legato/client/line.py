@@ -23,13 +23,13 @@ from legato.client.calling import Calling
 from legato.client.connection import SOON_SUSPICIOUS_US, SUSPICIOUS_US, Connection, PathWatch
 from legato.client.events import Resumed
 from legato.client.settings import ClientSettings
-from legato.core.client_session import ClientSession
+from legato.core.client_session import CLIENT_LIMITS, ClientSession
 from legato.core.errors import ConnectError, LegatoError, TransportError
 from legato.core.events import ConnectionLost, SessionEnded, Welcomed
 from legato.core.state import CONNECTED
 from legato.core.uplink_sender import UplinkSettings
 from legato.core.wire.codes import SessionCode
-from legato.core.wire.messages import Hello
+from legato.core.wire.messages import Hello, Limits
 from legato.session_driver import monotonic_us
 
 __all__ = ["CallerLine"]
@@ -59,6 +59,11 @@ PAUSE_S = 0.25
 STRAY_US = 10_000_000
 """How late a server may hear of a connection that was given up, and go over to it from the one that it has
 taken since."""
+
+LONGEST_CALLING_S = 3600
+BEHIND_READY_MS = 1000
+"""How long a session waits for its welcome at the most, and how much longer than whoever waits for the call:
+they can say more about what is missing."""
 
 FOR_GOOD = (
     SessionCode.NO_ERROR,
@@ -93,7 +98,8 @@ class CallerLine:
         )
         self._reactions = reactions
         self._path = PathWatch(self.clock())
-        self._current = self._connection(ClientSession(hello, self.clock(), self._uplink), url)
+        first = ClientSession(hello, self.clock(), self._uplink, _limits(settings))
+        self._current = self._connection(first, url)
         self._attempts: list[Connection] = []
         self._news = asyncio.Event()
         self._leaving = False
@@ -309,6 +315,12 @@ class CallerLine:
                 while self._current is old and all(one in self._attempts for one in asked) and asked:
                     self._news.clear()
                     await self._news.wait()
+
+
+def _limits(settings: ClientSettings) -> Limits:
+    """What the first session accepts: a welcome for as long as the caller waits for one, and a bit."""
+    patience_ms = round(min(settings.connect_timeout_s, LONGEST_CALLING_S) * 1000) + BEHIND_READY_MS
+    return msgspec.structs.replace(CLIENT_LIMITS, hello_ms=max(CLIENT_LIMITS.hello_ms, patience_ms))
 
 
 def _is_final(connection: Connection, event: SessionEnded) -> bool:

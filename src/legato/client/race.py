@@ -59,6 +59,11 @@ class Race:
             self._faults.append(str(error))
             self._second()
 
+    @property
+    def faults(self) -> str:
+        """Say why those have failed that did; "" while nobody has."""
+        return "; ".join(self._faults)
+
     # Transport
 
     @property
@@ -174,7 +179,7 @@ class Race:
             self._faults.append(reason if runner.first else f"as a WebSocket: {reason}")
         self._second()
         if not self._running:
-            self._lost(by, code, "; ".join(self._faults))
+            self._lost(by, code, self.faults)
 
     def _lost(self, by: CloseSource, code: int, reason: str) -> None:
         for other in self._finish():

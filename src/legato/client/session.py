@@ -12,7 +12,7 @@ from typing import Any
 
 from legato._inbox import Inbox
 from legato.client.address import DEFAULT_URL, token_for
-from legato.client.calling import hello_of, move
+from legato.client.calling import hello_of, move, no_answer
 from legato.client.capture import CapturedAudio
 from legato.client.devices import Device, VirtualSpeaker
 from legato.client.events import (
@@ -58,7 +58,6 @@ __all__ = ["RealtimeSession", "connect"]
 UNREAD_EVENTS = 10_000
 """Events kept for an application that does not read them; beyond that the oldest go."""
 
-_BLOCKED = {"webtransport": ", and is UDP let through", "websocket": "", "auto": ""}
 SHOW_A_KEY = "give an API key of this server: ClientSettings(token=...), or LEGATO_API_KEY for `legato talk`"
 
 
@@ -133,11 +132,9 @@ class RealtimeSession:
                 welcome: Welcome = await asyncio.shield(self._welcomed)
                 return welcome
         except TimeoutError:
+            reason = no_answer(self.url, self.settings, self._line.connection.transport)
             await self.close()
-            raise ConnectError(
-                f"no answer from {self.url} within {self.settings.connect_timeout_s:g} s: is a server running"
-                f" there{_BLOCKED[self.settings.transport]}?"
-            ) from None
+            raise ConnectError(reason) from None
 
     def send_audio(self, pcm: bytes, captured_us: int | None = None) -> None:
         """Say mono s16le samples at the input rate; `captured_us` is when the first of them was captured.

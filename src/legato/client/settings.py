@@ -94,7 +94,7 @@ class ClientSettings:
             raise SettingsError("a certificate hash is a SHA-256 digest of 32 bytes")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token):
             raise SettingsError("token must be an API key or a client secret: ASCII, not empty, on one line")
-        if self.connect_timeout_s <= 0:
+        if not self.connect_timeout_s > 0:
             raise SettingsError(f"connect_timeout_s must be above 0, not {self.connect_timeout_s}")
         if not 0 <= self.resume_s <= LONGEST_RESUME_S:
             raise SettingsError(f"resume_s must be 0 to {LONGEST_RESUME_S}, not {self.resume_s}")
