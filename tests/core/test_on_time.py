@@ -314,6 +314,64 @@ def test_a_hole_is_closed_when_its_time_has_come() -> None:
     assert [event.frame.offset for event in of_type(events, AudioReceived)] == [2 * FRAME, 3 * FRAME]
 
 
+def with_a_hole() -> Link:
+    """A call in which the second of three frames does not arrive."""
+    link = a_call(a_hello(profile="duplex"), UplinkSettings(group_us=20_000), profile="duplex", late_ms=100)
+    for number in range(3):
+        link.now = number * FRAME_US
+        link.client.send_audio(pcm(number * FRAME, FRAME), link.now, link.now)
+        link.collect()
+        if number == 1:
+            link.near.queues[max(link.near.ready())].clear()
+        link.settle()
+    link.take(link.far)
+    assert link.server.next_deadline() is not None
+    return link
+
+
+def test_a_hole_is_closed_in_time_also_while_there_is_no_connection() -> None:
+    link = with_a_hole()
+    lose(link)
+    due = link.server.next_deadline()
+    assert due == FRAME_US + 100_000
+    link.server.on_deadline(due)
+    events = link.server.events()
+    assert [event.gap for event in of_type(events, GapReported)] == [AudioGap(FRAME, 2 * FRAME)]
+    assert [event.frame.offset for event in of_type(events, AudioReceived)] == [2 * FRAME]
+    steps = 0
+    while (due := link.server.next_deadline()) is not None and due < 5_000_000:
+        link.server.on_deadline(due)
+        steps += 1
+    assert steps <= 1, "a deadline that stays due would be met for ever"
+    assert link.server.outputs() == []
+
+
+def test_a_session_that_has_ended_waits_for_no_hole() -> None:
+    link = with_a_hole()
+    link.server.close(SessionCode.NO_ERROR, "", link.now)
+    assert link.server.next_deadline() is None
+
+
+@pytest.mark.parametrize("lost_first", [True, False])
+def test_what_is_given_up_last_is_declared_although_nothing_follows(lost_first: bool) -> None:
+    link = a_call(a_hello(profile="duplex"), UplinkSettings(group_us=40_000), profile="duplex", late_ms=100)
+    link.client.send_audio(pcm(0, FRAME), 0, 0)
+    link.settle()
+    link.take(link.far)
+    if lost_first:
+        lose(link)
+    for number in range(1, 4):
+        link.now = number * FRAME_US
+        link.client.send_audio(pcm(number * FRAME, FRAME), link.now, link.now)
+    link.now += 1_000_000
+    fresh = again(link)
+    terms = Terms(session_id="call_1", output=PCM, profile="duplex", late_ms=100, resume_ticket="t2")
+    fresh.server.accept(terms, fresh.now, link.server)
+    fresh.settle()
+    gaps = [event.gap for event in of_type(fresh.take(fresh.far), GapReported)]
+    assert gaps == [AudioGap(FRAME, 4 * FRAME)], "a commit behind it would be waited for in vain"
+
+
 @pytest.mark.parametrize("lost_first", [True, False])
 def test_a_call_that_comes_back_begins_with_what_is_still_of_use(lost_first: bool) -> None:
     link = a_call(a_hello(profile="duplex"), UplinkSettings(group_us=40_000), profile="duplex", late_ms=100)

@@ -69,7 +69,7 @@ class ServerSession(ServerCarrying):
     def next_deadline(self) -> int | None:
         """When `on_deadline` is due, or None while nothing waits for time."""
         uplink, phase = self._uplink, self._phase_deadline
-        if uplink is None:
+        if uplink is None or self._state is SessionState.CLOSED:
             return phase
         if uplink.on_time and (late := uplink.give_up_at()) is not None:
             phase = late if phase is None else min(late, phase)

@@ -143,9 +143,8 @@ class Session(OpeningStreams):
     def on_deadline(self, now: int) -> None:
         """Time has passed; harmless if nothing is due."""
         due = self._phase_deadline is not None and now >= self._phase_deadline
-        if self._loss is not None:
-            if due:
-                self._end(self._loss.by, self._loss.code, self._loss.reason)
+        if due and self._loss is not None:
+            self._end(self._loss.by, self._loss.code, self._loss.reason)
         elif due and self._control_over:
             self._end_locally(SessionCode.PROTOCOL_VIOLATION, "the control stream ended before the session")
         else:

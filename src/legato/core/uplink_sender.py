@@ -37,10 +37,9 @@ class UplinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a client sends and keeps its audio.
 
     `group_us`: how much audio shares a stream; `resume_us`: how long a call without connection waits for
-    another one, 0 not at all; `ring_us`: how much is kept for a resume at least, longer if
-    the server's resume time is longer but at most `ring_max_us`; `ring_bytes`: the memory bound; `assumed`:
-    what the server is taken to accept until its welcome tells; `duplex_group_us`: `group_us` at most for a
-    call that asks for profile `duplex`.
+    another one, 0 not at all; `ring_us`: how much is kept for a resume at least, longer if the server's
+    resume time is, but at most `ring_max_us`; `ring_bytes`: the memory bound; `assumed`: what the server is
+    taken to accept until its welcome; `duplex_group_us`: `group_us` at most if profile `duplex` is asked for.
     """
 
     group_us: int = 10_000_000
@@ -109,8 +108,7 @@ class UplinkSender:
         return self._bytes
 
     def needed_from(self, offset: int) -> None:
-        """Keep audio from there on, as far as the ring goes, even when it was acknowledged: another server
-        may want it."""
+        """Keep audio from there on, as far as the ring goes, acknowledged or not, for another server."""
         self._needed = offset
         while self._acknowledged and self._acknowledged[0].stop <= offset:
             self._bytes -= _cost(self._acknowledged.popleft())
@@ -200,14 +198,15 @@ class UplinkSender:
 
     def pump(self) -> None:
         """Send what the window has room for."""
-        while self._unsent and self._attached:
-            piece = self._unsent[0]
-            if self.sent > self.acked and not self._has_room(piece):
+        while self._attached and self.sent < self.captured:
+            piece = self._unsent[0] if self._unsent else None
+            if piece is not None and self.sent > self.acked and not self._has_room(piece):
                 return
-            if piece.start > self.sent:
+            if piece is None or piece.start > self.sent:
                 # Said once, when it is clear how much it is; the window then waits for its acknowledgement.
-                self.groups.streams.declare_lost(self.sent, piece.start)
-                self.sent = piece.start
+                start = self.captured if piece is None else piece.start
+                self.groups.streams.declare_lost(self.sent, start)
+                self.sent = start
                 continue
             if not self.groups.ready(piece.start):
                 return
