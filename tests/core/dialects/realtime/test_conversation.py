@@ -133,6 +133,30 @@ def test_audio_is_not_given_faster_than_it_is_understood() -> None:
     assert talk.refusal("conversation.item.create", item=given_audio(400))["code"] == "rate_limit_exceeded"
 
 
+def test_items_of_one_id_wait_each_for_itself() -> None:
+    talk = Talk(audio_bytes=2_000)
+    response = {"conversation": "none", "input": [given_audio(400, id="same"), given_audio(400, id="same")]}
+    talk.send("response.create", response=response)
+    assert talk.refusal("conversation.item.create", item=given_audio(400))["code"] == "rate_limit_exceeded"
+    talk.dialogue.transcript_done("same", "Ding.", 0.1, 0)
+    talk.drain()
+    create(talk, given_audio(400))
+    assert talk.refusal("conversation.item.create", item=given_audio(400))["code"] == "rate_limit_exceeded"
+
+
+def test_not_even_items_of_no_length_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("legato.core.dialects.realtime.given_audio.MOST_WAITING", 2)
+    talk = Talk()
+    first = create(talk, given_audio(1))["id"]
+    create(talk, given_audio(1))
+    assert talk.refusal("conversation.item.create", item=given_audio(1))["code"] == "rate_limit_exceeded"
+    items = {"input": [given_audio(1)]}
+    assert talk.refusal("response.create", response=items)["code"] == "rate_limit_exceeded"
+    talk.dialogue.transcript_done(first, "Ding.", 0.1, 0)
+    talk.drain()
+    create(talk, given_audio(1))
+
+
 def test_an_agent_that_takes_no_requests_transcribes_nothing() -> None:
     talk = Talk(audio_bytes=2_000, answers=False, keeps_audio=True)
     items = [create(talk, given_audio(400))["id"] for _ in range(5)]

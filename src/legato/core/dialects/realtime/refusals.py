@@ -126,12 +126,12 @@ def event_not_allowed(kind: object) -> EventRefused:
     )
 
 
-def too_much_untranscribed(most: int) -> EventRefused:
+def too_much_untranscribed(most: int, items: int) -> EventRefused:
     """Audio is given faster than it can be understood."""
     return EventRefused(
         "rate_limit_exceeded",
-        f"Audio of items is still being transcribed, and no more than {most} bytes of it may wait; go on "
-        "when a transcription is complete.",
+        f"Audio of items is still being transcribed, and no more than {most} bytes of {items} items may wait; "
+        "go on when a transcription is complete.",
         "item",
     )
 

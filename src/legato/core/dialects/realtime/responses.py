@@ -139,7 +139,7 @@ class Responses:
         weight, most = _weight(entries) + sum(self._weights.values()), self._conversation.most_weight
         if weight > most:
             raise refusals.input_too_large(weight, most)
-        self._audio.admit(sum(len(audio) for _, audio in sounds))
+        self._audio.admit(*(len(audio) for _, audio in sounds))
         for item_id, audio in sounds:
             self._audio.hand_on(item_id, audio, form)
         return tuple(entries)
