@@ -1,9 +1,12 @@
 """The player's queue: order, positions, dry spells, flushes."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from legato.client import playback
 from legato.client.playback import PlaybackBuffer, PlayedItem
+from legato.core.errors import RemoteProtocolError
 
 RATE = 24_000
 
@@ -110,6 +113,20 @@ def test_a_cushion_is_waited_for_only_at_the_beginning() -> None:
     buffer.complete(item)
     buffer.complete(short)
     assert buffer.pull(3) == pcm(3, 2)
+
+
+def test_a_lead_that_was_asked_for_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playback, "WAITING_MAX_S", 1)
+    buffer = PlaybackBuffer(RATE, lead_ms=1_000)
+    item = buffer.begin("a", 0, 1)
+    assert item is not None
+    buffer.append(item, bytes(2 * 2 * RATE))
+    buffer.check_lead()
+    buffer.append(item, bytes(2))
+    with pytest.raises(RemoteProtocolError, match="too far ahead"):
+        buffer.check_lead()
+    buffer.pull(1)
+    buffer.check_lead()
 
 
 def test_a_paused_player_keeps_its_place() -> None:

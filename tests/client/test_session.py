@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from tests.native.conftest import Certificate
 
+from legato.client import playback
 from legato.client.events import Interrupted, ReplyArrived
 from legato.client.playback import PlaybackBuffer
 from legato.client.race import Race
@@ -64,10 +65,12 @@ class FakeServer:
             Terms(session_id="s", output=PCM, profile="turn", lead_ms=1000), self.driver.clock()
         )
 
-    def reply(self, form: AudioFormat, *records: tuple[int, bytes], fin: bool = True) -> None:
+    def reply(
+        self, form: AudioFormat, *records: tuple[int, bytes], fin: bool = True, generation: int = 1
+    ) -> None:
         """Send a reply of records at offsets, allowed or not."""
         header = encode_message(
-            ReplyHeader(response_id="r", item_id="i", content_index=0, generation=1, format=form)
+            ReplyHeader(response_id="r", item_id="i", content_index=0, generation=generation, format=form)
         )
         stream = self.driver.transport.open_stream(False)
         preface = varint.encode(StreamType.DOWNLINK_AUDIO) + varint.encode(len(header)) + header
@@ -119,6 +122,27 @@ async def test_a_short_gap_is_silence_of_its_length(server: FakeServer) -> None:
             if isinstance(event, ReplyArrived):
                 break
         assert session.playback.pull(40) == b"\1\1" * 10 + bytes(40) + b"\2\2" * 10
+
+
+async def test_replies_far_ahead_of_what_is_played_end_the_call(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback, "WAITING_MAX_S", 60)
+    async with connect(server.url, replace(SETTINGS, lead_ms=1_000), Mute()) as session:
+        # A few bytes each, and half a minute of silence before them.
+        server.reply(PCM, *((number * 29 * 24_000, bytes(2)) for number in range(8)), fin=False)
+        assert (await within(session)).code == SessionCode.LIMIT_EXCEEDED
+        assert session.playback.buffered < 90 * 24_000
+
+
+async def test_ever_more_replies_that_say_nothing_end_the_call(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback, "WAITING_MAX_REPLIES", 5)
+    async with connect(server.url, SETTINGS, Mute()) as session:
+        for generation in range(1, 7):
+            server.reply(PCM, fin=False, generation=generation)
+        assert (await within(session)).code == SessionCode.LIMIT_EXCEEDED
 
 
 class Strict(FakeServer):

@@ -12,10 +12,19 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
+from legato.core.errors import RemoteProtocolError
+from legato.core.wire.codes import SessionCode
+
 __all__ = ["PlaybackBuffer", "PlaybackState", "PlayedItem"]
 
 PlaybackState = Literal["playing", "paused", "stopped", "done"]
 SAMPLE_BYTES = 2
+
+WAITING_MAX_S = 900
+"""How much unplayed audio a server may send, unless the caller has asked for more than half of that."""
+
+WAITING_MAX_REPLIES = 1024
+"""How many reply parts may wait at once, with or without audio."""
 
 
 @dataclass(slots=True)
@@ -92,13 +101,15 @@ class PlaybackBuffer:
     """Replies in the order in which they are to be heard.
 
     `start_samples` is how much of a reply must have arrived before it starts, unless it is complete: a
-    cushion against jitter at its very beginning. Later bursts make their own cushion.
+    cushion against jitter at its very beginning. Later bursts make their own cushion. `lead_ms` is how far
+    ahead replies were asked to be sent; what is far beyond that is refused.
     """
 
-    def __init__(self, rate: int, start_samples: int = 0) -> None:
+    def __init__(self, rate: int, start_samples: int = 0, lead_ms: int = 0) -> None:
         """Make an empty buffer for audio of `rate` samples per second."""
         self.rate = rate
         self.paused = False
+        self._most = rate * max(WAITING_MAX_S * 1000, 2 * lead_ms) // 1000
         self._start = start_samples
         self._behind_most: int | None = None
         self._queue: deque[PlayedItem] = deque()
@@ -136,6 +147,13 @@ class PlaybackBuffer:
         with self._lock:
             if item.state != "stopped":
                 item.append(pcm)
+
+    def check_lead(self) -> None:
+        """Before more of a server's is taken: raise `RemoteProtocolError` when so much waits that this would
+        fill the memory."""
+        if self.buffered > self._most or len(self._queue) >= WAITING_MAX_REPLIES:
+            reason = "replies run too far ahead of what is played"
+            raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, reason)
 
     def complete(self, item: PlayedItem) -> None:
         """Note that no more of `item` will come."""

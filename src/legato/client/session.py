@@ -83,7 +83,7 @@ class RealtimeSession:
         self.welcome: Welcome | None = None
         self.ended: SessionClosed | None = None
         rate = settings.output[0].rate
-        self.playback = PlaybackBuffer(rate, settings.start_ms * rate // 1000)
+        self.playback = PlaybackBuffer(rate, settings.start_ms * rate // 1000, settings.lead_ms)
         self._capture = CapturedAudio(settings.input)
         self._speaker = speaker
         self._events: Inbox[ClientEvent] = Inbox()
@@ -284,14 +284,15 @@ class RealtimeSession:
 
     def _reply_started(self, event: ReplyStarted) -> None:
         header = event.header
-        if header.format not in self.settings.output:
-            self._session.close(
-                SessionCode.UNSUPPORTED_FORMAT,
-                f"a reply in {header.format}, which was not offered",
-                self.now_us(),
-            )
+        try:
+            if header.format not in self.settings.output:
+                reason = f"a reply in {header.format}, which was not offered"
+                raise RemoteProtocolError(SessionCode.UNSUPPORTED_FORMAT, reason)
+            self.playback.check_lead()
+            item = self.playback.begin(header.item_id, header.content_index, header.generation)
+        except RemoteProtocolError as violation:
+            self._session.close(violation.code, violation.reason, self.now_us())
             return
-        item = self.playback.begin(header.item_id, header.content_index, header.generation)
         if item is not None:
             self._replies[header.generation] = IncomingReply(header, item)
 
@@ -302,6 +303,7 @@ class RealtimeSession:
         if reply.received == 0:
             self._tell(ReplyBegan(reply.response_id, event.item_id, event.generation, self.now_us()))
         try:
+            self.playback.check_lead()
             self.playback.append(reply.item, reply.take(event.offset, event.payload))
         except RemoteProtocolError as violation:
             self._session.close(violation.code, violation.reason, self.now_us())
