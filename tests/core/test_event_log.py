@@ -29,6 +29,17 @@ def test_what_is_not_acknowledged_can_be_said_again() -> None:
     assert (log.after(3), log.said) == ([b"d"], 4)
 
 
+def test_what_the_latest_acknowledgement_covers_can_still_be_asked_for() -> None:
+    log = a_log(b"a", b"b", b"c")
+    log.acknowledge(1)
+    log.acknowledge(2)
+    assert not log.has_all_after(0)
+    assert log.has_all_after(1)
+    log.acknowledge(2)
+    assert log.after(1) == [b"b", b"c"]
+    assert log.after(2) == [b"c"]
+
+
 def test_nobody_takes_more_than_was_said() -> None:
     with pytest.raises(RemoteProtocolError, match="2 events of 1 said"):
         a_log(b"a").acknowledge(2)

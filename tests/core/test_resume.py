@@ -30,6 +30,7 @@ from legato.core.events import (
     Welcomed,
 )
 from legato.core.outputs import CloseSession
+from legato.core.wire.codes import EVENT_ACK_EVENTS
 
 
 def test_a_call_without_ticket_ends_with_its_connection() -> None:
@@ -145,6 +146,23 @@ def test_a_connection_is_made_before_the_other_breaks() -> None:
     fresh.server.send_event({"type": "test.two"}, 0)
     fresh.settle()
     assert [one.event["type"] for one in of_type(fresh.take(fresh.near), EventReceived)] == ["test.two"]
+
+
+def test_events_that_come_behind_the_hello_may_be_acknowledged_before_it_is_read() -> None:
+    link = a_call()
+    link.server.send_event({"type": "test.first"}, 0)
+    link.settle()
+    fresh = again(link)
+    for number in range(EVENT_ACK_EVENTS):
+        link.server.send_event({"type": "test.more", "number": number}, 0)
+    link.settle()
+    assert len(of_type(link.take(link.near), EventReceived)) == EVENT_ACK_EVENTS + 1
+    assert link.server.can_continue(fresh.client.hello, fresh.now), "nothing is missing at the client"
+    fresh.server.accept(Terms(session_id="c", output=PCM, **TICKET), 0, link.server)
+    fresh.server.send_event({"type": "test.last"}, 0)
+    fresh.settle()
+    seen = of_type(fresh.take(fresh.near), EventReceived)
+    assert [one.event["type"] for one in seen] == ["test.last"]
 
 
 def outgrown() -> Link:

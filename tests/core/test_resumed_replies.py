@@ -144,9 +144,9 @@ def test_ended_replies_are_kept_up_to_a_number() -> None:
 
 
 def test_events_are_acknowledged_in_a_ticketed_call_only() -> None:
-    for terms, kept in (({}, 8), ({"resume_ticket": None}, 0)):
+    for terms, kept in (({}, 72 - 32), ({"resume_ticket": None}, 0)):
         link = a_call(**terms)
-        for _ in range(40):
+        for _ in range(72):
             link.server.send_event({"type": "test.event"}, 0)
             link.client.send_event({"type": "test.event"}, 0)
         link.settle()

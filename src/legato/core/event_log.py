@@ -20,7 +20,8 @@ class EventLog:
     """Both directions of one call.
 
     What is said is kept until the peer has acknowledged it, `KEPT_EVENT_BYTES` of it at most: beyond that
-    the oldest goes, and `after` cannot answer for it any more.
+    the oldest goes, and `after` cannot answer for it any more. What only the latest acknowledgement covers is
+    kept, too: it may have overtaken a hello that was said before it and asks for these events.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class EventLog:
         self.said = 0
         self.acked = 0
         self.taken = 0
+        self._sure = 0
         self._kept: deque[bytes] = deque()
         self._bytes = 0
         self._needed: int | None = None
@@ -70,13 +72,14 @@ class EventLog:
 
     def begin_at(self, said: int, taken: int) -> None:
         """Go on counting where another log has come to, of which nothing else is known."""
-        self.said = self.acked = said
+        self.said = self.acked = self._sure = said
         self.taken = self._told = taken
 
     def acknowledge(self, count: int) -> None:
         """The peer has taken so many events; raises RemoteProtocolError if that are more than were said."""
         self._check(count)
-        self.acked = max(self.acked, count)
+        if count > self.acked:
+            self._sure, self.acked = self.acked, count
         self._let_go()
 
     def _check(self, count: int) -> None:
@@ -86,17 +89,19 @@ class EventLog:
             )
 
     def _let_go(self) -> None:
-        done = self.acked if self._needed is None else min(self.acked, self._needed)
+        done = self._sure if self._needed is None else min(self.acked, self._needed)
         while self._kept and self.oldest < done:
             self._drop()
 
     def has_all_after(self, count: int) -> bool:
         """Whether a peer that has taken `count` events can be given every later one."""
-        return self.acked <= count <= self.said and self.oldest <= count
+        return self.oldest <= count <= self.said
 
     def after(self, count: int) -> list[bytes]:
         """The events behind the first `count`, which are acknowledged by that."""
-        self.acknowledge(count)
+        self._check(count)
+        self.acked, self._sure = max(self.acked, count), max(self._sure, count)
+        self._let_go()
         return list(self._kept)[max(0, count - self.oldest) :]
 
     def take(self, size: int) -> bool:

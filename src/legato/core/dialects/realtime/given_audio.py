@@ -10,7 +10,6 @@ from legato.core.audio import AudioFormat
 from legato.core.dialects.realtime import refusals
 from legato.core.dialects.realtime.dialogue_events import AudioItemCreated, DialogueEvent
 
-
 MOST_WAITING = 1_000
 """Items that may wait: each takes some memory and a turn of the recogniser, however short it is."""
 

@@ -130,8 +130,8 @@ def too_much_untranscribed(most: int, items: int) -> EventRefused:
     """Audio is given faster than it can be understood."""
     return EventRefused(
         "rate_limit_exceeded",
-        f"Audio of items is still being transcribed, and no more than {most} bytes of {items} items may wait; "
-        "go on when a transcription is complete.",
+        f"Audio of items is still being transcribed, and no more than {most} bytes of {items} items may "
+        "wait; go on when a transcription is complete.",
         "item",
     )
 
