@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from legato.client.devices import BLOCK_MS, VirtualSpeaker
 from legato.client.playback import PlaybackBuffer
 
@@ -45,3 +47,20 @@ async def test_it_can_be_stopped_by_what_it_calls_and_again() -> None:
         await asyncio.sleep(0)
     assert pulls == 1
     assert "virtual speaker" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
+async def test_it_goes_on_when_what_is_heard_cannot_be_kept(caplog: pytest.LogCaptureFixture) -> None:
+    def full(_: bytes) -> None:
+        raise OSError("no space left")
+
+    buffer = PlaybackBuffer(RATE)
+    item = buffer.begin("a", 0, 1)
+    assert item is not None
+    buffer.append(item, bytes(4 * BLOCK))
+    buffer.complete(item)
+    done = asyncio.Event()
+    speaker = VirtualSpeaker(full)
+    speaker.start(buffer, lambda: done.set() if item.state == "done" else None)
+    await asyncio.wait_for(done.wait(), 20)
+    speaker.stop()
+    assert [record.getMessage() for record in caplog.records] == ["what is heard is not recorded any more"]

@@ -7,12 +7,15 @@ A device pulls samples from a `PlaybackBuffer` at the pace at which a person wou
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from legato.client.playback import PlaybackBuffer
 
 __all__ = ["BLOCK_MS", "Device", "VirtualSpeaker"]
+
+log = logging.getLogger(__name__)
 
 BLOCK_MS = 20
 """How much a device pulls at a time."""
@@ -29,7 +32,10 @@ class Device(Protocol):
 
 
 class VirtualSpeaker:
-    """Plays in real time into nothing, or into `record`, which is handed every block as heard."""
+    """Plays in real time into nothing, or into `record`, which is handed every block as heard.
+
+    When `record` fails the log says so, and playing goes on without it.
+    """
 
     def __init__(self, record: Callable[[bytes], None] | None = None) -> None:
         """Make a silent device."""
@@ -60,6 +66,14 @@ class VirtualSpeaker:
                 pcm = buffer.pull(block)
                 pulled += block
                 if self._record is not None:
-                    self._record(pcm)
+                    self._keep(self._record, pcm)
             on_pull()
             await asyncio.sleep(BLOCK_MS / 1000)
+
+    def _keep(self, record: Callable[[bytes], None], pcm: bytes) -> None:
+        try:
+            record(pcm)
+        except Exception as error:
+            # A player that stood still would leave the call waiting for the end of a reply, nobody knows why.
+            log.error("what is heard is not recorded any more", exc_info=error)
+            self._record = None
