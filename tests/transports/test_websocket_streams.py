@@ -241,3 +241,26 @@ class TestPause:
                 await heard.until(lambda whole=whole: bytes(heard.received[2]) == whole, "resume")  # type: ignore[misc]
                 heard.transport.resume(2)
             assert heard.finished == {2}
+
+    async def test_an_owner_may_decline_in_the_middle(self, loopback: Loopback) -> None:
+        class Enough(Recorder):
+            transport: WebSocketTransport
+
+            def stream_data(self, stream: int, data: bytes, fin: bool) -> None:
+                super().stream_data(stream, data, fin)
+                self.transport.stop(stream, 4)
+
+        heard = loopback.recorder = Enough()
+        async with loopback.raw() as peer:
+            heard.transport = await served(loopback)
+            await peer.send(mux.encode(Data(2, False, b"")))
+            await heard.until(lambda: 2 in heard.streams, "the stream is there")
+            heard.transport.pause(2)
+            for payload in (b"a", b"b", b"c"):
+                await peer.send(mux.encode(Data(2, False, payload)))
+            await peer.send(mux.encode(Drain()))
+            await heard.until(lambda: heard.drains == 1, "all of it is held")
+            heard.transport.resume(2)
+            await heard.until(lambda: bool(heard.received[2]), "what is held is delivered")
+            assert bytes(heard.received[2]) == b"a"
+            assert heard.transport._held_bytes == 0

@@ -298,8 +298,10 @@ class WebSocketTransport:
 
     def _forget(self, stream: int) -> None:
         self._paused.discard(stream)
-        for message in self._held.pop(stream, ()):
-            self._weigh(-_weight(message))
+        held = self._held.pop(stream, None)
+        # Emptied, because `_release` may be in the middle of it: its owner wants no more of what it delivers.
+        while held:
+            self._weigh(-_weight(held.popleft()))
 
     def _weigh(self, more: int) -> None:
         self._held_bytes += more
