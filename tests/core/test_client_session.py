@@ -258,6 +258,22 @@ def test_a_flush_by_reset() -> None:
     assert client.events() == [Flushed(2)]
 
 
+@pytest.mark.parametrize(
+    ("code", "end"), [(1, Flushed(1)), (3, ReplyEnded(1, "i", 2, complete=False))], ids=["flushed", "other"]
+)
+def test_a_reply_that_is_reset_before_the_welcome_ends(code: int, end: Event) -> None:
+    client = ClientSession(a_hello(), 0)
+    client.stream_opened(3, False, 0)
+    client.receive(3, preface(1) + downlink_record(0, pcm(0, 2)), False, 0)
+    client.stream_opened(7, False, 0)
+    client.receive(7, preface(2)[:5], False, 0)
+    for stream in (3, 7):
+        client.stream_reset(stream, code, 0)
+    say(client, a_welcome())
+    assert client.events()[-1] == end
+    assert client._audio == {}, "nothing more of them will ever come"
+
+
 def test_streams_that_are_reset() -> None:
     client = active()
     reply(client, 3, samples=2)

@@ -60,6 +60,8 @@ class ClientReplies(Session):
         reply = DownlinkReceiver(self.limits, self._events.append)
         self._audio[stream] = reply
         self._feed(stream, reply, data, opening.fin, now)
+        if opening.reset is not None:
+            self._reset_reply(stream, opening.reset)
 
     def _feed(self, stream: int, reply: DownlinkReceiver, data: bytes, fin: bool, now: int) -> None:
         if reply.header is not None:

@@ -127,7 +127,7 @@ class ClientSession(ClientUplink):
         self._admit_stream(stream, len(self._audio), DOWNLINK_STREAMS_MAX)
 
     def _stream_reset(self, stream: int, code: int) -> None:
-        if not self._reset_opening(stream, ready=self._state in LIVE):
+        if not self._reset_opening(stream, code, ready=self._state in LIVE):
             self._reset_reply(stream, code)
 
     def _stream_stopped(self, stream: int, code: int) -> None:

@@ -21,7 +21,8 @@ class OpeningStream:
     def __init__(self) -> None:
         self.data = bytearray()
         self.fin = False
-        self.reset = False
+        self.reset: int | None = None
+        """The code with which the peer abandoned it."""
 
 
 class OpeningStreams(ABC):
@@ -59,12 +60,12 @@ class OpeningStreams(ABC):
         elif self._opening_bytes > self.limits.window_bytes:
             raise RemoteProtocolError(SessionCode.LIMIT_EXCEEDED, "too much audio before the welcome")
 
-    def _reset_opening(self, stream: int, ready: bool) -> bool:
+    def _reset_opening(self, stream: int, code: int, ready: bool) -> bool:
         """Note that the peer abandoned a stream; returns whether it was one of these."""
         opening = self._opening.get(stream)
         if opening is None:
             return False
-        opening.reset = True
+        opening.reset = code
         if ready:
             self._decide(stream, 0)
         return True
@@ -72,13 +73,14 @@ class OpeningStreams(ABC):
     def _decide(self, stream: int, now: int) -> None:
         opening = self._opening[stream]
         kind = varint.decode(opening.data, 0)
-        if kind is None and not (opening.fin or opening.reset):
+        over = opening.fin or opening.reset is not None
+        if kind is None and not over:
             return
         del self._opening[stream]
         self._opening_bytes -= len(opening.data)
         if kind is not None and kind[0] == self._audio_type:
             self._start_audio(stream, bytes(opening.data[kind[1] :]), opening, now)
-        elif not (opening.fin or opening.reset):
+        elif not over:
             self._outputs.append(Stop(stream, StreamCode.UNKNOWN_STREAM))
 
     def _decide_all(self, now: int) -> None:

@@ -173,7 +173,7 @@ class ServerSession(ServerCarrying):
             self._outputs.append(Reset(stream, StreamCode.UNKNOWN_STREAM))
 
     def _stream_reset(self, stream: int, code: int) -> None:
-        if not self._reset_opening(stream, ready=self._state in LIVE) and stream in self._audio:
+        if not self._reset_opening(stream, code, ready=self._state in LIVE) and stream in self._audio:
             del self._audio[stream]
             self._abandoned()
 
@@ -264,7 +264,7 @@ class ServerSession(ServerCarrying):
         reader.feed(data, now)
         if opening.fin:
             self._end_audio(stream, reader)
-        elif opening.reset:
+        elif opening.reset is not None:
             del self._audio[stream]
             self._abandoned()
 
