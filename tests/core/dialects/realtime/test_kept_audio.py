@@ -1,5 +1,7 @@
 """Audio is kept within a bound, whole or not at all."""
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.dialects.realtime.talk import pcm
@@ -92,3 +94,30 @@ def test_recent_audio_is_what_was_heard_or_none(
     assert recent.size <= limit
     audio = recent.between(start, stop, 2)
     assert audio in (None, pcm(start, max(0, stop - start)))
+
+
+def test_recent_audio_in_small_pieces_takes_no_more_memory_than_in_large_ones() -> None:
+    recent = RecentAudio(10_000)
+    tracemalloc.start()
+    for at in range(4_000):
+        recent.add(at + 1, pcm(at, 1))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 30_000
+    assert recent.size == 8_000
+    assert recent.between(1_234, 2_345, 2) == pcm(1_234, 1_111)
+    recent.forget(1_234)
+    assert recent.between(1_234, 4_000, 2) == pcm(1_234, 2_766)
+    recent.forget(4_000)
+    assert recent.size == 0
+
+
+def test_recent_audio_is_joined_only_with_what_it_follows() -> None:
+    recent = RecentAudio(1_000)
+    recent.add(10, pcm(0, 10))
+    recent.add(20, b"")
+    recent.add(30, pcm(20, 10))
+    recent.add(40, pcm(30, 10))
+    recent.forget(40)
+    recent.add(50, pcm(40, 10))
+    assert (recent.between(40, 50, 2), recent.between(30, 50, 2)) == (pcm(40, 10), None)

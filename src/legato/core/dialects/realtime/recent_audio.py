@@ -5,6 +5,10 @@ Owns bytes by position. Must not know turns or items. Positions are samples sinc
 
 from collections import deque
 
+_SMALL_BYTES = 64
+_JOINED_BYTES = 1_024
+"""Pieces smaller than the first are joined to such as this: each costs more memory than it holds."""
+
 
 class RecentAudio:
     """Input audio up to `limit` bytes; the oldest goes first."""
@@ -29,8 +33,10 @@ class RecentAudio:
             self._size = 0
             self._since = end
             return
-        self._pieces.append((end, payload))
         self._size += len(payload)
+        if len(payload) < _SMALL_BYTES and self._pieces and len(self._pieces[-1][1]) < _JOINED_BYTES:
+            payload = self._pieces.pop()[1] + payload
+        self._pieces.append((end, payload))
         while self._size > self._limit:
             self._drop_oldest()
 
