@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from legato._inbox import Inbox
 from legato.client.address import DEFAULT_URL, token_for
 from legato.client.calling import hello_of, move, no_answer
 from legato.client.capture import CapturedAudio
@@ -30,6 +29,7 @@ from legato.client.playback import PlaybackBuffer, PlayedItem
 from legato.client.reply import IncomingReply
 from legato.client.settings import ClientSettings
 from legato.client.turn import Turn
+from legato.client.unread import UnreadEvents
 from legato.core.client_session import ClientSession
 from legato.core.errors import (
     ConnectError,
@@ -54,9 +54,6 @@ from legato.session_driver import monotonic_us
 from legato.transports.base import TransportStatistics
 
 __all__ = ["RealtimeSession", "connect"]
-
-UNREAD_EVENTS = 10_000
-"""Events kept for an application that does not read them; beyond that the oldest go."""
 
 SHOW_A_KEY = "give an API key of this server: ClientSettings(token=...), or LEGATO_API_KEY for `legato talk`"
 
@@ -86,7 +83,7 @@ class RealtimeSession:
         self.playback = PlaybackBuffer(rate, settings.start_ms * rate // 1000, settings.lead_ms)
         self._capture = CapturedAudio(settings.input)
         self._speaker = speaker
-        self._events: Inbox[ClientEvent] = Inbox()
+        self._events = UnreadEvents()
         self._replies: dict[int, IncomingReply] = {}
         self._turn = Turn(self.playback, self._pulled)
         self._reported_us = 0
@@ -249,8 +246,6 @@ class RealtimeSession:
             raise SessionClosed(self.ended.by, self.ended.code, self.ended.reason)
 
     def _tell(self, event: ClientEvent) -> None:
-        if len(self._events) >= UNREAD_EVENTS:
-            self._events.drop_oldest()
         self._events.put(event)
 
     def _on_welcome(self, event: Welcomed) -> None:
