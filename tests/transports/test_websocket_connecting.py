@@ -12,6 +12,7 @@ from tests.transports.websocket_loopback import IDENTITY, NOW, Loopback
 
 from legato.server.certificates import make_development_identity
 from legato.testing.transports import Recorder
+from legato.transports.websocket_incoming import IncomingStreams
 from legato.transports.websocket_upgrade import IncomingWebSocket
 from legato.transports.webtransport import ConnectTarget
 
@@ -91,6 +92,19 @@ class TestConnecting:
         await near.until(lambda: near.end is not None, "the end is reported")
         assert near.end == ("local", 0, "never mind")
         await asyncio.wait_for(client.released(), 60)
+
+    async def test_a_consent_with_the_end_right_behind_it(self, loopback: Loopback) -> None:
+        def answer(incoming: IncomingWebSocket) -> None:
+            IncomingStreams(incoming).accept(lambda _: Recorder())
+            incoming._connection.shutdown()
+
+        loopback.answer = answer
+        near = Recorder()
+        client = await loopback.dial(near)
+        await near.until(lambda: near.end is not None, "the end is reported")
+        assert near.is_open
+        assert near.end == ("transport", 0, "the server stops")
+        await client.released()
 
     async def test_an_answer_that_is_no_http(self, loopback: Loopback) -> None:
         def answer(incoming: IncomingWebSocket) -> None:

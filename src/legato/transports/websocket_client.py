@@ -89,7 +89,7 @@ class ClientWebSocket(WebSocketConnection):
 
     def _opening(self, item: Request | Response) -> None:
         assert isinstance(item, Response)
-        if not self._codec.open:
+        if not self._codec.consented:
             self._end("peer", NO_CLOSE_FRAME, f"the server answered {item.status_code}")
             self._transport.abort()
         elif self._protocol.subprotocol is None:

@@ -63,6 +63,8 @@ class WebSocketCodec:
         self._early: list[bytes] = []
         self.open = False
         """Whether messages may be sent."""
+        self.consented = False
+        """Whether the server took our request; the end may have come right behind that."""
         self.pong: bytes | None = None
         """What the peer's last pong said."""
 
@@ -165,7 +167,7 @@ class WebSocketCodec:
         answers: list[Item] = [
             event for event in self._client.events_received() if isinstance(event, Response)
         ]
-        self.open = self._client.state is State.OPEN
+        self.open = self.consented = self._client.state is State.OPEN
         return [*answers, *self.receive(rest)] if self.open else answers
 
     def _other(self, items: list[Item], data: bytes) -> None:
