@@ -228,12 +228,27 @@ def test_audio_that_waited_for_what_was_missing_counts_as_unread() -> None:
 
 
 def test_unread_audio_is_bounded_in_memory_too() -> None:
-    uplink = Recorder(unread_bytes=100)
-    uplink.pcm(0, 51)
+    uplink = Recorder(unread_bytes=164)
+    uplink.pcm(0, 50)
+    assert uplink.pressure == []
+    uplink.pcm(50, 10)
     assert uplink.pressure == [True]
-    uplink.uplink.consumed(26, 51)
+    uplink.uplink.consumed(50, 99)
     assert uplink.pressure == [True]
-    uplink.uplink.consumed(0, 1)
+    uplink.uplink.consumed(1, 3, 0)
+    assert uplink.pressure == [True, False]
+
+
+def test_small_records_weigh_what_they_cost() -> None:
+    uplink = Recorder(unread_bytes=1_000)
+    for at in range(15):
+        uplink.pcm(at, 1)
+    assert uplink.pressure == []
+    uplink.pcm(15, 1)
+    assert uplink.pressure == [True]
+    uplink.uplink.consumed(8, 16, 8)
+    assert uplink.pressure == [True]
+    uplink.uplink.consumed(1, 2)
     assert uplink.pressure == [True, False]
 
 

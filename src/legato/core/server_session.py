@@ -155,11 +155,11 @@ class ServerSession(ServerCarrying):
             self._phase_deadline = now + in_ms * 1_000
             self._drain(in_ms)
 
-    def consumed(self, samples: int, size: int) -> bool:
-        """The owner took `samples`, `size` payload bytes, of any number of frames off its queue; without
-        this call the session stops reading audio after `unread_ms` or `unread_bytes`. Returns whether it
-        reads on now: outputs say so."""
-        return self._uplink is not None and self._uplink.consumed(samples, size)
+    def consumed(self, samples: int, size: int, frames: int = 1) -> bool:
+        """The owner took `frames` of `samples`, `size` payload bytes, in all off its queue; without this
+        call the session stops reading audio after `unread_ms` or `unread_bytes`. Returns whether it reads
+        on now: outputs say so."""
+        return self._uplink is not None and self._uplink.consumed(samples, size, frames)
 
     # What the peer does
 

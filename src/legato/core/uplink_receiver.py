@@ -111,7 +111,7 @@ class UplinkReceiver:
             self.expected = offset + samples
             self._emit(AudioReceived(AudioFrame(offset, captured_us, payload, self.format, samples)))
             self._unread = unread = self._unread + samples
-            self._unread_bytes = size = self._unread_bytes + len(payload)
+            self._unread_bytes = size = self._unread_bytes + len(payload) + OVERHEAD_BYTES
             if unread > self._unread_limit or size > self._unread_bytes_limit:
                 self._press()
             if self.ack_due is None:
@@ -171,11 +171,11 @@ class UplinkReceiver:
         self._acked = self.expected
         return self._acked
 
-    def consumed(self, samples: int, size: int) -> bool:
-        """The owner has taken audio of `samples` samples and `size` payload bytes; returns whether it has
-        caught up by that."""
+    def consumed(self, samples: int, size: int, frames: int = 1) -> bool:
+        """The owner has taken `frames` of `samples` samples and `size` payload bytes in all; returns whether
+        it has caught up by that."""
         self._unread -= samples
-        self._unread_bytes -= size
+        self._unread_bytes -= size + frames * OVERHEAD_BYTES
         if (
             self._pressed
             and self._unread * 2 <= self._unread_limit
@@ -200,7 +200,7 @@ class UplinkReceiver:
         self.expected += frame.samples
         self._emit(AudioReceived(frame))
         self._unread += frame.samples
-        self._unread_bytes += len(frame.payload)
+        self._unread_bytes += len(frame.payload) + OVERHEAD_BYTES
         if self._unread > self._unread_limit or self._unread_bytes > self._unread_bytes_limit:
             self._press()
 
