@@ -1,8 +1,12 @@
 """What ends a call, and what only a connection of it."""
 
+from typing import Any
+
 import pytest
 
+from legato.client import calling
 from legato.client import line as lines
+from legato.client.calling import Calling, patience_ms
 from legato.client.connection import Connection
 from legato.client.line import STRAY_US, CallerLine
 from legato.client.settings import ClientSettings
@@ -11,6 +15,7 @@ from legato.core.events import ConnectionLost
 from legato.core.wire.codes import SessionCode
 from legato.core.wire.messages import Hello
 from legato.session_driver import monotonic_us
+from legato.transports.webtransport import ConnectTarget
 
 PCM = AudioFormat("pcm16", 24_000)
 REPLACED = ConnectionLost("peer", SessionCode.REPLACED, "another connection continues the call")
@@ -62,7 +67,23 @@ async def test_a_welcome_is_waited_for_as_long_as_the_caller_has_patience(second
     line = CallerLine("https://localhost:1", settings, Hello(input=PCM, output=(PCM,)), {})
     deadline = line.session.next_deadline()
     assert deadline is not None
+    assert patience_ms(settings) > seconds * 1_000 + 500
     assert deadline - began > seconds * 1_000_000 + 500_000, "`ready` says more about it and comes first"
+
+
+async def test_so_is_the_first_packet_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Endpoint:
+        @classmethod
+        def client(cls, settings: Any) -> "Endpoint":
+            asked.append(settings.handshake_timeout_ms)
+            return cls()
+
+    monkeypatch.setattr(calling, "WebTransportEndpoint", Endpoint)
+    target = ConnectTarget([("127.0.0.1", 1)], "localhost", "localhost:1", "/")
+    Calling(target, ClientSettings(connect_timeout_s=25))
+    assert asked[0] > 25_000
 
 
 @pytest.mark.parametrize("code", [*SessionCode, 12, 4_000])

@@ -22,7 +22,13 @@ from legato.transports.webtransport import ConnectTarget, WebTransportEndpoint, 
 if TYPE_CHECKING:
     from legato.transports.websocket_streams import WebSocketTransport
 
-__all__ = ["Calling", "hello_of", "move", "no_answer"]
+__all__ = ["Calling", "hello_of", "move", "no_answer", "patience_ms"]
+
+LEAST_PATIENCE_MS = 10_000
+LONGEST_CALLING_S = 3600
+BEHIND_READY_MS = 1000
+"""How long a connection and a session wait for an answer at the least and at the most, and how much longer
+than whoever waits for the call: they can say more about what is missing."""
 
 
 class Calling:
@@ -40,6 +46,7 @@ class Calling:
                     keep_alive_ms=settings.keep_alive_ms,
                     max_idle_ms=settings.max_idle_ms,
                     initial_rtt_ms=settings.initial_rtt_ms,
+                    handshake_timeout_ms=patience_ms(settings),
                 )
             )
         self._websockets: dict[asyncio.Task[None], WebSocketTransport] = {}
@@ -99,6 +106,12 @@ def hello_of(settings: ClientSettings, token: str | None) -> Hello:
         capabilities=Capabilities(playback_reports=True, resume=resumes, checkpoints=resumes),
         client=f"legato-python/{__version__}",
     )
+
+
+def patience_ms(settings: ClientSettings) -> int:
+    """How long a server may take to answer: longer than the caller of these settings waits for the call."""
+    wanted_ms = round(min(settings.connect_timeout_s, LONGEST_CALLING_S) * 1000)
+    return max(LEAST_PATIENCE_MS, wanted_ms + BEHIND_READY_MS)
 
 
 def no_answer(url: str, settings: ClientSettings, transport: Transport | None) -> str:

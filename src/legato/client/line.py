@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from legato.client.address import resolve_target
-from legato.client.calling import Calling
+from legato.client.calling import Calling, patience_ms
 from legato.client.connection import SOON_SUSPICIOUS_US, SUSPICIOUS_US, Connection, PathWatch
 from legato.client.events import Resumed
 from legato.client.settings import ClientSettings
@@ -59,11 +59,6 @@ PAUSE_S = 0.25
 STRAY_US = 10_000_000
 """How late a server may hear of a connection that was given up, and go over to it from the one that it has
 taken since."""
-
-LONGEST_CALLING_S = 3600
-BEHIND_READY_MS = 1000
-"""How long a session waits for its welcome at the most, and how much longer than whoever waits for the call:
-they can say more about what is missing."""
 
 FOR_GOOD = (
     SessionCode.NO_ERROR,
@@ -318,9 +313,8 @@ class CallerLine:
 
 
 def _limits(settings: ClientSettings) -> Limits:
-    """What the first session accepts: a welcome for as long as the caller waits for one, and a bit."""
-    patience_ms = round(min(settings.connect_timeout_s, LONGEST_CALLING_S) * 1000) + BEHIND_READY_MS
-    return msgspec.structs.replace(CLIENT_LIMITS, hello_ms=max(CLIENT_LIMITS.hello_ms, patience_ms))
+    """What the first session accepts: a welcome for as long as the caller waits for one."""
+    return msgspec.structs.replace(CLIENT_LIMITS, hello_ms=patience_ms(settings))
 
 
 def _is_final(connection: Connection, event: SessionEnded) -> bool:
