@@ -301,7 +301,7 @@ def test_audio_too_long_for_a_message_is_left_out(monkeypatch: pytest.MonkeyPatc
 
 def test_retrieving_audio_is_rationed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversation, "RETRIEVED_BURST", 5 * RATE)
-    monkeypatch.setattr(conversation, "RETRIEVED_PER_S", RATE)
+    monkeypatch.setattr(conversation, "RETRIEVED_PER_S", 2 * RATE)
     talk = Talk(keeps_audio=True)
     talk.dialogue._parts.conversation._allowance = 5 * RATE
     item = talk.turn("Hello.")
@@ -317,6 +317,16 @@ def test_retrieving_audio_is_rationed(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         talk.retrieved(item)
     assert talk.refusal("conversation.item.retrieve", item_id=item)["code"] == "rate_limit_exceeded"
+
+
+def test_retrieving_long_items_is_rationed_without_audio_too() -> None:
+    talk = Talk()
+    item = create(talk, text_message("x" * 7_000_000))["id"]
+    for _ in range(2):
+        talk.retrieved(item)
+    assert talk.refusal("conversation.item.retrieve", item_id=item)["code"] == "rate_limit_exceeded"
+    talk.now += 5 * SECOND
+    talk.retrieved(item)
 
 
 def test_the_oldest_audio_goes_first_and_its_item_stays() -> None:

@@ -17,7 +17,7 @@ RETRIEVED_BYTES = 5 << 20
 """Audio in one `conversation.item.retrieved`: clients take messages of 8 MiB, and base64 adds a third."""
 
 RETRIEVED_BURST = 16 << 20
-"""Audio that a client may retrieve at once; asking costs it a hundred bytes and the server megabytes."""
+"""What a client may retrieve at once; asking costs it a hundred bytes and the server megabytes."""
 
 RETRIEVED_PER_S = 1 << 20
 """How fast it may go on after that."""
@@ -114,8 +114,10 @@ class Conversation:
             raise refusals.unknown_item("retrieve", item_id)
         audio = None
         if self.audio is not None and self.audio.length(item_id) <= RETRIEVED_BYTES:
-            self._spend(self.audio.length(item_id), now)
+            self._spend(entry.weight + self.audio.length(item_id), now)
             audio = self.audio.get(item_id)
+        else:
+            self._spend(entry.weight, now)
         self._outbox.say("conversation.item.retrieved", item=entry.as_json(audio))
 
     def to_truncate(self, item_id: str, content_index: int, audio_end_ms: int, rate: int) -> Entry:

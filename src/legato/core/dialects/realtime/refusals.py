@@ -149,5 +149,5 @@ def input_too_large(weight: int, most: int) -> EventRefused:
 def too_much_retrieved() -> EventRefused:
     """Retrieving is cheap for the client and not for the server."""
     return EventRefused(
-        "rate_limit_exceeded", "Too much audio was retrieved in a short time; wait a little.", "item_id"
+        "rate_limit_exceeded", "Too much was retrieved in a short time; wait a little.", "item_id"
     )
