@@ -66,11 +66,11 @@ class VirtualSpeaker:
                 pcm = buffer.pull(block)
                 pulled += block
                 if self._record is not None:
-                    self._keep(self._record, pcm)
+                    self._record_heard(self._record, pcm)
             on_pull()
             await asyncio.sleep(BLOCK_MS / 1000)
 
-    def _keep(self, record: Callable[[bytes], None], pcm: bytes) -> None:
+    def _record_heard(self, record: Callable[[bytes], None], pcm: bytes) -> None:
         try:
             record(pcm)
         except Exception as error:

@@ -37,6 +37,7 @@ class ServerSession(ServerCarrying):
     """A server's half of one call, from the first byte of the control stream to the end."""
 
     _audio_type = StreamType.UPLINK_AUDIO
+    _close_patience_us = 1_000_000  # a browser's close ends its streams, too, and may be overtaken by that
 
     def __init__(self, now: int, limits: Limits | None = None) -> None:
         super().__init__(limits or Limits(), now)

@@ -42,15 +42,15 @@ from legato.core.wire.records import ControlReader, control_record
 
 # A close reason fits the WebTransport close capsule (draft-ietf-webtrans-http3, CLOSE_WEBTRANSPORT_SESSION).
 _REASON_MAX_BYTES = 1_024
-
-# A browser that closes its session ends the streams, too, and their ends can overtake the close.
-_CLOSE_PATIENCE_US = 1_000_000
+_CONTROL_ENDED = "the control stream ended before the session"
 
 _Arguments = ParamSpec("_Arguments")
 
 
 class Session(OpeningStreams):
     """One end of a session; see the module's first lines for its contract."""
+
+    _close_patience_us = 0  # how long the end of the control stream may come before that of the session
 
     def __init__(self, limits: Limits, now: int) -> None:
         super().__init__(limits)
@@ -146,7 +146,7 @@ class Session(OpeningStreams):
         if due and self._loss is not None:
             self._end(self._loss.by, self._loss.code, self._loss.reason)
         elif due and self._control_over:
-            self._end_locally(SessionCode.PROTOCOL_VIOLATION, "the control stream ended before the session")
+            self._end_locally(SessionCode.PROTOCOL_VIOLATION, _CONTROL_ENDED)
         else:
             self._guarded(self._time_passed, now)
 
@@ -226,8 +226,10 @@ class Session(OpeningStreams):
     def _receive_control(self, data: bytes, fin: bool, now: int) -> None:
         self._control.feed(data, now)
         if fin and self._state is not SessionState.CLOSED:
+            if not self._close_patience_us:
+                raise RemoteProtocolError(SessionCode.PROTOCOL_VIOLATION, _CONTROL_ENDED)
             self._control_over = True
-            self._phase_deadline = now + _CLOSE_PATIENCE_US
+            self._phase_deadline = now + self._close_patience_us
 
     def _control_record(self, kind: int, payload: bytes, now: int) -> None:
         if kind == RecordType.EVENT and self._state is not SessionState.CLOSED:
