@@ -352,17 +352,23 @@ def test_a_session_that_has_ended_waits_for_no_hole() -> None:
     assert link.server.next_deadline() is None
 
 
-@pytest.mark.parametrize("lost_first", [True, False])
-def test_what_is_given_up_last_is_declared_although_nothing_follows(lost_first: bool) -> None:
+def said_in_vain(frames: int, lost_first: bool) -> Link:
+    """A call of which one frame has arrived, and `frames` behind it have not."""
     link = a_call(a_hello(profile="duplex"), UplinkSettings(group_us=40_000), profile="duplex", late_ms=100)
     link.client.send_audio(pcm(0, FRAME), 0, 0)
     link.settle()
     link.take(link.far)
     if lost_first:
         lose(link)
-    for number in range(1, 4):
+    for number in range(1, frames + 1):
         link.now = number * FRAME_US
         link.client.send_audio(pcm(number * FRAME, FRAME), link.now, link.now)
+    return link
+
+
+@pytest.mark.parametrize("lost_first", [True, False])
+def test_what_is_given_up_last_is_declared_although_nothing_follows(lost_first: bool) -> None:
+    link = said_in_vain(3, lost_first)
     link.now += 1_000_000
     fresh = again(link)
     terms = Terms(session_id="call_1", output=PCM, profile="duplex", late_ms=100, resume_ticket="t2")
@@ -374,15 +380,7 @@ def test_what_is_given_up_last_is_declared_although_nothing_follows(lost_first: 
 
 @pytest.mark.parametrize("lost_first", [True, False])
 def test_a_call_that_comes_back_begins_with_what_is_still_of_use(lost_first: bool) -> None:
-    link = a_call(a_hello(profile="duplex"), UplinkSettings(group_us=40_000), profile="duplex", late_ms=100)
-    link.client.send_audio(pcm(0, FRAME), 0, 0)
-    link.settle()
-    link.take(link.far)
-    if lost_first:
-        lose(link)
-    for number in range(1, 51):
-        link.now = number * FRAME_US
-        link.client.send_audio(pcm(number * FRAME, FRAME), link.now, link.now)
+    link = said_in_vain(50, lost_first)
     fresh = again(link)
     assert link.server.can_continue(fresh.client.hello, fresh.now)
     terms = Terms(session_id="call_1", output=PCM, profile="duplex", late_ms=100, resume_ticket="t2")
