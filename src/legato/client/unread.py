@@ -19,7 +19,6 @@ UNREAD_BYTES = 16 << 20
 """Events kept for an application that does not read them, and what those of the server may come to as JSON;
 beyond that the oldest go."""
 
-
 NESTED_BYTES = 1 << 20
 """What one counts as that cannot be measured: no event is longer."""
 
