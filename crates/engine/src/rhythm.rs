@@ -5,14 +5,14 @@
 
 use std::time::{Duration, Instant};
 
-/// What each packet and command of the last window adds to the time from one round to the next: the busier the thread,
-/// the more it pays to wake rarely.
-const SHARE: Duration = Duration::from_micros(30);
+/// What each packet and command per `WINDOW` adds to the time from one round to the next: the busier the thread, the
+/// more it pays to wake rarely.
+const SHARE: Duration = Duration::from_micros(80);
 /// The longest such time: far below what an ear or a retransmission timer notices.
-const SPACING: Duration = Duration::from_millis(3);
-/// Packets and commands within a window from which on rounds are spaced; with fewer each is handled as it comes.
-const LOAD: usize = 20;
-/// How long the load is counted before it decides about the next such time.
+const SPACING: Duration = Duration::from_millis(8);
+/// Packets and commands per `WINDOW` from which on rounds are spaced; with fewer each is handled as it comes.
+const LOAD: f64 = 20.0;
+/// How long the load is counted, at least, before it decides about the next such time.
 const WINDOW: Duration = Duration::from_millis(10);
 /// Bytes received in one round from which on the next one follows at once: a transfer, which the socket's buffer could
 /// not hold for long.
@@ -53,9 +53,12 @@ impl Rhythm {
     pub(crate) fn on_round(&mut self, now: Instant) {
         self.round = now;
         self.received = 0;
-        if now.saturating_duration_since(self.window) >= WINDOW {
-            self.spacing = if self.work >= LOAD {
-                SPACING.min(SHARE * u32::try_from(self.work).unwrap_or(u32::MAX))
+        let counted = now.saturating_duration_since(self.window);
+        if counted >= WINDOW {
+            #[allow(clippy::cast_precision_loss)] // nobody counts so far
+            let load = self.work as f64 * WINDOW.as_secs_f64() / counted.as_secs_f64();
+            self.spacing = if load >= LOAD {
+                Duration::from_secs_f64((SHARE.as_secs_f64() * load).min(SPACING.as_secs_f64()))
             } else {
                 Duration::ZERO
             };
@@ -94,10 +97,10 @@ mod tests {
         for (work, pause) in [
             (0, Duration::ZERO),
             (19, Duration::ZERO),
-            (20, 3 * MS / 5),
-            (50, 3 * MS / 2),
-            (100, 3 * MS),
-            (usize::MAX, 3 * MS),
+            (20, 8 * MS / 5),
+            (50, 4 * MS),
+            (100, 8 * MS),
+            (usize::MAX, 8 * MS),
         ] {
             assert_eq!(after(work, start).pause(start + WINDOW), pause, "{work}");
         }
@@ -107,8 +110,20 @@ mod tests {
     fn a_round_waits_for_what_is_left_of_the_time() {
         let start = Instant::now();
         let rhythm = after(50, start);
-        assert_eq!(rhythm.pause(start + WINDOW + MS / 2), MS);
-        assert_eq!(rhythm.pause(start + WINDOW + 3 * MS), Duration::ZERO);
+        assert_eq!(rhythm.pause(start + WINDOW + 3 * MS), MS);
+        assert_eq!(rhythm.pause(start + WINDOW + 8 * MS), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_load_goes_by_the_time_in_which_it_came() {
+        let start = Instant::now();
+        let mut rhythm = Rhythm::new(start);
+        rhythm.on_work(80);
+        rhythm.on_round(start + 2 * WINDOW);
+        assert_eq!(
+            rhythm.pause(start + 2 * WINDOW),
+            after(40, start).pause(start + WINDOW)
+        );
     }
 
     #[test]
@@ -118,7 +133,7 @@ mod tests {
         rhythm.on_received(TRANSFER);
         assert_eq!(rhythm.pause(start + WINDOW), Duration::ZERO);
         rhythm.on_round(start + WINDOW + MS);
-        assert_eq!(rhythm.pause(start + WINDOW + MS), 3 * MS);
+        assert_eq!(rhythm.pause(start + WINDOW + MS), 8 * MS);
     }
 
     #[test]
