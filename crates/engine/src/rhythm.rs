@@ -11,7 +11,7 @@ const SHARE: Duration = Duration::from_micros(80);
 /// The longest such time: far below what an ear or a retransmission timer notices.
 const SPACING: Duration = Duration::from_millis(8);
 /// Packets and commands per `WINDOW` from which on rounds are spaced; with fewer each is handled as it comes.
-const LOAD: f64 = 20.0;
+const LOAD: u128 = 20;
 /// How long the load is counted, at least, before it decides about the next such time.
 const WINDOW: Duration = Duration::from_millis(10);
 /// Bytes received in one round from which on the next one follows at once: a transfer, which the socket's buffer could
@@ -55,10 +55,9 @@ impl Rhythm {
         self.received = 0;
         let counted = now.saturating_duration_since(self.window);
         if counted >= WINDOW {
-            #[allow(clippy::cast_precision_loss)] // nobody counts so far
-            let load = self.work as f64 * WINDOW.as_secs_f64() / counted.as_secs_f64();
+            let load = self.work as u128 * WINDOW.as_micros() / counted.as_micros();
             self.spacing = if load >= LOAD {
-                Duration::from_secs_f64((SHARE.as_secs_f64() * load).min(SPACING.as_secs_f64()))
+                SPACING.min(SHARE * u32::try_from(load).unwrap_or(u32::MAX))
             } else {
                 Duration::ZERO
             };
