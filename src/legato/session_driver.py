@@ -58,6 +58,11 @@ def monotonic_us() -> int:
 class SessionDriver(Generic[S]):
     """Drives one core session over one transport; implements `transports.base.Handler`."""
 
+    __slots__ = (
+        "_alarm", "_full", "_keys", "_loop", "_over", "_rare", "_reactions", "_settling",
+        "_streams", "_waiting", "clock", "congested", "established", "session", "transport",
+    )  # fmt: skip
+
     def __init__(
         self,
         session: S,

@@ -32,6 +32,11 @@ _HEAD_BYTES = 8
 class DownlinkSender:
     """All replies of one call."""
 
+    __slots__ = (
+        "_emit", "_ended", "_kept_bytes", "_open", "_room", "_take_key", "_tell", "flushed",
+        "generation", "keeps", "ledger",
+    )  # fmt: skip
+
     def __init__(
         self,
         ledger: PlayoutLedger,

@@ -28,6 +28,8 @@ class OpeningStream:
 class OpeningStreams(ABC):
     """The part of a session that tells streams apart."""
 
+    __slots__ = ("_opening", "_opening_bytes", "_outputs", "limits")
+
     _audio_type: int
     """The stream type that the peer uses for audio."""
 

@@ -16,18 +16,9 @@ class ReplyProgress:
     """One reply's line in the ledger."""
 
     __slots__ = (
-        "buffered",
-        "content_index",
-        "generation",
-        "item_id",
-        "playback",
-        "played",
-        "rate",
-        "sent",
-        "started_us",
-        "state",
-        "underruns",
-    )
+        "buffered", "content_index", "generation", "item_id", "playback", "played", "rate", "sent",
+        "started_us", "state", "underruns",
+    )  # fmt: skip
 
     def __init__(self, generation: int, item_id: str, content_index: int, rate: int) -> None:
         self.generation = generation
@@ -62,6 +53,8 @@ class PlayoutLedger:
     With `reports` the client's player tells what it played; without, playing is assumed to start when the
     first sample is sent and the reply before it has ended, and to run at real time without a pause.
     """
+
+    __slots__ = ("_free_from_us", "_replies", "_reports", "last_violation", "violations")
 
     def __init__(self, reports: bool) -> None:
         self.violations = 0

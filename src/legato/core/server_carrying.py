@@ -20,6 +20,8 @@ from legato.core.wire.messages import Checkpoint, Hello, Limits, Welcome
 class ServerCarrying(ServerReplies):
     """The part of a server's session that lets a call go on elsewhere, and takes up one from elsewhere."""
 
+    __slots__ = ("_hello", "_uplink")
+
     def __init__(self, limits: Limits, now: int) -> None:
         super().__init__(limits, now)
         self._hello: Hello | None = None

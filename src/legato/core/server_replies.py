@@ -17,6 +17,8 @@ from legato.core.wire.messages import Flush, Limits
 class ServerReplies(Session):
     """The part of a server's session that gives replies."""
 
+    __slots__ = ("_downlink", "_terms")
+
     def __init__(self, limits: Limits, now: int) -> None:
         super().__init__(limits, now)
         self._terms: Terms | None = None

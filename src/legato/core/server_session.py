@@ -36,6 +36,8 @@ from legato.core.wire.records import AudioReader
 class ServerSession(ServerCarrying):
     """A server's half of one call, from the first byte of the control stream to the end."""
 
+    __slots__ = ("_audio", "_early", "_early_bytes", "confirmed")
+
     _audio_type = StreamType.UPLINK_AUDIO
     _close_patience_us = 1_000_000  # a browser's close ends its streams, too, and may be overtaken by that
 

@@ -50,6 +50,11 @@ _Arguments = ParamSpec("_Arguments")
 class Session(OpeningStreams):
     """One end of a session; see the module's first lines for its contract."""
 
+    __slots__ = (
+        "_control", "_control_key", "_control_limit", "_control_over", "_events", "_log", "_loss",
+        "_next_key", "_phase_deadline", "_resume_us", "_state", "undone", "untold",
+    )  # fmt: skip
+
     _close_patience_us = 0  # how long the end of the control stream may come before that of the session
 
     def __init__(self, limits: Limits, now: int) -> None:

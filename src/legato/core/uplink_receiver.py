@@ -41,6 +41,13 @@ class UplinkReceiver:
     `pressure(False)` when it has caught up to half of them.
     """
 
+    __slots__ = (
+        "_acked", "_born", "_bucket", "_burst", "_emit", "_gaps", "_lateness", "_leaked",
+        "_lost_until", "_pressed", "_pressure", "_rate", "_samples", "_start", "_starts", "_unread",
+        "_unread_bytes", "_unread_bytes_limit", "_unread_limit", "_waiting", "_waiting_bytes",
+        "_window", "_window_bytes", "ack_due", "expected", "format", "on_time",
+    )  # fmt: skip
+
     def __init__(
         self,
         form: AudioFormat,

@@ -53,6 +53,12 @@ UNREAD_REQUESTS = 10_000
 class ServerCall:
     """A call in progress. The door it came through feeds it; the agent uses it."""
 
+    __slots__ = (
+        "_asked", "_audio", "_event_bytes", "_event_sizes", "_events", "_fixed_formats", "_hear",
+        "_line", "_put_audio", "_reactions", "_requests", "dialogue", "id", "input_format",
+        "origin", "output_format", "rebuilt", "speaker", "tools", "voice",
+    )  # fmt: skip
+
     voice: TextToSpeech | None
 
     def __init__(

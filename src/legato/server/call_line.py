@@ -17,6 +17,8 @@ __all__ = ["CallLine"]
 class CallLine:
     """Passes on to the driver of the moment."""
 
+    __slots__ = ("_driver", "_news", "carry_out", "clock", "session", "settle")
+
     def __init__(self, driver: SessionDriver[ServerSession]) -> None:
         """Begin on `driver`'s connection."""
         self._news = asyncio.Event()

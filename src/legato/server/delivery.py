@@ -34,6 +34,11 @@ log = structlog.get_logger(__name__)
 class Delivery:
     """Gives a response its content; `run` once."""
 
+    __slots__ = (
+        "_dialogue", "_line", "_outcome", "_playing", "_response", "_sounding", "_text", "_tool",
+        "_utterance", "_writing",
+    )  # fmt: skip
+
     def __init__(
         self,
         utterance: SpokenUtterance,

@@ -24,6 +24,11 @@ Listener = Callable[[dict[str, Any]], None]
 class LiveDialogue:
     """Keeps a dialogue settled: after every operation its events have left and its deadline is set."""
 
+    __slots__ = (
+        "_alarm", "_dialogue", "_line", "_listeners", "_react", "_settling", "carry", "hear",
+        "keep_audio", "output_place", "spoken",
+    )  # fmt: skip
+
     def __init__(self, opening: Opening, line: Line, react: Callable[[DialogueEvent], None]) -> None:
         """Begin a dialogue on `line`, silently until the first `settle`; `react` is told what it asks for."""
         self._line = line
@@ -108,7 +113,9 @@ class LiveDialogue:
     def playback_ends(self, at: int | None) -> None:
         """Note when the caller will have heard everything sent so far; None: they have."""
         self._dialogue.playback_ends(at, self._line.clock())
-        self.settle()
+        # Nothing is said about it, many times a second: only the deadline moves.
+        if not self._settling:
+            self._arm()
 
     def say(self, event: dict[str, Any]) -> None:
         """Send an event that is not the dialogue's, in order with those that are."""
@@ -133,9 +140,7 @@ class LiveDialogue:
                     self._react(wish)
         finally:
             self._settling = False
-        deadline = self._dialogue.next_deadline()
-        if deadline != self._alarm.at:
-            self._alarm.set(deadline)
+        self._arm()
 
     def end(self) -> None:
         """Stop waiting for anything: the call is over."""
@@ -147,6 +152,11 @@ class LiveDialogue:
             self._line.session.send_event(event, self._line.clock())
         for listener in tuple(self._listeners):
             listener(event)
+
+    def _arm(self) -> None:
+        deadline = self._dialogue.next_deadline()
+        if deadline != self._alarm.at:
+            self._alarm.set(deadline)
 
     def _on_deadline(self) -> None:
         self._dialogue.on_deadline(self._line.clock())

@@ -34,6 +34,8 @@ CREDIT_POLL_S = 0.1
 class Playing:
     """The utterances a caller has been sent and not heard to the end."""
 
+    __slots__ = ("_begun", "_line", "_news", "_on_change", "form", "moves", "waits_for_credit")
+
     def __init__(self, line: Line, form: AudioFormat, on_change: Callable[[], None]) -> None:
         """Follow what is sent in `form`; `on_change` is called when the end of playing has moved."""
         self.form = form

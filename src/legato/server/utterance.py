@@ -18,6 +18,11 @@ __all__ = ["SpokenUtterance"]
 class SpokenUtterance:
     """The state of one utterance; the speaker feeds it, the playback reports settle it."""
 
+    __slots__ = (
+        "_cancelled", "_interrupted", "_on_cancel", "_settled", "error", "generation", "id",
+        "making", "rate", "response", "spoken",
+    )  # fmt: skip
+
     def __init__(self, utterance_id: str, rate: int, on_cancel: Callable[[SpokenUtterance], None]) -> None:
         """Make an utterance of `rate` samples a second that has not begun; `on_cancel` flushes it when the
         agent cancels it."""

@@ -32,6 +32,12 @@ DETECTION_MS = 3_000
 class InputBuffer:
     """What was heard and is no item yet."""
 
+    __slots__ = (
+        "_automatic", "_conversation", "_item_id", "_lookback", "_origin", "_outbox", "_rate",
+        "_recent", "_sample_bytes", "_start", "_state", "_tell", "_transcribes", "_unsettled",
+        "position",
+    )  # fmt: skip
+
     def __init__(
         self,
         outbox: Outbox,
